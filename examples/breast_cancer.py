@@ -1,0 +1,167 @@
+"""Train a model on the breast cancer data and try it: `./run example`.
+
+    breast_cancer.py [--url http://127.0.0.1:8000]
+
+Without --url it uses the service that runs on this machine, and starts one of its own when none does.
+"""
+
+import argparse
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+HERE = Path(__file__).resolve().parent
+DEFAULT_URL = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}"
+N_SHOWN = 3
+
+
+def main() -> int:
+    """Run the example; the exit status says whether it worked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", help=f"the service's address (default: {DEFAULT_URL} when it answers)")
+    url = parser.parse_args().url
+    if url is None and is_perceptron_service(DEFAULT_URL):
+        url = DEFAULT_URL
+    try:
+        if url is not None:
+            run(url)
+        else:
+            with own_service() as own_url:
+                run(own_url)
+    except (httpx.HTTPError, RuntimeError) as error:
+        print(f"the example did not work: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(url: str) -> None:
+    """Train, watch, predict."""
+    names, features, targets = read_csv(HERE / "breast_cancer.csv")
+    print(f"{len(features)} instances with {len(names)} features from breast_cancer.csv, to {url}")
+    with httpx.Client(base_url=url, timeout=30) as http:
+        job = answer(
+            http.post(
+                "/jobs",
+                json={
+                    "model": "breast-cancer",
+                    "data": {"features": features, "targets": targets, "feature_names": names},
+                    "validation": {"fraction": 0.2},
+                    "metadata": {"example": "breast_cancer"},
+                },
+            )
+        )
+        print(f"POST /jobs -> {job['id']}")
+        while not job["done"]:
+            time.sleep(0.1)
+            job = answer(http.get(f"/jobs/{job['id']}"))
+            show_progress(job)
+        if job["status"] != "succeeded":
+            raise RuntimeError(f"the job {job['status']}: {job['error']}")
+        result = job["result"]
+        metrics = result["metrics"]
+        print(
+            f"model breast-cancer, version {result['version']}: {result['stop_reason']} after {result['epochs']} "
+            f"epochs, cost {result['cost']:.4f}"
+        )
+        print(f"accuracy on {metrics['n_instances']} held-out instances: {metrics['accuracy']:.4f}")
+        training = metrics["training"]
+        print(f"accuracy on {training['n_instances']} training instances: {training['accuracy']:.4f}")
+
+        shown = [0, len(features) // 2, len(features) - 1]
+        answered = answer(
+            http.post("/predict", json={"model": "breast-cancer", "instances": [features[i] for i in shown]})
+        )
+        print("POST /predict")
+        for i, outputs, prediction in zip(shown, answered["outputs"], answered["predictions"], strict=True):
+            print(f"  row {i + 1:3}: output {outputs[0]:.4f} -> {prediction:9} (the diagnosis is {targets[i]})")
+
+
+def read_csv(path: Path) -> tuple[list[str], list[list[float]], list[str]]:
+    """Return the feature names, the features and the class names of the last column."""
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    return header[:-1], [[float(value) for value in row[:-1]] for row in rows], [row[-1] for row in rows]
+
+
+def answer(response: httpx.Response) -> Any:
+    """Return the answer's JSON, or raise with what the service says is wrong."""
+    if response.is_error:
+        raise RuntimeError(f"{response.status_code} from {response.request.url}: {response.text}")
+    return response.json()
+
+
+def show_progress(job: dict[str, Any]) -> None:
+    """Say in one line how far the job is."""
+    progress = job["progress"]
+    if progress is None:
+        print(f"  {job['status']}")
+    else:
+        print(f"  {job['status']}: epoch {progress['epoch']}/{progress['max_epochs']}, cost {progress['cost']:.4f}")
+
+
+def is_perceptron_service(url: str) -> bool:
+    """Whether a service of ours answers there."""
+    try:
+        document = httpx.get(f"{url}/openapi.json", timeout=2).json()
+        return bool(document["info"]["title"] == "Perceptron Service")
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextmanager
+def own_service() -> Iterator[str]:
+    """Run a service of our own on a free port, with data that is thrown away."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    print(f"no service answers at {DEFAULT_URL}: starting one at {url}")
+    with tempfile.TemporaryDirectory(prefix="perceptron-example-") as folder:
+        log = Path(folder, "log")
+        env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+        command = [
+            sys.executable,
+            "-m",
+            "cli",
+            "up",
+            "--port",
+            str(port),
+            "--data-dir",
+            str(Path(folder, "data")),
+        ]
+        with log.open("w") as output:
+            service = subprocess.Popen(command, cwd=HERE.parent, env=env, stdout=output, stderr=output)
+        try:
+            wait_until_ready(url, service, log)
+            yield url
+        finally:
+            service.send_signal(signal.SIGTERM)
+            service.wait(30)
+
+
+def wait_until_ready(url: str, service: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until the service answers that it is ready."""
+    deadline = time.monotonic() + 60
+    while service.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError(f"the service did not start:\n{log.read_text()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The Flask app: every route, built from its parts."""
+
+from flask_openapi3 import Info, OpenAPI
+from redis import Redis
+from werkzeug.routing import BaseConverter
+
+from service.errors import register_error_handlers
+from service.loaded_models import LoadedModels
+from service.parsing import invalid_request
+from service.payloads import Problem
+from service.requests import JsonRequest, register_request_checks
+from service.routes.docs import docs_routes
+from service.routes.health import health_routes
+from service.routes.jobs import job_routes
+from service.routes.models import model_routes
+from service.routes.predict import predict_routes
+from service.settings import Limits
+from storage import BlobStore, JobStore, ModelStore, TrainingQueue
+
+API_VERSION = "0.1.0"
+"""That of the project; a test holds it to `pyproject.toml`."""
+
+
+class _VersionConverter(BaseConverter):
+    """A version number in a URL; anything else there is no route."""
+
+    regex = r"[1-9][0-9]{0,15}"
+
+
+def create_app(redis: Redis, blobs: BlobStore, limits: Limits) -> OpenAPI:
+    """Build the service from its parts. Reads no environment, opens no socket."""
+    app = OpenAPI(
+        __name__,
+        info=Info(
+            title="Perceptron Service",
+            version=API_VERSION,
+            description="Train small neural networks over HTTP and predict with them in real time.",
+        ),
+        validation_error_callback=_refuse,
+        validation_error_model=Problem,
+        operation_id_callback=lambda *, name, **_: name,
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.request_class = JsonRequest
+    app.url_map.converters["version"] = _VersionConverter
+    app.url_map.strict_slashes = False
+    register_request_checks(app, limits)
+    register_error_handlers(app)
+    queue = TrainingQueue(redis)
+    models = ModelStore(redis)
+    app.register_api(job_routes(JobStore(redis, queue), blobs, limits))
+    app.register_api(model_routes(models))
+    app.register_api(predict_routes(LoadedModels(models), limits))
+    app.register_api(health_routes(redis, queue))
+    app.register_blueprint(docs_routes(app))
+    return app
+
+
+def _refuse(error: Exception) -> None:
+    """Turn what pydantic found into an error of ours; flask-openapi3 would answer in its own form."""
+    raise invalid_request(error) from error  # type: ignore[arg-type]

@@ -1,0 +1,172 @@
+"""What can be wrong with a request, and the one table that turns every error into an answer (RFC 9457).
+
+RequestError
+|-- MalformedJsonError
+|-- UnsupportedMediaTypeError
+|-- NotAcceptableError
+|-- LengthRequiredError
+|-- BodyTooLargeError
+`-- InvalidRequestError
+    `-- WrongDimensionError
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import orjson
+from flask import Flask, Response, g
+from werkzeug.exceptions import HTTPException
+
+import perceptron
+import storage
+
+RETRY_AFTER_S = 1
+
+_log = logging.getLogger(__name__)
+
+
+class RequestError(Exception):
+    """Base of what is wrong with a request itself."""
+
+
+class MalformedJsonError(RequestError):
+    """The body is no JSON object as RFC 8259 has it."""
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body has a media type that the route does not take."""
+
+
+class NotAcceptableError(RequestError):
+    """The route cannot answer in any media type of the Accept header."""
+
+
+class LengthRequiredError(RequestError):
+    """The body comes in chunks, so nobody can say in advance whether it is too large."""
+
+
+class BodyTooLargeError(RequestError):
+    """The body is longer than the limit."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) into the body; for the query and the headers their name after a `/`."""
+    detail: str
+
+
+class InvalidRequestError(RequestError):
+    """The request is well formed, but not one that can be carried out."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        first = f"{faults[0].pointer}: {faults[0].detail}"
+        super().__init__(first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more)")
+        self.faults = faults
+
+
+class WrongDimensionError(InvalidRequestError):
+    """An instance has another number of features than the model."""
+
+
+STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
+    MalformedJsonError: (400, "malformed_json"),
+    NotAcceptableError: (406, "not_acceptable"),
+    LengthRequiredError: (411, "length_required"),
+    BodyTooLargeError: (413, "too_large"),
+    UnsupportedMediaTypeError: (415, "unsupported_media_type"),
+    WrongDimensionError: (422, "wrong_dimension"),
+    InvalidRequestError: (422, "invalid_request"),
+    perceptron.TargetsOutOfRangeError: (422, "targets_out_of_range"),
+    perceptron.DimensionError: (422, "wrong_dimension"),
+    perceptron.OutputNotFiniteError: (422, "output_not_finite"),
+    perceptron.PerceptronError: (422, "invalid_request"),
+    storage.JobNotFoundError: (404, "job_not_found"),
+    storage.ModelNotFoundError: (404, "model_not_found"),
+    storage.VersionNotFoundError: (404, "version_not_found"),
+    storage.AliasNotFoundError: (404, "alias_not_found"),
+    storage.JobAlreadyDoneError: (409, "job_already_done"),
+    storage.VersionInUseError: (409, "version_in_use"),
+    storage.IdempotencyKeyReusedError: (422, "idempotency_key_reused"),
+    **dict.fromkeys(storage.UNAVAILABLE_ERRORS, (503, "unavailable")),
+}
+
+_CODE_OF_STATUS = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    411: "length_required",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+
+
+def problem(status: int, code: str, detail: str, faults: Sequence[Fault] = ()) -> Response:
+    """Make an error answer.
+
+    Args:
+        detail: what is wrong with this request, in a sentence. Open Inference Protocol clients read it as `error`.
+    """
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": g.get("request_id"),
+        "error": detail,
+    }
+    if faults:
+        body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
+    response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Answer every error of the application, foreseen or not, as `application/problem+json`."""
+    app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(Exception, _known_problem)
+
+
+def _http_problem(error: HTTPException) -> Response:
+    if error.response is not None or error.code is None or error.code < 400:
+        return error.get_response()  # type: ignore[return-value]  # a redirect or a ready answer
+    answer = problem(error.code, _CODE_OF_STATUS.get(error.code, "http_error"), error.description or error.name)
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            answer.headers[name] = value
+    return answer
+
+
+def _known_problem(error: Exception) -> Response:
+    for kind in type(error).__mro__:
+        if kind in STATUS_AND_CODE:
+            status, code = STATUS_AND_CODE[kind]
+            if status == 503:
+                _log.warning("request %s: %s", g.get("request_id"), error)
+                return problem(status, code, "the store of jobs and models cannot be reached or takes no writes now")
+            return problem(status, code, str(error), _faults(error))
+    _log.exception("request %s met an unexpected error", g.get("request_id"))
+    return problem(500, "internal", "an unexpected error; the service's log has the details under the request_id")
+
+
+def _faults(error: Exception) -> Sequence[Fault]:
+    match error:
+        case InvalidRequestError():
+            return error.faults
+        case perceptron.InvalidConfigError():
+            return [Fault("/" + error.field, str(error))]
+        case perceptron.TargetsOutOfRangeError():
+            return [Fault(f"/data/targets/{error.index}", str(error))]
+        case perceptron.InvalidDatasetError():
+            return [Fault("/data", str(error))]
+        case perceptron.OutputNotFiniteError():
+            return [Fault(f"/instances/{error.index}", str(error))]
+    return ()

@@ -1,0 +1,35 @@
+"""How gunicorn serves the API, with the reasons. `gunicorn --config python:service.gunicorn_config`."""
+
+import os
+
+wsgi_app = "service.asgi:app"
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+
+# uvloop and httptools: about five times the requests per second of gthread on one core, and slow clients cost
+# no thread. See docs/architecture.md, "Serving".
+worker_class = "service.uvicorn_worker.ServiceWorker"
+
+workers = int(os.environ.get("API_PROCESSES") or os.environ.get("WEB_CONCURRENCY") or 1)
+
+# Each process loads the code by itself, so that HUP brings new code.
+preload_app = False
+
+# A process that has not answered gunicorn for so long is stuck; the event loop answers every few seconds.
+timeout = 60
+
+# A drain has 25 s in all: requests under way get 20 s.
+graceful_timeout = 20
+
+# Longer than the 60 s of most load balancers, so that they and not we close an idle connection.
+keepalive = 75
+
+# Memory, not disk, for the heartbeat files: a slow disk would look like a stuck process.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+# gunicorn's command socket is not used.
+control_socket_disable = True
+
+# One line a request would cost more than the request. Errors are logged.
+accesslog = None
+loglevel = "info"

@@ -1,0 +1,164 @@
+"""From bytes to checked values: strict JSON, pydantic payloads, and matrices of numbers."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from service.errors import Fault, InvalidRequestError, MalformedJsonError, WrongDimensionError
+
+Payload = TypeVar("Payload", bound=BaseModel)
+
+_MAX_FAULTS = 20
+_NUMBERS = {int, float}
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Parse a JSON object strictly: no NaN or Infinity, valid UTF-8, nesting of at most about 1,000.
+
+    Raises:
+        MalformedJsonError: it is none.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if "infinity" not in error.msg:
+            raise MalformedJsonError(f"the body is not valid JSON: {error}") from error
+        value = _parse_with_infinities(body)
+    if not isinstance(value, dict):
+        raise MalformedJsonError(f"the body must be a JSON object, not {json_type(value)}")
+    return value
+
+
+def _parse_with_infinities(body: bytes) -> Any:
+    """Parse a body with numbers like 1e999: well formed, so the field that holds one is to be named later."""
+
+    def refuse(token: str) -> NoReturn:
+        raise MalformedJsonError(f"the body is not valid JSON: {token} is no JSON number")
+
+    try:
+        return json.loads(body, parse_constant=refuse, parse_int=_int_or_infinity)
+    except (ValueError, RecursionError) as error:
+        raise MalformedJsonError(f"the body is not valid JSON: {error}") from error
+
+
+def _int_or_infinity(digits: str) -> int | float:
+    return int(digits) if len(digits) < 300 else float(digits)
+
+
+def parse_payload(payload: type[Payload], body: bytes) -> Payload:
+    """Parse a JSON object into a payload.
+
+    Raises:
+        MalformedJsonError: the body is no JSON object.
+        InvalidRequestError: it is not what the payload says.
+    """
+    try:
+        return payload.model_validate(parse_object(body))
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
+def invalid_request(error: ValidationError) -> InvalidRequestError:
+    """Say with JSON pointers what pydantic found."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return InvalidRequestError([Fault(_pointer(fault["loc"]), fault["msg"]) for fault in found[:_MAX_FAULTS]])
+
+
+def _pointer(location: Sequence[int | str]) -> str:
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    return "".join(f"/{part}" for part in parts)
+
+
+def parse_matrix(
+    rows: Sequence[Any], pointer: str, *, n_columns: int | None = None, names: Sequence[str] | None = None
+) -> NDArray[np.float64]:
+    """Turn rows of finite JSON numbers into an array (n_rows, n_columns).
+
+    Args:
+        pointer: where the rows stand in the body, for the errors.
+        n_columns: how many numbers each row must have, when a model says so; else the first row decides.
+        names: the columns' names; with them, a row may also be an object from name to number.
+
+    Raises:
+        WrongDimensionError: a row has another length than `n_columns`.
+        InvalidRequestError: a row is ragged, or holds something that is no finite number.
+    """
+    if names is not None and rows and isinstance(rows[0], dict):
+        rows = [_ordered(row, names, f"{pointer}/{i}") for i, row in enumerate(rows)]
+    width = n_columns if n_columns is not None else (len(rows[0]) if rows and isinstance(rows[0], list) else 0)
+    for i, row in enumerate(rows):
+        if type(row) is not list:
+            expected = "a list of numbers" if names is None else "a list of numbers, or all of them objects"
+            refuse(f"{pointer}/{i}", f"must be {expected}, not {json_type(row)}")
+        if len(row) != width:
+            fault = Fault(f"{pointer}/{i}", f"expected {width} values, got {len(row)}")
+            raise WrongDimensionError([fault]) if n_columns is not None else InvalidRequestError([fault])
+        if not set(map(type, row)) <= _NUMBERS:
+            j = next(j for j, value in enumerate(row) if type(value) not in _NUMBERS)
+            refuse(f"{pointer}/{i}/{j}", f"must be a number, not {json_type(row[j])}")
+    if width == 0:
+        refuse(pointer if not rows else f"{pointer}/0", "must not be empty")
+    matrix = np.array(rows, dtype=np.float64)
+    _require_finite(matrix, lambda position: f"{pointer}/{position // width}/{position % width}")
+    return matrix
+
+
+def parse_vector(values: Sequence[Any], pointer: str) -> NDArray[np.float64]:
+    """Turn finite JSON numbers into an array (n,).
+
+    Raises:
+        InvalidRequestError: one of them is no finite number.
+    """
+    if not set(map(type, values)) <= _NUMBERS:
+        i = next(i for i, value in enumerate(values) if type(value) not in _NUMBERS)
+        refuse(f"{pointer}/{i}", f"must be a number, not {json_type(values[i])}")
+    vector = np.array(values, dtype=np.float64)
+    _require_finite(vector, lambda position: f"{pointer}/{position}")
+    return vector
+
+
+def _ordered(row: Any, names: Sequence[str], pointer: str) -> list[Any]:
+    """Put the values of one instance that came by feature name in the order of the features."""
+    if type(row) is not dict:
+        refuse(pointer, f"must be an object like the first instance, not {json_type(row)}")
+    try:
+        ordered = [row[name] for name in names]
+    except KeyError as error:
+        refuse(f"{pointer}{_pointer(error.args)}", "this feature is missing")
+    if len(row) > len(names):
+        unknown = next(name for name in row if name not in names)
+        refuse(f"{pointer}{_pointer([unknown])}", "the model has no such feature")
+    return ordered
+
+
+def _require_finite(array: NDArray[np.float64], pointer_of: Callable[[int], str]) -> None:
+    if np.isfinite(array).all():
+        return
+    position = int(np.flatnonzero(~np.isfinite(array))[0])
+    refuse(pointer_of(position), "must be finite: it is larger than a 64-bit float can hold")
+
+
+def refuse(pointer: str, detail: str) -> NoReturn:
+    """Raise the error that says what is wrong at one place of the body."""
+    raise InvalidRequestError([Fault(pointer, detail)])
+
+
+def json_type(value: object) -> str:
+    """Name the JSON type of a parsed value, with its article."""
+    match value:
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case dict():
+            return "an object"
+    return "null"

@@ -1,0 +1,399 @@
+"""What goes in and out as JSON. Members without a default are required; unknown members are refused."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+import storage
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+# Pydantic's `$` is Rust's: it matches at the very end only, so no name can end in a line break.
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+VersionNumber = Annotated[int, Field(ge=1, le=2**53)]
+
+# Rows of numbers are checked by `parsing.parse_matrix`, many times faster than pydantic could.
+_Row = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+Matrix = Annotated[list[Any], WithJsonSchema({"type": "array", "items": _Row, "minItems": 1})]
+Numbers = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 1})]
+Targets = Annotated[
+    list[Any],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "array", "items": _Row, "minItems": 1},
+            ]
+        }
+    ),
+]
+Instances = Annotated[
+    list[Any],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": _Row, "minItems": 1},
+                {
+                    "type": "array",
+                    "items": {"type": "object", "additionalProperties": {"type": "number"}},
+                    "minItems": 1,
+                },
+            ]
+        }
+    ),
+]
+
+
+class RequestPayload(BaseModel):
+    """Base of what clients send: no conversion between types, no NaN, no unknown members."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class InlineData(RequestPayload):
+    """The instances to learn from."""
+
+    features: Matrix = Field(description="One row of numbers for each instance.")
+    targets: Targets = Field(
+        description="What to learn for each instance: numbers, class names, or a list of numbers each."
+    )
+    feature_names: list[Annotated[str, StringConstraints(min_length=1, max_length=128)]] | None = Field(
+        None, description="A distinct name for each feature; x0, x1, ... when left out."
+    )
+    instance_weights: Numbers | None = Field(
+        None, description="How much each instance counts, at least 0; all the same when left out."
+    )
+
+
+class NetworkSettings(RequestPayload):
+    """The network's shape. Null means: chosen from the targets."""
+
+    activation: Literal["sigmoid", "step", "identity", "tanh", "relu", "softmax"] | None = Field(
+        None, description="Of the output layer."
+    )
+
+
+class TrainingSettings(RequestPayload):
+    """How the network learns. Null means: chosen from the targets and the network."""
+
+    loss: Literal["mean_squared_error", "cross_entropy"] | None = None
+    optimizer: Literal["gradient_descent", "momentum", "adam", "lbfgs", "perceptron_rule"] | None = None
+    learning_rate: float = Field(0.5, gt=0, description="alpha of the update w <- w - alpha dC/dw")
+    batch_size: int | None = Field(None, ge=1, description="Null is the whole data set.")
+    max_epochs: int = Field(1000, ge=1, description="At most MAX_EPOCHS, 1,000,000 by default.")
+    tolerance: float = Field(1e-6, ge=0, description="Stop when the cost changes by less; never when 0.")
+    time_limit_s: float | None = Field(None, gt=0, description="Stop after so long with what was learned.")
+    l2: float = Field(0.0, ge=0, description="Adds l2 times the sum of the squared weights to the cost.")
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="How much the instances of each class count."
+    )
+    initialization: Literal["zeros", "glorot_uniform", "he_normal"] | None = None
+    standardize: bool = Field(True, description="Learn on features with mean 0 and deviation 1.")
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    dtype: Literal["float32", "float64"] = "float64"
+
+
+class ValidationSettings(RequestPayload):
+    """Which rows are held out to judge the network."""
+
+    fraction: float = Field(0.2, gt=0, lt=1)
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="Stop after so many epochs without a better validation cost."
+    )
+
+
+class TrainingRequest(RequestPayload):
+    """A training job."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "or",
+                "data": {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]},
+            }
+        }
+    )
+
+    model: Name = Field(description="The model that gets a new version.")
+    data: InlineData
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="Chosen from the targets when left out."
+    )
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    validation: ValidationSettings | None = Field(None, description="Null: all rows train.")
+    alias: Name | None = Field(None, description="An alias that is to point at the new version.")
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+
+
+class PredictionRequest(RequestPayload):
+    """Instances to run through a model."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"model": "or", "instances": [[0, 1], [0, 0]]}})
+
+    model: Name
+    version: VersionNumber | None = Field(None, description="The latest when neither it nor an alias is given.")
+    alias: Name | None = None
+    instances: Instances = Field(
+        description="A list of numbers each in the order of the features, or an object each by feature name."
+    )
+
+
+class AliasRequest(RequestPayload):
+    """Where an alias is to point."""
+
+    version: VersionNumber
+
+
+class ModelPath(BaseModel):
+    """A model in a URL."""
+
+    name: str
+
+
+class VersionPath(ModelPath):
+    """A version in a URL."""
+
+    version: int = Field(ge=1)
+
+
+class AliasPath(ModelPath):
+    """An alias in a URL."""
+
+    alias: Name
+
+
+class JobPath(BaseModel):
+    """A job in a URL."""
+
+    job_id: str
+
+
+class JobsQuery(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=100)
+    after: str | None = Field(None, description="The last_id of the page before.")
+    status: storage.JobStatus | None = None
+    model: Name | None = None
+
+
+class ModelsQuery(BaseModel):
+    """Which models to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=100)
+    after: Name | None = Field(None, description="The last_id of the page before.")
+
+
+class FaultPayload(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or the name of a parameter after a slash")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str | None
+    error: str
+    errors: list[FaultPayload] = []
+
+
+class JobErrorPayload(BaseModel):
+    """Why a job failed."""
+
+    type: str = "about:blank"
+    title: str = "The training failed"
+    code: Literal["diverged", "attempts_exhausted", "time_limit", "out_of_memory", "invalid_data", "internal"]
+    detail: str
+
+
+class ProgressPayload(BaseModel):
+    """How far a job is."""
+
+    epoch: int
+    max_epochs: int
+    cost: float
+    validation_cost: float | None
+    estimated_finish_at: str
+
+
+class ResultPayload(BaseModel):
+    """What a job gave."""
+
+    version: int
+    stop_reason: Literal["converged", "max_epochs", "early_stopping", "time_limit"]
+    epochs: int = Field(description="How many were trained.")
+    best_epoch: int = Field(description="Which one the version is: with early stopping not always the last.")
+    cost: float = Field(description="Of the training set at the version's weights.")
+    validation_cost: float | None
+    metrics: dict[str, Any] = Field(
+        description="On the rows held out, if any, else on the training rows; `training` holds those on the latter."
+    )
+
+
+class JobPayload(BaseModel):
+    """A training job as it is now."""
+
+    id: str
+    model: str
+    status: storage.JobStatus
+    done: bool
+    attempt: int
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    config: dict[str, Any] = Field(description="Task, network, training and validation with every default chosen.")
+    progress: ProgressPayload | None
+    result: ResultPayload | None
+    error: JobErrorPayload | None
+    metadata: dict[str, str]
+
+    @classmethod
+    def of(cls, job: storage.Job) -> "JobPayload":
+        """Show a job record."""
+        return cls.model_validate(
+            {
+                "id": job.id,
+                "model": job.model,
+                "status": job.status,
+                "done": job.is_done,
+                "attempt": job.attempt,
+                "created_at": rfc3339(job.created_at_ms),
+                "started_at": rfc3339(job.started_at_ms),
+                "finished_at": rfc3339(job.finished_at_ms),
+                "config": config_payload(job.spec),
+                "progress": job.progress,
+                "result": None if job.result is None else {"version": job.version, **job.result},
+                "error": job.error,
+                "metadata": job.metadata,
+            }
+        )
+
+
+class JobList(BaseModel):
+    """A page of jobs, the newest first."""
+
+    data: list[JobPayload]
+    has_more: bool
+    last_id: str | None
+
+
+class ModelSummary(BaseModel):
+    """A model in a list."""
+
+    name: str
+    latest_version: int
+    n_versions: int
+    aliases: dict[str, int]
+
+    @classmethod
+    def of(cls, model: storage.Model) -> "ModelSummary":
+        """Show a model in short."""
+        return cls(
+            name=model.name,
+            latest_version=model.versions[-1],
+            n_versions=len(model.versions),
+            aliases=dict(model.aliases),
+        )
+
+
+class ModelList(BaseModel):
+    """A page of models in the order of their names."""
+
+    data: list[ModelSummary]
+    has_more: bool
+    last_id: str | None
+
+
+class VersionSummary(BaseModel):
+    """A version in its model's list."""
+
+    version: int
+    created_at: str
+    job: str
+    metrics: dict[str, Any]
+
+
+class ModelPayload(BaseModel):
+    """What exists under one name."""
+
+    name: str
+    latest_version: int
+    versions: list[VersionSummary]
+    aliases: dict[str, int]
+
+
+class VersionPayload(BaseModel):
+    """One immutable trained network."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str
+    version: int
+    created_at: str
+    aliases: list[str] = Field(description="The aliases that point at this version now.")
+    weights: list[list[list[float]]] | None = Field(
+        description="weights[k] is a matrix [n_inputs_k][n_outputs_k], in the units of the raw features; null for "
+        "networks of more than 10,000 parameters."
+    )
+    bias: list[list[float]] | None
+
+
+class PredictionPayload(BaseModel):
+    """What forward propagation gives."""
+
+    model: str
+    version: int
+    outputs: list[list[float]] = Field(description="y_hat, one row for each instance")
+    predictions: list[Any] = Field(description="The class, the value, or the list of values for each instance")
+
+
+class Readiness(BaseModel):
+    """Whether the service can do its work."""
+
+    status: Literal["ready"]
+    redis: Literal["ok"]
+    workers: int = Field(description="Training workers; with none, predictions go on and jobs wait.")
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+def config_payload(spec: storage.TrainingSpec) -> dict[str, Any]:
+    """Show what a job was asked to do, with every default chosen."""
+    return {
+        "task": spec.task.kind,
+        "classes": spec.task.classes,
+        "n_instances": spec.data.n_instances,
+        "feature_names": spec.feature_names,
+        "network": asdict(spec.network),
+        "training": asdict(spec.training) | {"time_limit_s": spec.time_limit_s},
+        "validation": asdict(spec.validation) if spec.validation else None,
+        "alias": spec.alias,
+    }
+
+
+def rfc3339(milliseconds: int | None) -> str | None:
+    """Write a time as RFC 3339 in UTC."""
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

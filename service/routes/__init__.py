@@ -1,0 +1,1 @@
+"""One file for each resource, named as its URL."""

@@ -1,0 +1,26 @@
+"""`/livez` and `/readyz`: for orchestrators."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from redis import Redis
+
+from service.openapi import problems
+from service.payloads import Liveness, Readiness
+from service.rendering import to_json
+from storage import TrainingQueue
+
+
+def health_routes(redis: Redis, queue: TrainingQueue) -> APIBlueprint:
+    """Build the routes from their parts."""
+    routes = APIBlueprint("health", __name__, abp_tags=[Tag(name="operations", description="Is it up?")])
+
+    @routes.get("/livez", summary="Is the process alive? Asks nobody else", responses={200: Liveness, **problems()})
+    def livez() -> Response:
+        return to_json(Liveness(status="alive"))
+
+    @routes.get("/readyz", summary="Can the service do its work?", responses={200: Readiness, **problems()})
+    def readyz() -> Response:
+        redis.ping()
+        return to_json(Readiness(status="ready", redis="ok", workers=queue.n_workers()))
+
+    return routes

@@ -1,0 +1,110 @@
+"""`/jobs`: training jobs."""
+
+import hashlib
+import re
+
+import orjson
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+
+from service.errors import RETRY_AFTER_S, Fault, InvalidRequestError
+from service.openapi import answer, body_problems, header, problems
+from service.parsing import refuse
+from service.payloads import JobList, JobPath, JobPayload, JobsQuery, TrainingRequest
+from service.rendering import to_json
+from service.settings import Limits
+from service.training_request import accept
+from storage import BlobStore, Job, JobNotFoundError, JobStore
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+def job_routes(jobs: JobStore, blobs: BlobStore, limits: Limits) -> APIBlueprint:
+    """Build the routes from their parts."""
+    routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs", description="Train models.")])
+
+    @routes.post(
+        "/jobs",
+        summary="Train a model",
+        responses={
+            202: answer(JobPayload, "Accepted", Location="where to ask for the job", Retry_After="when, in seconds"),
+            **body_problems(),
+        },
+        openapi_extensions={
+            "parameters": [
+                header(
+                    "Idempotency-Key",
+                    "Makes it safe to send the request again: for 24 hours, the same key and body answer with the "
+                    "first job.",
+                )
+            ]
+        },
+    )
+    def create_job(body: TrainingRequest) -> Response:
+        digest, fingerprint = _idempotency(body)
+        job = jobs.submit(
+            body.model,
+            accept(body, blobs, limits),
+            metadata=body.metadata,
+            idempotency_digest=digest,
+            fingerprint=fingerprint,
+        )
+        response = _show(job, 202)
+        response.headers["Location"] = f"/jobs/{job.id}"
+        return response
+
+    @routes.get("/jobs", summary="List jobs, the newest first", responses={200: JobList, **problems(422)})
+    def list_jobs(query: JobsQuery) -> Response:
+        try:
+            page, has_more = jobs.page(limit=query.limit, after=query.after, status=query.status, model=query.model)
+        except JobNotFoundError as error:
+            raise InvalidRequestError([Fault("/after", str(error))]) from error
+        return to_json(
+            JobList(
+                data=[JobPayload.of(job) for job in page],
+                has_more=has_more,
+                last_id=page[-1].id if page else None,
+            )
+        )
+
+    @routes.get(
+        "/jobs/<job_id>",
+        summary="Show a job",
+        responses={
+            200: answer(JobPayload, "The job", ETag="changes with every change of the job"),
+            304: {"description": "Unchanged since the ETag in If-None-Match"},
+            **problems(404),
+        },
+        openapi_extensions={"parameters": [header("If-None-Match", "The ETag of the answer before.")]},
+    )
+    def show_job(path: JobPath) -> Response:
+        return _show(jobs.get(path.job_id))
+
+    @routes.post("/jobs/<job_id>/cancel", summary="Cancel a job", responses={200: JobPayload, **problems(404, 409)})
+    def cancel_job(path: JobPath) -> Response:
+        return _show(jobs.cancel(path.job_id))
+
+    return routes
+
+
+def _show(job: Job, status: int = 200) -> Response:
+    response = to_json(JobPayload.of(job), status)
+    response.set_etag(str(job.revision))
+    if not job.is_done:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == 200 and request.method in ("GET", "HEAD"):
+        response.make_conditional(request)
+    return response
+
+
+def _idempotency(body: TrainingRequest) -> tuple[str | None, str]:
+    """Return a digest of the Idempotency-Key, if there is one, and a digest of the request it came with."""
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
+        return None, ""
+    # The draft standard quotes the key; most clients send it bare.
+    key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        refuse("/Idempotency-Key", "must be 1 to 255 printable ASCII characters")
+    canonical = orjson.dumps(body.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(canonical).hexdigest()

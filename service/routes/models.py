@@ -1,0 +1,122 @@
+"""`/models`: the registry of trained networks."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from service.loaded_models import decode_version
+from service.openapi import body_problems, problems
+from service.payloads import (
+    AliasPath,
+    AliasRequest,
+    ModelList,
+    ModelPath,
+    ModelPayload,
+    ModelsQuery,
+    ModelSummary,
+    VersionPath,
+    VersionPayload,
+    VersionSummary,
+    rfc3339,
+)
+from service.rendering import to_json
+from storage import ModelStore
+
+MAX_SHOWN_PARAMETERS = 10_000
+
+
+def model_routes(models: ModelStore) -> APIBlueprint:
+    """Build the routes from their parts."""
+    routes = APIBlueprint("models", __name__, abp_tags=[Tag(name="models", description="What was trained.")])
+
+    @routes.get("/models", summary="List models by name", responses={200: ModelList, **problems(422)})
+    def list_models(query: ModelsQuery) -> Response:
+        page, has_more = models.page(limit=query.limit, after=query.after)
+        return to_json(
+            ModelList(
+                data=[ModelSummary.of(model) for model in page],
+                has_more=has_more,
+                last_id=page[-1].name if page else None,
+            )
+        )
+
+    @routes.get("/models/<name>", summary="Show a model", responses={200: ModelPayload, **problems(404)})
+    def show_model(path: ModelPath) -> Response:
+        return to_json(_describe(path.name))
+
+    def _describe(name: str) -> ModelPayload:
+        model = models.get(name)
+        versions = [models.get_version(name, number) for number in model.versions]
+        return ModelPayload(
+            name=name,
+            latest_version=model.versions[-1],
+            versions=[
+                VersionSummary(
+                    version=version.number,
+                    created_at=rfc3339(version.created_at_ms) or "",
+                    job=version.description["job"],
+                    metrics=version.description["metrics"],
+                )
+                for version in versions
+            ],
+            aliases=dict(model.aliases),
+        )
+
+    @routes.delete(
+        "/models/<name>",
+        summary="Delete a model with all its versions",
+        responses={204: None, **problems(404)},
+    )
+    def delete_model(path: ModelPath) -> Response:
+        models.delete(path.name)
+        return Response(status=204)
+
+    @routes.get(
+        "/models/<name>/versions/<version:version>",
+        summary="Show a version",
+        responses={200: VersionPayload, **problems(404)},
+    )
+    def show_version(path: VersionPath) -> Response:
+        version, weights = models.load(path.name, path.version)
+        network = decode_version(version, weights).network
+        is_shown = network.n_parameters <= MAX_SHOWN_PARAMETERS
+        aliases = models.get(path.name).aliases
+        return to_json(
+            VersionPayload(
+                model=version.model,
+                version=version.number,
+                created_at=rfc3339(version.created_at_ms) or "",
+                aliases=[alias for alias, number in aliases.items() if number == version.number],
+                weights=[layer.weights.tolist() for layer in network.layers] if is_shown else None,
+                bias=[layer.bias.tolist() for layer in network.layers] if is_shown else None,
+                **version.description,
+            )
+        )
+
+    @routes.delete(
+        "/models/<name>/versions/<version:version>",
+        summary="Delete a version that no alias names",
+        responses={204: None, **problems(404, 409)},
+    )
+    def delete_version(path: VersionPath) -> Response:
+        models.delete_version(path.name, path.version)
+        return Response(status=204)
+
+    @routes.put(
+        "/models/<name>/aliases/<alias>",
+        summary="Point an alias at a version",
+        responses={200: ModelPayload, **body_problems(404)},
+    )
+    def put_alias(path: AliasPath, body: AliasRequest) -> Response:
+        models.set_alias(path.name, path.alias, body.version)
+        return to_json(_describe(path.name))
+
+    @routes.delete(
+        "/models/<name>/aliases/<alias>",
+        summary="Forget an alias",
+        responses={204: None, **problems(404, 422)},
+    )
+    def delete_alias(path: AliasPath) -> Response:
+        models.delete_alias(path.name, path.alias)
+        return Response(status=204)
+
+    return routes

@@ -1,0 +1,61 @@
+"""How the service runs. Read once, by the entry point."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one request may ask for. An error that a limit causes names the setting: the name in capitals."""
+
+    max_body_bytes: int = 64 * 1024 * 1024
+    max_inline_values: int = 2_000_000
+    max_predict_instances: int = 100_000
+    max_epochs: int = 1_000_000
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Limits":
+        """Read MAX_BODY_BYTES and so on.
+
+        Raises:
+            ValueError: one of them is no positive whole number.
+        """
+        given = {}
+        for field in fields(cls):
+            setting = field.name.upper()
+            if setting in env:
+                try:
+                    given[field.name] = int(env[setting])
+                except ValueError:
+                    given[field.name] = 0
+                if given[field.name] < 1:
+                    raise ValueError(f"{setting} must be a whole number of at least 1, not {env[setting]!r}")
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See `docs/operations.md` for what each setting means."""
+
+    redis_url: str
+    blob_url: str
+    limits: Limits
+    api_threads: int = 8
+    """How many requests one process handles at a time, apart from those that wait for their bodies."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Read the environment.
+
+        Raises:
+            KeyError: REDIS_URL is missing.
+            ValueError: a number is none, or too small.
+        """
+        data_dir = Path(env.get("DATA_DIR", "./data")).absolute()
+        return cls(
+            redis_url=env["REDIS_URL"],
+            blob_url=env.get("BLOB_URL") or (data_dir / "blobs").as_uri(),
+            limits=Limits.from_env(env),
+            api_threads=int(env.get("API_THREADS", cls.api_threads)),
+        )

@@ -1,0 +1,60 @@
+"""Everything that is kept: jobs and models in Redis, instances in a blob store, and the queue's bell."""
+
+from storage.blobs import BlobStore
+from storage.codec import decode_dataset, decode_model, encode_dataset, encode_model
+from storage.connection import connect
+from storage.errors import (
+    UNAVAILABLE_ERRORS,
+    AliasNotFoundError,
+    BlobNotFoundError,
+    CorruptDataError,
+    IdempotencyKeyReusedError,
+    JobAlreadyDoneError,
+    JobNotFoundError,
+    ModelNotFoundError,
+    StaleAttemptError,
+    StorageError,
+    VersionInUseError,
+    VersionNotFoundError,
+)
+from storage.jobs import DONE_STATUSES, JOB_STATUSES, Claim, Job, JobStatus, JobStore
+from storage.models import Model, ModelStore, Version
+from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
+from storage.reconciler import Reconciler
+from storage.training_spec import DataReference, TrainingSpec
+
+__all__ = [
+    "DONE_STATUSES",
+    "JOB_STATUSES",
+    "QUEUE_NAME",
+    "TRAIN_TASK",
+    "UNAVAILABLE_ERRORS",
+    "AliasNotFoundError",
+    "BlobNotFoundError",
+    "BlobStore",
+    "Claim",
+    "CorruptDataError",
+    "DataReference",
+    "IdempotencyKeyReusedError",
+    "Job",
+    "JobAlreadyDoneError",
+    "JobNotFoundError",
+    "JobStatus",
+    "JobStore",
+    "Model",
+    "ModelNotFoundError",
+    "ModelStore",
+    "Reconciler",
+    "StaleAttemptError",
+    "StorageError",
+    "TrainingQueue",
+    "TrainingSpec",
+    "Version",
+    "VersionInUseError",
+    "VersionNotFoundError",
+    "connect",
+    "decode_dataset",
+    "decode_model",
+    "encode_dataset",
+    "encode_model",
+]

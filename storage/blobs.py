@@ -1,0 +1,80 @@
+"""The blob store: bytes named by their sha256, in a directory or an object store reached through fsspec."""
+
+import contextlib
+import hashlib
+import io
+import os
+import uuid
+
+import fsspec
+
+from storage.errors import BlobNotFoundError, CorruptDataError
+
+
+class BlobStore:
+    """Write-once storage for what is too large for Redis: the instances that jobs train on.
+
+    Args:
+        url: where the blobs lie, for instance `file:///var/lib/perceptron/blobs` or `s3://bucket/prefix`
+            (any scheme for which an fsspec implementation is installed).
+    """
+
+    def __init__(self, url: str) -> None:
+        self._filesystem, self._root = fsspec.core.url_to_fs(url, auto_mkdir=True)
+
+    def put(self, content: bytes) -> str:
+        """Store the bytes durably and return their sha256; storing the same bytes again changes nothing.
+
+        The name appears only once the content is complete, so a reader never meets half a blob.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._path(digest)
+        if self._filesystem.exists(path):
+            return digest
+        folder = path.rpartition("/")[0]
+        self._filesystem.makedirs(folder, exist_ok=True)
+        partial = f"{path}.{uuid.uuid4().hex}.partial"
+        try:
+            with self._filesystem.open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                # Only local files have a descriptor to flush; an object store keeps what it acknowledged.
+                with contextlib.suppress(io.UnsupportedOperation, AttributeError):
+                    os.fsync(file.fileno())
+            self._filesystem.mv(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._filesystem.rm(partial)
+            raise
+        _sync_folder(folder)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes with this sha256.
+
+        Raises:
+            BlobNotFoundError: there is no such blob.
+            CorruptDataError: what is stored under this name has another digest.
+        """
+        try:
+            content: bytes = self._filesystem.cat_file(self._path(digest))
+        except FileNotFoundError as error:
+            raise BlobNotFoundError(digest) from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise CorruptDataError(f"the blob with sha256 {digest} has other content")
+        return content
+
+    def _path(self, digest: str) -> str:
+        # Two levels keep a folder's listing short when there are many blobs.
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the rename into a local folder survive a power cut."""
+    if not os.path.isdir(folder):
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

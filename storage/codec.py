@@ -1,0 +1,79 @@
+"""Arrays to bytes and back, as safetensors: plain numbers under names, so reading them runs no code."""
+
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from perceptron import Dataset, Layer, Network, PerceptronError, Standardization
+from storage.errors import CorruptDataError
+
+
+def encode_dataset(dataset: Dataset) -> bytes:
+    """Write features, targets and, when given, instance weights. Equal data sets give equal bytes."""
+    arrays = {"features": dataset.features, "targets": dataset.targets}
+    if dataset.instance_weights is not None:
+        arrays["instance_weights"] = dataset.instance_weights
+    return _save(arrays)
+
+
+def decode_dataset(content: bytes) -> Dataset:
+    """Read what `encode_dataset` wrote.
+
+    Raises:
+        CorruptDataError: the bytes are something else.
+    """
+    arrays = _load(content)
+    try:
+        return Dataset(arrays["features"], arrays["targets"], arrays.get("instance_weights"))
+    except (KeyError, PerceptronError) as error:
+        raise CorruptDataError(f"the bytes are no data set: {error}") from error
+
+
+def encode_model(network: Network, standardization: Standardization | None) -> bytes:
+    """Write a network as it was trained and, apart from it, the mean and scale of its features."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for k, layer in enumerate(network.layers):
+        arrays[f"layers.{k}.weights"] = layer.weights
+        arrays[f"layers.{k}.bias"] = layer.bias
+    if standardization is not None:
+        arrays["standardization.mean"] = standardization.mean
+        arrays["standardization.scale"] = standardization.scale
+    return _save(arrays)
+
+
+def decode_model(content: bytes, activations: tuple[str, ...]) -> tuple[Network, Standardization]:
+    """Read what `encode_model` wrote; without a standardization, the identity stands for it.
+
+    Args:
+        activations: the activation of each layer, from the version's description.
+
+    Raises:
+        CorruptDataError: the bytes are something else.
+    """
+    arrays = _load(content)
+    try:
+        network = Network(
+            tuple(
+                Layer(arrays[f"layers.{k}.weights"], arrays[f"layers.{k}.bias"], activation)
+                for k, activation in enumerate(activations)
+            )
+        )
+        if "standardization.mean" not in arrays:
+            return network, Standardization.identity(network.n_inputs)
+        return network, Standardization(arrays["standardization.mean"], arrays["standardization.scale"])
+    except (KeyError, ValueError) as error:
+        raise CorruptDataError(f"the bytes are no network with {len(activations)} layers: {error}") from error
+
+
+def _save(arrays: dict[str, NDArray[Any]]) -> bytes:
+    return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def _load(content: bytes) -> dict[str, NDArray[Any]]:
+    try:
+        return safetensors.numpy.load(content)
+    except SafetensorError as error:
+        raise CorruptDataError(f"the bytes are no safetensors: {error}") from error

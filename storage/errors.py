@@ -1,0 +1,112 @@
+"""What can go wrong in storage.
+
+    StorageError
+    |-- JobNotFoundError
+    |-- JobAlreadyDoneError
+    |-- StaleAttemptError
+    |-- IdempotencyKeyReusedError
+    |-- ModelNotFoundError
+    |-- VersionNotFoundError
+    |-- AliasNotFoundError
+    |-- VersionInUseError
+    |-- BlobNotFoundError
+    `-- CorruptDataError
+
+`UNAVAILABLE_ERRORS` are redis-py's own: the server cannot be reached, is loading, is full, or refuses to write.
+"""
+
+from redis import exceptions
+
+UNAVAILABLE_ERRORS: tuple[type[exceptions.RedisError], ...] = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.NoPermissionError,
+)
+
+
+class StorageError(Exception):
+    """Base of all storage errors."""
+
+
+class JobNotFoundError(StorageError):
+    """No job has this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"there is no job {job_id!r}")
+        self.job_id = job_id
+
+
+class JobAlreadyDoneError(StorageError):
+    """The job has succeeded or failed, so it cannot be cancelled any more."""
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"job {job_id!r} has already {status} and cannot be cancelled")
+        self.job_id = job_id
+        self.status = status
+
+
+class StaleAttemptError(StorageError):
+    """The attempt no longer owns its job: the job was cancelled, taken over, or is done."""
+
+    def __init__(self, job_id: str, attempt: int) -> None:
+        super().__init__(f"attempt {attempt} no longer owns job {job_id!r}")
+        self.job_id = job_id
+        self.attempt = attempt
+
+
+class IdempotencyKeyReusedError(StorageError):
+    """The same Idempotency-Key came with another request before."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"this Idempotency-Key was used for another request, which made job {job_id!r}")
+        self.job_id = job_id
+
+
+class ModelNotFoundError(StorageError):
+    """No model has this name."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"there is no model {model!r}")
+        self.model = model
+
+
+class VersionNotFoundError(StorageError):
+    """The model has no such version."""
+
+    def __init__(self, model: str, version: int) -> None:
+        super().__init__(f"model {model!r} has no version {version}")
+        self.model = model
+        self.version = version
+
+
+class AliasNotFoundError(StorageError):
+    """The model has no such alias."""
+
+    def __init__(self, model: str, alias: str) -> None:
+        super().__init__(f"model {model!r} has no alias {alias!r}")
+        self.model = model
+        self.alias = alias
+
+
+class VersionInUseError(StorageError):
+    """An alias names the version, so it cannot be deleted."""
+
+    def __init__(self, model: str, version: int, alias: str) -> None:
+        super().__init__(f"alias {alias!r} names version {version} of model {model!r}; move the alias first")
+        self.model = model
+        self.version = version
+        self.alias = alias
+
+
+class BlobNotFoundError(StorageError):
+    """The blob store has no blob with this digest."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"there is no blob with sha256 {digest}")
+        self.digest = digest
+
+
+class CorruptDataError(StorageError):
+    """What lies in Redis or in the blob store is not what was written there."""

@@ -1,0 +1,354 @@
+"""The job record: the truth about every training job. Each transition is one atomic step in Redis."""
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import orjson
+from pydantic import ValidationError
+from redis import Redis, WatchError
+
+from storage import keys
+from storage.errors import (
+    CorruptDataError,
+    IdempotencyKeyReusedError,
+    JobAlreadyDoneError,
+    JobNotFoundError,
+    StaleAttemptError,
+)
+from storage.queue import TrainingQueue
+from storage.scripts import load_script
+from storage.training_spec import SPEC, TrainingSpec
+
+JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+JOB_STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
+DONE_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
+
+_IDEMPOTENCY_S = 24 * 3600
+_CHUNK = 200
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job record as it was at one moment. Times are milliseconds since 1970, UTC."""
+
+    id: str
+    model: str
+    status: JobStatus
+    attempt: int
+    revision: int
+    """Grows with every change of the record."""
+    spec: TrainingSpec
+    metadata: Mapping[str, str]
+    created_at_ms: int
+    started_at_ms: int | None
+    finished_at_ms: int | None
+    progress: Mapping[str, Any] | None
+    version: int | None
+    """The version that the job published."""
+    result: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the state is one that never changes again."""
+        return self.status in DONE_STATUSES
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right of one attempt to report on a job; a later attempt or a cancel ends it."""
+
+    job: Job
+    attempt: int
+
+
+class JobStore:
+    """All training jobs, in Redis.
+
+    Args:
+        redis: answers in bytes (`decode_responses=False`), as RQ wants it.
+    """
+
+    def __init__(self, redis: Redis, queue: TrainingQueue) -> None:
+        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+        self._queue = queue
+        self._claim = load_script(redis, "claim")
+        self._progress = load_script(redis, "progress")
+        self._fail = load_script(redis, "fail")
+        self._hand_back = load_script(redis, "hand_back")
+        self._cancel = load_script(redis, "cancel")
+        self._publish = load_script(redis, "publish")
+
+    def submit(
+        self,
+        model: str,
+        spec: TrainingSpec,
+        *,
+        metadata: Mapping[str, str],
+        idempotency_digest: str | None = None,
+        fingerprint: str = "",
+    ) -> Job:
+        """Record a new job and ring for it, in one transaction; or return the job that this request made before.
+
+        Args:
+            idempotency_digest: stands for the caller's Idempotency-Key and is remembered for 24 hours.
+            fingerprint: digest of the request that the key belongs to.
+
+        Raises:
+            IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
+        """
+        job_id = f"job_{uuid.uuid4().hex}"
+        created_at_ms = time.time_ns() // 1_000_000
+        record = {
+            "model": model,
+            "status": "queued",
+            "attempt": 0,
+            "revision": 1,
+            "spec": SPEC.dump_json(spec),
+            "metadata": orjson.dumps(dict(metadata)),
+            "created_at_ms": created_at_ms,
+            "rung_at_ms": created_at_ms,
+        }
+        known_key = keys.idempotency(idempotency_digest) if idempotency_digest else None
+        with self._redis.pipeline() as transaction:
+            while True:
+                try:
+                    if known_key:
+                        transaction.watch(known_key)
+                        known = transaction.hgetall(known_key)
+                        if known:
+                            return self._same_request(known, fingerprint)
+                        transaction.multi()
+                    self._queue.ring(job_id, transaction)
+                    transaction.hset(keys.job(job_id), mapping=record)
+                    transaction.zadd(keys.JOBS, {job_id: created_at_ms})
+                    transaction.zadd(keys.jobs_with_status("queued"), {job_id: created_at_ms})
+                    if known_key:
+                        transaction.hset(known_key, mapping={"job": job_id, "fingerprint": fingerprint})
+                        transaction.expire(known_key, _IDEMPOTENCY_S)
+                    transaction.execute()
+                    return self.get(job_id)
+                except WatchError:
+                    continue
+
+    def _same_request(self, known: Mapping[bytes, bytes], fingerprint: str) -> Job:
+        job_id = known[b"job"].decode()
+        if known[b"fingerprint"].decode() != fingerprint:
+            raise IdempotencyKeyReusedError(job_id)
+        return self.get(job_id)
+
+    def get(self, job_id: str) -> Job:
+        """Return the job as it is now.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+        """
+        record = self._redis.hgetall(keys.job(job_id))
+        if not record:
+            raise JobNotFoundError(job_id)
+        return _decode(job_id, record)
+
+    def page(
+        self, *, limit: int, after: str | None = None, status: str | None = None, model: str | None = None
+    ) -> tuple[list[Job], bool]:
+        """Return up to `limit` jobs, the newest first, and whether there are more.
+
+        Args:
+            after: the id of the last job of the page before.
+
+        Raises:
+            JobNotFoundError: there is no job with the id `after`.
+        """
+        page: list[Job] = []
+        for job in self._newest_first(after, status):
+            if model is not None and job.model != model:
+                continue
+            if len(page) == limit:
+                return page, True
+            page.append(job)
+        return page, False
+
+    def _newest_first(self, after: str | None, status: str | None) -> Iterator[Job]:
+        while True:
+            start = 0
+            if after is not None:
+                rank = self._redis.zrevrank(keys.JOBS, after)
+                if rank is None:
+                    raise JobNotFoundError(after)
+                start = rank + 1
+            ids = [job_id.decode() for job_id in self._redis.zrevrange(keys.JOBS, start, start + _CHUNK - 1)]
+            for job in self._get_many(ids):
+                if status is None or job.status == status:
+                    yield job
+            if len(ids) < _CHUNK:
+                return
+            after = ids[-1]
+
+    def _get_many(self, job_ids: list[str]) -> list[Job]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hgetall(keys.job(job_id))
+            records = pipeline.execute()
+        return [_decode(job_id, record) for job_id, record in zip(job_ids, records, strict=True) if record]
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel the job, now: whatever its running attempt does afterwards is refused. Repeatable.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            JobAlreadyDoneError: it has succeeded or failed.
+        """
+        status = self._cancel(
+            keys=[
+                keys.job(job_id),
+                keys.jobs_with_status("queued"),
+                keys.jobs_with_status("running"),
+                keys.jobs_with_status("cancelled"),
+            ],
+            args=[job_id],
+        )
+        if status is None:
+            raise JobNotFoundError(job_id)
+        if status != b"cancelled":
+            raise JobAlreadyDoneError(job_id, status.decode())
+        return self.get(job_id)
+
+    def claim(self, job_id: str) -> Claim | None:
+        """Take a queued job; None when there is nothing to do: it is running, done or unknown."""
+        attempt = self._claim(
+            keys=[keys.job(job_id), keys.jobs_with_status("queued"), keys.jobs_with_status("running")],
+            args=[job_id],
+        )
+        return None if attempt is None else Claim(self.get(job_id), attempt)
+
+    def record_progress(self, claim: Claim, progress: Mapping[str, Any]) -> None:
+        """Say how far the attempt is, and that it is alive.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job and should stop.
+        """
+        self._fenced(claim, self._progress(keys=[keys.job(claim.job.id)], args=[claim.attempt, orjson.dumps(progress)]))
+
+    def publish(
+        self,
+        claim: Claim,
+        *,
+        weights: bytes,
+        description: Mapping[str, Any],
+        result: Mapping[str, Any],
+    ) -> int:
+        """Make the trained network the model's next version, move the alias asked for and finish the job: one step.
+
+        Returns:
+            The new version's number.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job; nothing was published.
+        """
+        job = claim.job
+        version = self._publish(
+            keys=[
+                keys.job(job.id),
+                keys.jobs_with_status("running"),
+                keys.jobs_with_status("succeeded"),
+                keys.VERSION_NUMBERS,
+                keys.MODELS,
+                keys.versions(job.model),
+                keys.aliases(job.model),
+                keys.version(job.model, ""),
+            ],
+            args=[
+                job.id,
+                claim.attempt,
+                job.model,
+                weights,
+                orjson.dumps(description),
+                orjson.dumps(result),
+                job.spec.alias or "",
+            ],
+        )
+        self._fenced(claim, version)
+        return int(version)
+
+    def fail(self, claim: Claim, error: Mapping[str, Any]) -> None:
+        """End the job without a model.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job.
+        """
+        self._fenced(
+            claim,
+            self._fail(
+                keys=[
+                    keys.job(claim.job.id),
+                    keys.jobs_with_status("running"),
+                    keys.jobs_with_status("failed"),
+                ],
+                args=[claim.job.id, claim.attempt, orjson.dumps(error)],
+            ),
+        )
+
+    def hand_back(self, claim: Claim, *, is_dead: bool = False) -> None:
+        """Let the job wait for another attempt, and ring for it.
+
+        Args:
+            is_dead: the attempt died; the reconciler counts the deaths.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job.
+        """
+        self._fenced(
+            claim,
+            self._hand_back(
+                keys=[
+                    keys.job(claim.job.id),
+                    keys.jobs_with_status("running"),
+                    keys.jobs_with_status("queued"),
+                ],
+                args=[claim.job.id, claim.attempt, int(is_dead)],
+            ),
+        )
+        self.ring_again(claim.job.id)
+
+    def ring_again(self, job_id: str) -> None:
+        """Ring for a queued job whose ring was answered or lost."""
+        self._redis.hset(keys.job(job_id), "rung_at_ms", time.time_ns() // 1_000_000)
+        self._queue.ring(job_id)
+
+    def _fenced(self, claim: Claim, answer: int) -> None:
+        if not answer:
+            raise StaleAttemptError(claim.job.id, claim.attempt)
+
+
+def _decode(job_id: str, record: Mapping[bytes, bytes]) -> Job:
+    def number(name: bytes) -> int | None:
+        return int(record[name]) if name in record else None
+
+    def value(name: bytes) -> Any:
+        return orjson.loads(record[name]) if name in record else None
+
+    try:
+        status = record[b"status"].decode()
+        if status not in JOB_STATUSES:
+            raise ValueError(f"unknown status {status!r}")
+        return Job(
+            id=job_id,
+            model=record[b"model"].decode(),
+            status=status,
+            attempt=int(record[b"attempt"]),
+            revision=int(record[b"revision"]),
+            spec=SPEC.validate_json(record[b"spec"]),
+            metadata=value(b"metadata"),
+            created_at_ms=int(record[b"created_at_ms"]),
+            started_at_ms=number(b"started_at_ms"),
+            finished_at_ms=number(b"finished_at_ms"),
+            progress=value(b"progress"),
+            version=number(b"version"),
+            result=value(b"result"),
+            error=value(b"error"),
+        )
+    except (KeyError, ValueError, ValidationError) as error:
+        raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {error}") from error

@@ -1,0 +1,44 @@
+"""Every Redis key that the project owns. RQ's own keys start with `rq:`."""
+
+JOBS = "perceptron:jobs"
+"""Sorted set of all job ids by time of creation."""
+
+MODELS = "perceptron:models"
+"""Sorted set of the names of all models that have a version; every score is 0, so the order is by name."""
+
+VERSION_NUMBERS = "perceptron:version-numbers"
+"""Hash from model name to the highest version number ever given; it outlives the model, so none is used twice."""
+
+
+def job(job_id: str) -> str:
+    """Hash: the record of one training job."""
+    return f"perceptron:job:{job_id}"
+
+
+def jobs_with_status(status: str) -> str:
+    """Sorted set of the ids of the jobs in one state, by time of creation."""
+    return f"perceptron:jobs:{status}"
+
+
+def idempotency(digest: str) -> str:
+    """Hash: the job and the fingerprint of the request that came with an Idempotency-Key."""
+    return f"perceptron:idempotency:{digest}"
+
+
+def versions(model: str) -> str:
+    """Sorted set of a model's version numbers."""
+    return f"perceptron:model:{model}:versions"
+
+
+def aliases(model: str) -> str:
+    """Hash from alias to version number."""
+    return f"perceptron:model:{model}:aliases"
+
+
+def version(model: str, number: int | str) -> str:
+    """Hash: the bytes and the description of one immutable version."""
+    return f"perceptron:model:{model}:version:{number}"
+
+
+RECONCILER_LEASE = "perceptron:reconciler"
+"""String with a short expiry: the worker that holds it looks after stalled jobs."""

@@ -1,0 +1,8 @@
+-- The running attempt reports how far it is; the report is its heartbeat.
+-- KEYS: job. ARGV: attempt, progress as JSON. Returns 1, or 0 when the attempt no longer owns the job.
+if not owns(KEYS[1], ARGV[1]) then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'progress', ARGV[2], 'heartbeat_at_ms', now_ms())
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+return 1

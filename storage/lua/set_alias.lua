@@ -1,0 +1,7 @@
+-- Point an alias at an existing version.
+-- KEYS: versions of the model, aliases of the model. ARGV: alias, version. Returns 1, or 0 without such a version.
+if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then
+  return 0
+end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+return 1

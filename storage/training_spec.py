@@ -1,0 +1,36 @@
+"""What a worker needs to know to train a job: all defaults chosen, nothing left to decide."""
+
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from perceptron import NetworkConfig, Task, TrainingConfig, ValidationConfig
+
+
+@dataclass(frozen=True)
+class DataReference:
+    """Where the instances of a job lie."""
+
+    blob: str
+    """sha256 and name of the encoded `Dataset` in the blob store."""
+    n_instances: int
+    n_features: int
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """One request to train, checked and complete."""
+
+    task: Task
+    network: NetworkConfig
+    training: TrainingConfig
+    validation: ValidationConfig | None
+    feature_names: tuple[str, ...]
+    data: DataReference
+    time_limit_s: float | None = None
+    alias: str | None = None
+    """The alias that moves to the new version in the same step that publishes it."""
+
+
+SPEC = TypeAdapter(TrainingSpec)
+"""Reads and writes a spec as JSON; what does not fit raises pydantic's `ValidationError`."""

@@ -1,0 +1,77 @@
+"""Small valid things for tests that need one and do not care which."""
+
+from typing import Any
+
+import numpy as np
+
+from perceptron import (
+    Dataset,
+    Layer,
+    Network,
+    NetworkConfig,
+    TrainingConfig,
+    ValidationConfig,
+    resolve_task,
+)
+from storage import BlobStore, Claim, DataReference, JobStore, TrainingSpec, encode_dataset, encode_model
+
+OR_FEATURES = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+OR_TARGETS = [0.0, 1.0, 1.0, 1.0]
+
+
+def training_spec(
+    blobs: BlobStore | None = None,
+    *,
+    features: list[list[float]] = OR_FEATURES,
+    targets: list[float] | list[str] = OR_TARGETS,
+    alias: str | None = None,
+    validation: ValidationConfig | None = None,
+    time_limit_s: float | None = None,
+    **training: Any,
+) -> TrainingSpec:
+    """A spec for one sigmoid neuron that learns logical OR; with a blob store its instances are really there."""
+    task, encoded_targets = resolve_task(targets)
+    dataset = Dataset(np.array(features), encoded_targets)
+    blob = blobs.put(encode_dataset(dataset)) if blobs else "0" * 64
+    return TrainingSpec(
+        task=task,
+        network=NetworkConfig(activation=task.activation),
+        training=TrainingConfig(initialization="zeros", loss=task.loss, **training),
+        validation=validation,
+        feature_names=tuple(f"x{k}" for k in range(dataset.n_features)),
+        data=DataReference(blob, dataset.n_instances, dataset.n_features),
+        time_limit_s=time_limit_s,
+        alias=alias,
+    )
+
+
+def claimed(jobs: JobStore, model: str = "or", **spec: Any) -> Claim:
+    """A job that an attempt has just begun."""
+    claim = jobs.claim(jobs.submit(model, training_spec(**spec), metadata={}).id)
+    assert claim is not None
+    return claim
+
+
+def publish(jobs: JobStore, model: str = "or", *, weight: float = 1.0, **spec: Any) -> int:
+    """Publish a version whose two weights are `weight` and whose bias is 0; return its number."""
+    claim = claimed(jobs, model, **spec)
+    network = Network((Layer(np.full((2, 1), weight), np.zeros(1), "sigmoid"),))
+    return jobs.publish(
+        claim,
+        weights=encode_model(network, None),
+        description={
+            "job": claim.job.id,
+            "task": {
+                "kind": "binary_classification",
+                "classes": [0, 1],
+                "activation": "sigmoid",
+                "loss": "mean_squared_error",
+                "n_outputs": 1,
+                "is_list": False,
+            },
+            "network": {"activation": "sigmoid", "hidden_layers": [], "hidden_activation": "tanh"},
+            "feature_names": ["x0", "x1"],
+            "metrics": {"accuracy": 1.0},
+        },
+        result={"stop_reason": "converged", "epochs": 1, "cost": 0.25, "metrics": {"accuracy": 1.0}},
+    )

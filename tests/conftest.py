@@ -1,0 +1,45 @@
+"""What the tests share: a real Redis server, private to the run, and the stores on it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from standalone import EmbeddedServer
+from storage import BlobStore, JobStore, ModelStore, TrainingQueue, connect
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: EmbeddedServer) -> Iterator[Redis]:
+    """An empty Redis."""
+    connection = connect(server.url, timeout_s=5, n_retries=1)
+    connection.flushall()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def queue(redis: Redis) -> TrainingQueue:
+    return TrainingQueue(redis)
+
+
+@pytest.fixture
+def jobs(redis: Redis, queue: TrainingQueue) -> JobStore:
+    return JobStore(redis, queue)
+
+
+@pytest.fixture
+def models(redis: Redis) -> ModelStore:
+    return ModelStore(redis)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore((tmp_path / "blobs").as_uri())

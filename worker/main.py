@@ -1,0 +1,32 @@
+"""Start one training worker: `python -m worker.main`."""
+
+import logging
+import os
+import sys
+
+from storage import connect
+from worker.process import TrainingWorker
+from worker.settings import Settings
+
+
+def main() -> int:
+    """Work until SIGTERM or Ctrl-C, or until Redis is lost for long; the supervisor starts a new one then."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        settings = Settings.from_env(os.environ)
+    except KeyError as error:
+        print(
+            f"the setting {error.args[0]} is missing; for instance {error.args[0]}=redis://127.0.0.1:6379/0",
+            file=sys.stderr,
+        )
+        return 2
+    except ValueError as error:
+        print(f"a setting cannot be read: {error}", file=sys.stderr)
+        return 2
+    # The time limit must be longer than RQ's blocking pop, or every idle pop would look like a lost connection.
+    TrainingWorker(connect(settings.redis_url, timeout_s=15, n_retries=3)).work(logging_level="WARNING")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

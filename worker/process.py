@@ -1,0 +1,115 @@
+"""The RQ worker: a parent that listens, and a forked child that trains one job."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from redis import Redis
+from rq import Queue, Worker
+from rq.executions import Execution
+from rq.job import Job as RqJob
+
+from storage import TRAIN_TASK, UNAVAILABLE_ERRORS, JobStore, Reconciler, TrainingQueue
+from worker.tasks import request_stop
+
+HAND_BACK_AFTER_S = 10.0
+"""On SIGTERM a job may still finish for so long; then it is handed back. A drain has 25 s in all."""
+
+HEARTBEAT_TTL_S = 12
+"""RQ's default adds 60 s. It must be longer than three monitoring intervals."""
+
+READY_MESSAGE = "ready for training jobs"
+"""Whoever started the process waits for a line with this text."""
+
+_PR_SET_PDEATHSIG = 1
+
+_log = logging.getLogger(__name__)
+
+
+class TrainingRing(RqJob):
+    """An RQ job that can only be a training task.
+
+    RQ calls whatever function a job's record in Redis names. Whoever can write to Redis must not be able to choose.
+    """
+
+    def perform(self) -> Any:
+        """Run the training task.
+
+        Raises:
+            PermissionError: the record names another function.
+        """
+        if self.func_name != TRAIN_TASK:
+            raise PermissionError(f"this worker runs {TRAIN_TASK}, not {self.func_name}")
+        return super().perform()
+
+
+class TrainingWorker(Worker):
+    """RQ's worker with the settings that keep the time between a death and the next attempt short.
+
+    A single queue: with several, RQ pops without its intermediate list, and a worker killed then loses the job.
+    """
+
+    job_class = TrainingRing
+
+    def __init__(self, redis: Redis) -> None:
+        queue = TrainingQueue(redis)
+        super().__init__(
+            Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=TrainingRing),
+            connection=redis,
+            serializer="json",
+            job_class=TrainingRing,
+            worker_ttl=18,  # a blocking pop lasts worker_ttl - 15 s, and maintenance runs only between pops
+            maintenance_interval=3,
+            job_monitoring_interval=3,
+            log_job_description=False,
+        )
+        self.log_result_lifespan = False
+        self._reconciler = Reconciler(redis, JobStore(redis, queue), queue, holder=self.name)
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> None:
+        """Register, subscribe, and say that the worker is ready."""
+        super().bootstrap(*args, **kwargs)
+        _log.info(READY_MESSAGE)
+
+    def get_heartbeat_ttl(self, job: RqJob, working_time: float = 0.0) -> int:
+        """Return how many seconds RQ takes a silent execution for alive."""
+        return HEARTBEAT_TTL_S
+
+    def run_maintenance_tasks(self) -> None:
+        """Every few seconds while idle: RQ's own upkeep, and ours."""
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        self._reconciler.run()
+
+    def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
+        """Every few seconds while a job trains: RQ's heartbeat, and our upkeep."""
+        super().maintain_heartbeats(job, execution)
+        try:
+            self._reconciler.run()
+        except UNAVAILABLE_ERRORS as error:
+            _log.warning("cannot look after stalled jobs: %s", error)
+
+    def main_work_horse(self, job: RqJob, queue: Queue) -> None:
+        """Tie the child's life to the parent's, then train."""
+        parent = self.pid
+        if sys.platform == "linux":
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # the parent died before the line above
+                os._exit(1)
+        super().main_work_horse(job, queue)
+
+    def setup_work_horse_signals(self) -> None:
+        """In the child: Ctrl-C is the parent's business, SIGTERM means hand back."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, request_stop)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """On the first SIGTERM or Ctrl-C: let a short job finish, hand a long one back."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        if self.horse_pid:
+            timer = threading.Timer(HAND_BACK_AFTER_S, self.kill_horse, args=(signal.SIGTERM,))
+            timer.daemon = True
+            timer.start()

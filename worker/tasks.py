@@ -1,0 +1,87 @@
+"""RQ's task functions: wiring only."""
+
+import logging
+import os
+import threading
+import time
+from types import FrameType
+
+from rq.timeouts import JobTimeoutException
+from threadpoolctl import threadpool_limits
+
+from perceptron import DivergedError, PerceptronError
+from storage import (
+    UNAVAILABLE_ERRORS,
+    BlobStore,
+    Claim,
+    JobStore,
+    StaleAttemptError,
+    TrainingQueue,
+    connect,
+)
+from worker.settings import Settings
+from worker.training import HandedBackError, run_training
+
+_log = logging.getLogger(__name__)
+_stop_requested = threading.Event()
+
+
+def request_stop(_signal_number: int, _frame: FrameType | None) -> None:
+    """Signal handler: let the running training end after its epoch, so that the job can be handed back."""
+    _stop_requested.set()
+
+
+def train_model(job_id: str) -> None:
+    """Train the job with this id, unless it needs no training any more.
+
+    However this ends, the job's record says so: only the loss of Redis or of the process leaves it `running`, and
+    then the reconciler gives it another attempt.
+    """
+    settings = Settings.from_env(os.environ)
+    redis = connect(settings.redis_url, timeout_s=5, n_retries=60)
+    jobs = JobStore(redis, TrainingQueue(redis))
+    claim = jobs.claim(job_id)
+    if claim is None:
+        _log.info("job %s needs no training", job_id)
+        return
+    _log.info("job %s: attempt %d starts", job_id, claim.attempt)
+    try:
+        _train(claim, jobs, settings)
+    except StaleAttemptError as error:
+        _log.info("job %s: %s", job_id, error)
+
+
+def _train(claim: Claim, jobs: JobStore, settings: Settings) -> None:
+    try:
+        with threadpool_limits(limits=settings.blas_threads):
+            version = run_training(
+                claim,
+                jobs=jobs,
+                blobs=BlobStore(settings.blob_url),
+                clock=time.monotonic,
+                stop_requested=_stop_requested.is_set,
+            )
+        _log.info("job %s: published version %d of model %s", claim.job.id, version, claim.job.model)
+    except StaleAttemptError:
+        raise  # no longer this attempt's to decide
+    except UNAVAILABLE_ERRORS:
+        raise  # nobody there to tell: the reconciler finds the silent attempt
+    except HandedBackError:
+        jobs.hand_back(claim)
+        _log.info("job %s: handed back", claim.job.id)
+    except DivergedError as error:
+        _fail(claim, jobs, "diverged", str(error))
+    except PerceptronError as error:
+        _fail(claim, jobs, "invalid_data", str(error))
+    except MemoryError:
+        _fail(claim, jobs, "out_of_memory", "the worker has too little memory for this data set and network")
+    except JobTimeoutException as error:
+        _fail(claim, jobs, "time_limit", str(error))
+    except Exception as error:
+        _log.exception("job %s: attempt %d met an unexpected error", claim.job.id, claim.attempt)
+        _fail(claim, jobs, "internal", f"unexpected {type(error).__name__}; the worker's log has the details")
+
+
+def _fail(claim: Claim, jobs: JobStore, code: str, detail: str) -> None:
+    jobs.fail(claim, {"code": code, "detail": detail})
+    _log.info("job %s: failed: %s: %s", claim.job.id, code, detail)
