@@ -39,6 +39,7 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits) -> OpenAPI:
         validation_error_callback=_refuse,
         validation_error_model=Problem,
         operation_id_callback=lambda *, name, **_: name,
+        security_schemes={},
         doc_ui=False,
         static_folder=None,
     )

@@ -16,6 +16,12 @@ Payload = TypeVar("Payload", bound=BaseModel)
 _MAX_FAULTS = 20
 _NUMBERS = {int, float}
 
+_PLAIN_WORDS = {
+    "extra_forbidden": "there is no such member",
+    "missing": "this member is missing",
+    "finite_number": "must be a finite number",
+}
+
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """Parse a JSON object strictly: no NaN or Infinity, valid UTF-8, nesting of at most about 1,000.
@@ -66,7 +72,9 @@ def parse_payload(payload: type[Payload], body: bytes) -> Payload:
 def invalid_request(error: ValidationError) -> InvalidRequestError:
     """Say with JSON pointers what pydantic found."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return InvalidRequestError([Fault(_pointer(fault["loc"]), fault["msg"]) for fault in found[:_MAX_FAULTS]])
+    return InvalidRequestError(
+        [Fault(_pointer(fault["loc"]), _PLAIN_WORDS.get(fault["type"], fault["msg"])) for fault in found[:_MAX_FAULTS]]
+    )
 
 
 def _pointer(location: Sequence[int | str]) -> str:

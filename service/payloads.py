@@ -76,6 +76,10 @@ class NetworkSettings(RequestPayload):
     activation: Literal["sigmoid", "step", "identity", "tanh", "relu", "softmax"] | None = Field(
         None, description="Of the output layer."
     )
+    hidden_layers: list[int] = Field(
+        default_factory=list, description="The width of each hidden layer, at most 16 of at most 4,096."
+    )
+    hidden_activation: Literal["sigmoid", "tanh", "relu", "identity"] = "tanh"
 
 
 class TrainingSettings(RequestPayload):

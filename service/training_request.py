@@ -44,7 +44,11 @@ def accept(request: TrainingRequest, blobs: BlobStore, limits: Limits) -> Traini
     dataset = Dataset(features, targets, weights)
     if training.class_weights is not None:
         dataset = dataset.weighted(class_weights(task, dataset.targets, training.class_weights))
-    network = NetworkConfig(activation=task.activation)
+    network = NetworkConfig(
+        activation=task.activation,
+        hidden_layers=tuple(request.network.hidden_layers),
+        hidden_activation=request.network.hidden_activation,
+    )
     return TrainingSpec(
         task=task,
         network=network,

@@ -16,7 +16,7 @@ from rq.job import Job as RqJob
 from storage import TRAIN_TASK, UNAVAILABLE_ERRORS, JobStore, Reconciler, TrainingQueue
 from worker.tasks import request_stop
 
-HAND_BACK_AFTER_S = 10.0
+HAND_BACK_AFTER_S = 5.0
 """On SIGTERM a job may still finish for so long; then it is handed back. A drain has 25 s in all."""
 
 HEARTBEAT_TTL_S = 12

@@ -7,6 +7,8 @@ from flask import Blueprint, Response, redirect
 from flask_openapi3 import OpenAPI
 from werkzeug import Response as BaseResponse
 
+from service.openapi import document
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -58,6 +60,6 @@ def docs_routes(app: OpenAPI) -> Blueprint:
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
-        return Response(orjson.dumps(app.api_doc), mimetype="application/json")
+        return Response(orjson.dumps(document(app)), mimetype="application/json")
 
     return routes

@@ -1,0 +1,38 @@
+"""The Flask app on a real Redis, and a way to train without waiting for a worker process."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from redis import Redis
+
+from service.app import create_app
+from service.settings import Limits
+from storage import BlobStore, JobStore
+from worker.training import run_training
+
+LIMITS = Limits(max_body_bytes=100_000, max_inline_values=1_000, max_predict_instances=50, max_epochs=2_000)
+
+
+@pytest.fixture
+def http(redis: Redis, blobs: BlobStore) -> FlaskClient:
+    app = create_app(redis, blobs, LIMITS)
+    app.testing = False  # errors are answered, as in production
+    return app.test_client()
+
+
+@pytest.fixture
+def train(http: FlaskClient, jobs: JobStore, blobs: BlobStore) -> Callable[..., Any]:
+    """Post a job, train it in this process, and return the job as the API shows it."""
+
+    def train(body: dict[str, Any]) -> Any:
+        answer = http.post("/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        claim = jobs.claim(answer.get_json()["id"])
+        assert claim is not None
+        run_training(claim, jobs=jobs, blobs=blobs, clock=time.monotonic, stop_requested=lambda: False)
+        return http.get(answer.headers["Location"]).get_json()
+
+    return train

@@ -1,0 +1,137 @@
+"""`POST /predict` over HTTP."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from storage import JobStore
+from tests.builders import publish
+
+TOO_LARGE = 1e308
+
+
+def predict(http: FlaskClient, **body: Any) -> Any:
+    return http.post("/predict", json={"model": "or", **body})
+
+
+def test_the_output_is_the_sigmoid_of_z_and_the_prediction_its_class(http: FlaskClient, jobs: JobStore) -> None:
+    publish(jobs, weight=1.0)
+    # z = x0 + x1: -2, 0 and 3
+    answer = predict(http, instances=[[-1, -1], [1, -1], [1, 2]])
+    assert answer.status_code == 200
+    assert answer.mimetype == "application/json"
+    expected = [1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-3))]
+    outputs = answer.get_json()["outputs"]
+    assert [row[0] for row in outputs] == pytest.approx(expected, rel=1e-15)
+    assert answer.get_json()["predictions"] == [0, 1, 1]  # 0.5 is the second class
+
+
+def test_instances_may_be_objects_by_feature_name(http: FlaskClient, train: Callable[..., Any]) -> None:
+    data = {"features": [[0, 10], [1, 20]], "targets": [0, 1], "feature_names": ["age", "a/b"]}
+    train({"model": "or", "data": data})
+    by_list = predict(http, instances=[[0.25, 12]]).get_json()
+    by_name = predict(http, instances=[{"a/b": 12, "age": 0.25}]).get_json()
+    assert by_name == by_list
+
+
+@pytest.mark.parametrize(
+    ("instance", "pointer"),
+    [
+        ({"x0": 1}, "/instances/1/x1"),
+        ({"x0": 1, "x1": 2, "a/~b": 3}, "/instances/1/a~1~0b"),
+        ([1, 2], "/instances/1"),
+        ({"x0": 1, "x1": None}, "/instances/1/1"),
+    ],
+)
+def test_a_wrong_object_is_named_by_its_pointer(http: FlaskClient, jobs: JobStore, instance: Any, pointer: str) -> None:
+    publish(jobs)
+    answer = predict(http, instances=[{"x0": 1, "x1": 1}, instance])
+    assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_version_alias_or_latest(http: FlaskClient, jobs: JobStore) -> None:
+    for weight in (1.0, 2.0, 3.0):
+        publish(jobs, weight=weight)
+    http.put("/models/or/aliases/production", json={"version": 2})
+    chosen = {
+        "latest": predict(http, instances=[[1, 0]]),
+        "alias": predict(http, instances=[[1, 0]], alias="production"),
+        "version": predict(http, instances=[[1, 0]], version=1),
+    }
+    assert {name: answer.get_json()["version"] for name, answer in chosen.items()} == {
+        "latest": 3,
+        "alias": 2,
+        "version": 1,
+    }
+    outputs = [chosen[name].get_json()["outputs"][0][0] for name in ("version", "alias", "latest")]
+    assert outputs == pytest.approx([1 / (1 + math.exp(-w)) for w in (1, 2, 3)], rel=1e-15)
+
+
+def test_the_same_instance_gives_the_same_output_in_any_company(http: FlaskClient, jobs: JobStore) -> None:
+    publish(jobs, weight=0.1)
+    alone = predict(http, instances=[[0.3, 0.7]]).get_json()["outputs"][0]
+    many = predict(http, instances=[[0.3, 0.7]] * 50).get_json()["outputs"]
+    assert all(row == pytest.approx(alone, rel=1e-15) for row in many)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"instances": [[1, 2]], "model": "nope"}, 404, "model_not_found"),
+        ({"instances": [[1, 2]], "version": 9}, 404, "version_not_found"),
+        ({"instances": [[1, 2]], "alias": "nope"}, 404, "alias_not_found"),
+        ({"instances": [[1, 2, 3]]}, 422, "wrong_dimension"),
+        ({"instances": [[1, 2], [1]]}, 422, "wrong_dimension"),
+        ({"instances": [[]]}, 422, "wrong_dimension"),
+        ({"instances": []}, 422, "invalid_request"),
+        ({"instances": [[1, 2]] * 51}, 422, "invalid_request"),
+        ({"instances": [[1, True]]}, 422, "invalid_request"),
+        ({"instances": [[1, "2"]]}, 422, "invalid_request"),
+        ({"instances": [[1, None]]}, 422, "invalid_request"),
+        ({"instances": [1, 2]}, 422, "invalid_request"),
+        ({"instances": {"x0": 1}}, 422, "invalid_request"),
+        ({}, 422, "invalid_request"),
+        ({"instances": [[1, 2]], "version": 1, "alias": "a"}, 422, "invalid_request"),
+        ({"instances": [[1, 2]], "version": 0}, 422, "invalid_request"),
+        ({"instances": [[1, 2]], "version": "1"}, 422, "invalid_request"),
+        ({"instances": [[1, 2]], "explain": True}, 422, "invalid_request"),
+        ({"instances": [[1, 2]], "model": "a:b"}, 422, "invalid_request"),
+    ],
+)
+def test_each_wrong_request_has_its_code(
+    http: FlaskClient, jobs: JobStore, body: dict[str, Any], status: int, code: str
+) -> None:
+    publish(jobs)
+    answer = http.post("/predict", json={"model": "or", **body})
+    assert (answer.status_code, answer.get_json()["code"]) == (status, code)
+
+
+def test_an_output_that_is_not_finite_is_an_error_and_no_nan(http: FlaskClient, train: Callable[..., Any]) -> None:
+    train(
+        {
+            "model": "or",
+            "data": {"features": [[0, 0], [1, 1], [2, 2]], "targets": [0, 20, 40]},
+            "training": {"standardize": False, "learning_rate": 0.1},
+        }
+    )
+    answer = predict(http, instances=[[1, 1], [TOO_LARGE, TOO_LARGE]])
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "output_not_finite")
+    assert answer.get_json()["errors"][0]["pointer"] == "/instances/1"
+
+
+def test_what_is_no_json_is_refused_as_elsewhere(http: FlaskClient) -> None:
+    malformed = http.post("/predict", data='{"model": NaN}', content_type="application/json")
+    assert (malformed.status_code, malformed.get_json()["code"]) == (400, "malformed_json")
+    form = http.post("/predict", data={"model": "or"})
+    assert (form.status_code, form.get_json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_changed_version_in_redis_is_not_served(http: FlaskClient, jobs: JobStore, redis: Any) -> None:
+    publish(jobs)
+    redis.hset("perceptron:model:or:version:1", "weights", b"\x80\x04cos\nsystem\n")
+    answer = predict(http, instances=[[1, 2]])
+    assert answer.status_code == 500
+    assert "safetensors" not in answer.text

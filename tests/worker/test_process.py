@@ -1,0 +1,205 @@
+"""Real workers: processes that are killed, stopped and lied to."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from redis import Redis
+from rq.utils import import_attribute
+
+from standalone import EmbeddedServer
+from storage import TRAIN_TASK, BlobStore, JobStatus, JobStore, ModelStore, TrainingQueue, TrainingSpec
+from tests.builders import training_spec
+
+ROOT = Path(__file__).parents[2]
+WorkerProcess = subprocess.Popen[bytes]
+
+
+def wait_for(what: Callable[[], object], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def start_worker(server: EmbeddedServer, redis: Redis, tmp_path: Path) -> Iterator[Callable[[], WorkerProcess]]:
+    """Start a worker and wait until it listens; what is left of it is killed after the test."""
+    started: list[WorkerProcess] = []
+    env = os.environ | {"REDIS_URL": server.url, "BLOB_URL": (tmp_path / "blobs").as_uri()}
+
+    def start() -> WorkerProcess:
+        log = (tmp_path / f"worker-{len(started)}.log").open("w+b")
+        worker = subprocess.Popen([sys.executable, "-m", "worker.main"], cwd=ROOT, env=env, stdout=log, stderr=log)
+        log.close()
+        started.append(worker)
+        wait_for(lambda: b"ready for training jobs" in (tmp_path / f"worker-{len(started) - 1}.log").read_bytes())
+        return worker
+
+    yield start
+    for worker in started:
+        for pid in (*children_of(worker.pid), worker.pid):
+            kill(pid)
+        worker.wait()
+
+
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def status_of(jobs: JobStore, job_id: str) -> JobStatus:
+    return jobs.get(job_id).status
+
+
+def long_training(blobs: BlobStore) -> TrainingSpec:
+    """Minutes of work, an epoch of which takes less than a millisecond."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(2000, 20))
+    targets = [float(target) for target in rng.integers(0, 2, 2000)]
+    return training_spec(blobs, features=features.tolist(), targets=targets, max_epochs=1_000_000, tolerance=0.0)
+
+
+def start_long_job(jobs: JobStore, blobs: BlobStore) -> str:
+    job_id = jobs.submit("long", long_training(blobs), metadata={}).id
+    wait_for(lambda: jobs.get(job_id).progress)
+    return job_id
+
+
+def test_the_task_that_the_queue_names_exists() -> None:
+    assert import_attribute(TRAIN_TASK).__name__ == "train_model"
+
+
+def test_a_worker_trains_what_is_rung_for(
+    jobs: JobStore, models: ModelStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    waiting = jobs.submit("or", training_spec(blobs), metadata={}).id
+    start_worker()
+    wait_for(lambda: jobs.get(waiting).is_done)
+    job = jobs.get(waiting)
+    assert (job.status, job.version, job.attempt) == ("succeeded", 1, 1)
+    assert models.get("or").versions == (1,)
+
+
+def test_a_worker_says_in_the_record_why_a_job_failed(
+    jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    diverging = training_spec(
+        blobs, features=[[1e6], [2e6], [3e6]], targets=[10.0, 20.0, 30.0], learning_rate=10.0, standardize=False
+    )
+    lost = training_spec()  # its instances are in no blob store
+    ids = [jobs.submit("m", spec, metadata={}).id for spec in (diverging, lost)]
+    start_worker()
+    wait_for(lambda: all(jobs.get(job_id).is_done for job_id in ids))
+    errors = [jobs.get(job_id).error for job_id in ids]
+    assert [error["code"] for error in errors if error] == ["diverged", "internal"]
+    assert errors[0] is not None and "learning_rate" in errors[0]["detail"]
+
+
+def test_a_cancelled_job_frees_its_worker(
+    jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    start_worker()
+    job_id = start_long_job(jobs, blobs)
+    jobs.cancel(job_id)
+    following = jobs.submit("or", training_spec(blobs), metadata={}).id
+    wait_for(lambda: jobs.get(following).is_done, timeout_s=10)
+    job = jobs.get(job_id)
+    assert (job.status, job.version) == ("cancelled", None)
+    assert job.progress is not None
+
+
+def test_a_killed_parent_takes_its_training_along(
+    jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    worker = start_worker()
+    start_long_job(jobs, blobs)
+    (child,) = children_of(worker.pid)
+    worker.kill()
+    wait_for(lambda: not is_alive(child), timeout_s=5)
+
+
+def test_the_job_of_a_killed_worker_gets_another_attempt(
+    jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    victim = start_worker()
+    job_id = start_long_job(jobs, blobs)
+    victim.kill()
+    start_worker()
+    wait_for(lambda: jobs.get(job_id).attempt == 2, timeout_s=40)
+    assert status_of(jobs, job_id) == "running"
+    jobs.cancel(job_id)
+
+
+def test_a_job_whose_ring_was_lost_is_rung_for_again(
+    jobs: JobStore, blobs: BlobStore, redis: Redis, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    job_id = jobs.submit("or", training_spec(blobs), metadata={}).id
+    redis.delete("rq:queue:training")
+    start_worker()
+    wait_for(lambda: jobs.get(job_id).is_done, timeout_s=40)
+    assert status_of(jobs, job_id) == "succeeded"
+
+
+def test_sigterm_ends_an_idle_worker_at_once_with_status_0(start_worker: Callable[[], WorkerProcess]) -> None:
+    worker = start_worker()
+    worker.terminate()
+    assert worker.wait(10) == 0
+
+
+def test_sigterm_hands_a_long_job_back_within_25_seconds(
+    jobs: JobStore, blobs: BlobStore, queue: TrainingQueue, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    worker = start_worker()
+    job_id = start_long_job(jobs, blobs)
+    worker.terminate()
+    assert worker.wait(25) == 0
+    job = jobs.get(job_id)
+    assert (job.status, job.attempt) == ("queued", 1)
+    assert job_id in queue.waiting_job_ids()
+
+
+def test_a_forged_job_runs_nothing_but_the_training_task(
+    redis: Redis,
+    queue: TrainingQueue,
+    jobs: JobStore,
+    blobs: BlobStore,
+    tmp_path: Path,
+    start_worker: Callable[[], WorkerProcess],
+) -> None:
+    marker = tmp_path / "forged"
+    forged = queue.rq_queue.enqueue_call("os.system", args=(f"touch {marker}",))
+    honest = jobs.submit("or", training_spec(blobs), metadata={}).id
+    start_worker()
+    wait_for(lambda: jobs.get(honest).is_done)
+    assert forged.get_status() == "failed"
+    assert not marker.exists()
+
+
+def test_without_a_setting_the_worker_says_which_one() -> None:
+    env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    command = [sys.executable, "-m", "worker.main"]
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 2
+    assert "REDIS_URL" in ended.stderr and "Traceback" not in ended.stderr
