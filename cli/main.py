@@ -1,0 +1,142 @@
+"""The `perceptron` command: one sub-command per way to run the service."""
+
+import importlib.metadata
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+
+from standalone import StandaloneError, UpSettings, exec_api, exec_worker, up
+
+_host = click.option("--host", envvar="HOST", default="127.0.0.1", show_envvar=True, help="Where to listen.")
+_port = click.option(
+    "--port",
+    envvar="PORT",
+    default=8000,
+    type=click.IntRange(1, 65535),
+    show_envvar=True,
+    help="On which port.",
+)
+_api_processes = click.option(
+    "--api-processes",
+    envvar=["API_PROCESSES", "WEB_CONCURRENCY"],
+    default=1,
+    type=click.IntRange(1, 64),
+    show_envvar=True,
+    help="Processes that answer HTTP.",
+)
+_redis_url = click.option(
+    "--redis-url",
+    envvar="REDIS_URL",
+    required=True,
+    show_envvar=True,
+    metavar="URL",
+    help="The server that keeps jobs and models.",
+)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("perceptron-service")
+    except importlib.metadata.PackageNotFoundError:  # a checkout
+        pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
+        return str(tomllib.loads(pyproject.read_text())["project"]["version"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(_version(), prog_name="perceptron", message="%(prog)s %(version)s")
+def perceptron() -> None:
+    """Train small neural networks over HTTP and serve them.
+
+    \b
+    Examples:
+      perceptron up                                everything on this machine
+      perceptron up --port 9000 --workers 2        with two training workers
+      REDIS_URL=redis://db:6379 perceptron serve   the API alone, as in a container
+      REDIS_URL=redis://db:6379 perceptron worker  one more training worker
+    """
+
+
+@perceptron.command(name="up")
+@_host
+@_port
+@_api_processes
+@click.option(
+    "--workers",
+    envvar="WORKERS",
+    default=1,
+    type=click.IntRange(1, 64),
+    show_envvar=True,
+    help="Training workers.",
+)
+@click.option(
+    "--data-dir",
+    envvar="DATA_DIR",
+    default=Path("./data"),
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    help="Where jobs, models and data sets are kept.",
+)
+@click.option(
+    "--redis-url",
+    envvar="REDIS_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="A server to use; without it one is started on the data directory.",
+)
+def _up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, redis_url: str | None) -> None:
+    """Run everything on this machine: embedded Redis, API and training workers.
+
+    Ctrl-C or SIGTERM ends it within 25 s, after what is under way has been answered; a second Ctrl-C ends
+    it at once. The data stays in the data directory for the next time.
+
+    \b
+    Examples:
+      perceptron up
+      perceptron up --data-dir /srv/perceptron --workers 2
+    """
+    settings = UpSettings(
+        host=host,
+        port=port,
+        api_processes=api_processes,
+        workers=workers,
+        data_dir=data_dir,
+        redis_url=redis_url,
+    )
+    sys.exit(up(settings))
+
+
+@perceptron.command(name="serve")
+@_host
+@_port
+@_api_processes
+@_redis_url
+def _serve(host: str, port: int, api_processes: int, redis_url: str) -> None:
+    """Run the API alone.
+
+    \b
+    Example:
+      REDIS_URL=redis://db:6379 HOST=0.0.0.0 perceptron serve
+    """
+    exec_api(host, port, api_processes, redis_url)
+
+
+@perceptron.command(name="worker")
+@_redis_url
+def _worker(redis_url: str) -> None:
+    """Run one training worker alone.
+
+    \b
+    Example:
+      REDIS_URL=redis://db:6379 perceptron worker
+    """
+    exec_worker(redis_url)
+
+
+def main() -> None:
+    """Run the command; what can be expected to go wrong is one line on stderr and exit status 1."""
+    try:
+        perceptron(prog_name="perceptron")
+    except StandaloneError as error:
+        sys.exit(f"perceptron: error: {error}")

@@ -1,0 +1,112 @@
+"""A data set whose existence means that it can be trained on."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from perceptron.arrays import Floats, Rows
+from perceptron.errors import InvalidDatasetError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Instances as rows: what goes in, what should come out, and how much each counts.
+
+    Other numbers than float32 and float64 become float64; arrays that are floats already are not copied.
+
+    Raises:
+        InvalidDatasetError: a shape is wrong, a number is not finite, there is no instance or no feature,
+            or the weights of the instances are negative or sum to 0.
+    """
+
+    features: Floats
+    """(n_instances, n_features), finite"""
+    targets: Floats
+    """(n_instances, n_outputs), finite"""
+    instance_weights: Floats | None = None
+    """(n_instances,), at least 0 and not all 0; None counts every instance once"""
+
+    def __post_init__(self) -> None:
+        features = _floats("features", self.features, n_dimensions=2)
+        targets = _floats("targets", self.targets, n_dimensions=2)
+        if features.shape[0] != targets.shape[0]:
+            raise InvalidDatasetError(f"{features.shape[0]} instances but {targets.shape[0]} targets")
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "targets", targets)
+        if self.instance_weights is not None:
+            weights = _floats("instance_weights", self.instance_weights, n_dimensions=1)
+            _check_instance_weights(weights, self.n_instances)
+            object.__setattr__(self, "instance_weights", weights)
+
+    @property
+    def n_instances(self) -> int:
+        """The number of rows."""
+        return int(self.features.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """The number of inputs of an instance."""
+        return int(self.features.shape[1])
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of values to learn for an instance."""
+        return int(self.targets.shape[1])
+
+    def take(self, rows: Rows) -> "Dataset":
+        """Give the data set of these rows, in this order."""
+        weights = None if self.instance_weights is None else self.instance_weights[rows]
+        return Dataset(self.features[rows], self.targets[rows], weights)
+
+    def with_features(self, features: Floats) -> "Dataset":
+        """Give the same instances with other features, standardized ones for example."""
+        return replace(self, features=features)
+
+    def weighted(self, instance_weights: Floats) -> "Dataset":
+        """Give the same instances, each counting `instance_weights` times as much as before."""
+        if self.instance_weights is not None:
+            with np.errstate(over="ignore", under="ignore"):
+                instance_weights = self.instance_weights * instance_weights
+        return replace(self, instance_weights=instance_weights)
+
+    def relative_weights(self) -> Floats | None:
+        """Give instance_weights / mean(instance_weights): with them a plain mean is the weighted one."""
+        if self.instance_weights is None:
+            return None
+        # By the largest first: the mean of denormal weights could round to 0.
+        weights = self.instance_weights.astype(np.float64) / float(self.instance_weights.max())
+        relative: Floats = weights / weights.mean()
+        return relative
+
+
+def _floats(name: str, values: ArrayLike, *, n_dimensions: int) -> Floats:
+    try:
+        array = np.asarray(values)
+        if array.dtype not in (np.float32, np.float64):
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidDatasetError(f"{name} must be a {n_dimensions}-dimensional array of numbers: {error}") from error
+    if array.ndim != n_dimensions or 0 in array.shape:
+        raise InvalidDatasetError(
+            f"{name} must have {n_dimensions} dimensions and at least one value, got shape {array.shape}"
+        )
+    # Not isfinite(array).all(): that would allocate as many booleans as there are values.
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidDatasetError(f"{name} must be finite, got {float(array[where])} at {list(where)}")
+    return array
+
+
+def _check_instance_weights(weights: Floats, n_instances: int) -> None:
+    if len(weights) != n_instances:
+        raise InvalidDatasetError(f"{n_instances} instances but {len(weights)} instance_weights")
+    if weights.min() < 0:
+        index = int(weights.argmin())
+        raise InvalidDatasetError(
+            f"instance_weights must be at least 0, but that of instance {index} is {float(weights[index])}"
+        )
+    with np.errstate(over="ignore"):
+        total = float(weights.sum(dtype=np.float64))
+    if not 0 < total < float("inf"):
+        raise InvalidDatasetError(f"instance_weights must have a positive, finite sum, got {total}")

@@ -1,0 +1,75 @@
+"""The errors of the maths core.
+
+PerceptronError
+├── InvalidDatasetError         the features, targets or weights of the instances cannot be used
+│   └── TargetsOutOfRangeError  a target that the activation can never give
+├── InvalidConfigError          a field of a config, or two fields together, cannot be used
+├── DimensionError              an array has the wrong number of features
+├── DivergedError               training left the finite numbers
+└── OutputNotFiniteError        forward propagation left the finite numbers
+"""
+
+
+class PerceptronError(Exception):
+    """Any error that this package raises on purpose."""
+
+
+class InvalidDatasetError(PerceptronError):
+    """The data set cannot be used; the message says what was expected and what was found."""
+
+
+class TargetsOutOfRangeError(InvalidDatasetError):
+    """A target is none of the values that the output's activation can give."""
+
+    def __init__(self, *, activation: str, low: float, high: float, index: int, value: float, allowed: str) -> None:
+        """`allowed` is the range in words; `low` and `high` are its ends, `index` is the instance's."""
+        super().__init__(f"target {index} is {value!r}, but {activation} needs {allowed}")
+        self.activation = activation
+        self.low = low
+        self.high = high
+        self.index = index
+        self.value = value
+
+
+class InvalidConfigError(PerceptronError):
+    """A setting of the network or its training cannot be used; `field` is its path, "training/l2"."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class DimensionError(PerceptronError):
+    """The array has the wrong number of features for this network."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"expected {expected} features, got {actual}")
+        self.expected = expected
+        self.actual = actual
+
+
+class DivergedError(PerceptronError):
+    """The cost or the weights are no longer finite; epoch 0 is the start, before any update."""
+
+    def __init__(self, epoch: int, learning_rate: float) -> None:
+        if epoch == 0:
+            message = (
+                "the cost is not finite before the first epoch: "
+                "the features or targets are too large; scale them or set standardize to true"
+            )
+        else:
+            message = (
+                f"the cost or the weights are not finite after epoch {epoch} "
+                f"with learning_rate {learning_rate!r}: lower learning_rate, or set standardize to true"
+            )
+        super().__init__(message)
+        self.epoch = epoch
+        self.learning_rate = learning_rate
+
+
+class OutputNotFiniteError(PerceptronError):
+    """The output for an instance is infinite or not a number; `index` is the first such instance's."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"expected finite outputs, but that of instance {index} is not: its features are too large")
+        self.index = index

@@ -1,0 +1,56 @@
+"""Rosenblatt's perceptron rule, for the step function that has no useful gradient."""
+
+import numpy as np
+
+from perceptron.activations import step
+from perceptron.arrays import Floats
+from perceptron.dataset import Dataset
+
+LOOK_AHEAD = 64
+
+
+def perceptron_rule_epoch(
+    weights: Floats, bias: float, dataset: Dataset, learning_rate: float, rng: np.random.Generator
+) -> tuple[Floats, float, int]:
+    """Visit every instance once, in random order, and correct each mistake.
+
+    For an instance x with target y in {0, 1} and output y_hat = step(x @ w + b):
+
+        w <- w + learning_rate * (y - y_hat) * x
+        b <- b + learning_rate * (y - y_hat)
+
+    An instance that counts c times the mean of all is corrected c times as far; one that counts 0 is not
+    visited.
+
+    Returns:
+        The new weights (n_features,), the new bias, and the number of mistakes made on the way.
+
+    References:
+        F. Rosenblatt, "The Perceptron", Psychological Review 65(6), 1958.
+    """
+    order = rng.permutation(dataset.n_instances)
+    relative_weights = dataset.relative_weights()
+    if relative_weights is not None:
+        order = order[relative_weights[order] > 0]
+    features, targets = dataset.features[order], dataset.targets[order, 0]
+    rates = np.full(len(order), learning_rate)
+    if relative_weights is not None:
+        rates *= relative_weights[order]
+
+    n_mistakes = 0
+    position = 0
+    while position < len(order):
+        # Up to the next mistake the weights stay as they are, so the outputs until then can be had at once.
+        ahead = slice(position, position + LOOK_AHEAD)
+        errors = targets[ahead] - step(features[ahead] @ weights + bias)
+        mistakes = np.flatnonzero(errors)
+        if not mistakes.size:
+            position += LOOK_AHEAD
+            continue
+        first = int(mistakes[0])
+        correction = float(rates[position + first] * errors[first])
+        weights = weights + correction * features[position + first]
+        bias = bias + correction
+        n_mistakes += 1
+        position += first + 1
+    return weights, bias, n_mistakes

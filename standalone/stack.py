@@ -1,0 +1,216 @@
+"""The whole service on one machine, as data for the supervisor: embedded server, API, training workers."""
+
+import errno
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from standalone.data_directory import DataDirectory
+from standalone.errors import AddressError, RedisUnreachableError
+from standalone.redis_server import EmbeddedServer
+from standalone.supervisor import ChildSpec, Supervisor, answers_http
+
+API_COMMAND = (
+    sys.executable,
+    "-m",
+    "gunicorn",
+    "--config",
+    "python:service.gunicorn_config",
+    "service.asgi:app",
+)
+WORKER_COMMAND = (sys.executable, "-m", "worker.main")
+WORKER_READY_LINE = "ready for training jobs"
+
+# An API whose supervisor was killed goes on draining, and holds the port for that long at most.
+KILLED_API_DRAINS_WITHIN_S = 25.0
+
+# The folder of our packages, in a checkout or installed. Children run in it, since gunicorn imports from the
+# current directory first, where anything may be called `service`.
+PACKAGES = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpSettings:
+    """How `perceptron up` runs."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_processes: int = 1
+    workers: int = 1
+    data_dir: Path = Path("data")
+    redis_url: str | None = None  # None: an embedded server
+
+    @property
+    def local_host(self) -> str:
+        """Where this machine reaches the API."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+
+    @property
+    def address(self) -> str:
+        host = f"[{self.local_host}]" if ":" in self.local_host else self.local_host
+        return f"http://{host}:{self.port}"
+
+
+def up(settings: UpSettings) -> int:
+    """Run everything until SIGTERM or Ctrl-C; returns the exit status.
+
+    Raises:
+        StandaloneError: It cannot start; the message says what to do about it.
+    """
+    with ExitStack() as on_exit:
+        data = on_exit.enter_context(DataDirectory.open(settings.data_dir, settings.address))
+        _wait_for_port(settings.host, settings.port, KILLED_API_DRAINS_WITHIN_S if data.was_killed else 0.0)
+        stages: list[list[ChildSpec]] = []
+        if settings.redis_url is not None:
+            _check_redis(settings.redis_url)
+            redis_url = settings.redis_url
+        else:
+            server = EmbeddedServer(data.path)
+            server.prepare()
+            on_exit.callback(server.release)
+            redis_url = server.url
+            stages.append([_embedded_server(server)])
+        stages.append(_api_and_workers(settings, redis_url, data.path))
+        return Supervisor(stages, on_ready=lambda: _say_ready(settings.address)).run()
+
+
+def exec_api(host: str, port: int, api_processes: int, redis_url: str) -> NoReturn:
+    """Become the API, without a supervisor."""
+    _exec(API_COMMAND, _api_env(host, port, api_processes) | {"REDIS_URL": redis_url})
+
+
+def exec_worker(redis_url: str) -> NoReturn:
+    """Become a training worker, without a supervisor."""
+    _exec(WORKER_COMMAND, {"REDIS_URL": redis_url})
+
+
+def _exec(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    sys.stdout.flush()
+    os.chdir(PACKAGES)
+    os.execve(command[0], [*command], _environment(env))
+
+
+def _embedded_server(server: EmbeddedServer) -> ChildSpec:
+    return ChildSpec(
+        name="redis",
+        command=server.command,
+        is_ready=server.is_ready,
+        pass_fds=server.pass_fds,
+        cwd=server.directory,
+    )
+
+
+def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> list[ChildSpec]:
+    blob_url = os.environ.get("BLOB_URL") or f"file://{data_dir / 'blobs'}"
+    stores = {"REDIS_URL": redis_url, "BLOB_URL": blob_url}
+    api = ChildSpec(
+        name="api",
+        command=API_COMMAND,
+        is_ready=answers_http(settings.local_host, settings.port, "/readyz"),
+        env=_environment(stores | _api_env(settings.host, settings.port, settings.api_processes)),
+        cwd=PACKAGES,
+    )
+    worker_env = _environment(stores)
+    workers = [
+        ChildSpec(
+            name=f"worker-{number}",
+            command=WORKER_COMMAND,
+            ready_line=WORKER_READY_LINE,
+            env=worker_env,
+            cwd=PACKAGES,
+        )
+        for number in range(1, settings.workers + 1)
+    ]
+    return [api, *workers]
+
+
+def _api_env(host: str, port: int, api_processes: int) -> dict[str, str]:
+    return {"HOST": host, "PORT": str(port), "API_PROCESSES": str(api_processes)}
+
+
+def _environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with the changes, and our packages first on the import path."""
+    search_path = os.pathsep.join(filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": search_path, **changes}
+
+
+def _wait_for_port(host: str, port: int, patience_s: float) -> None:
+    """Check that the API can listen there.
+
+    Raises:
+        AddressError: It cannot, and the message says why.
+    """
+    deadline = time.monotonic() + patience_s
+    is_waiting = False
+    while True:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                return
+        except socket.gaierror as error:
+            raise AddressError(f"the host {host} is unknown: try --host 127.0.0.1") from error
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                if time.monotonic() < deadline:
+                    if not is_waiting:
+                        _say(f"port {port} is in use, perhaps by the API of a run that was killed: waiting for it")
+                    is_waiting = True
+                    time.sleep(0.05)
+                    continue
+                remedy = f"stop what listens there, or choose another, for example --port {port % 65535 + 1}"
+                raise AddressError(f"port {port} of {host} is in use: {remedy}") from error
+            if error.errno == errno.EACCES:
+                raise AddressError(f"port {port} needs more rights: try --port 8000") from error
+            raise AddressError(f"cannot listen on {host} ({error.strerror}): try --host 127.0.0.1") from error
+
+
+def _check_redis(url: str) -> None:
+    """Check that a server answers at REDIS_URL.
+
+    Raises:
+        RedisUnreachableError: It does not; the message holds no password.
+    """
+    remedy = "start it, or unset REDIS_URL to use the embedded server"
+    try:
+        client = redis.Redis.from_url(url, socket_timeout=5.0, retry=Retry(NoBackoff(), 0))
+    except ValueError as error:
+        raise RedisUnreachableError("REDIS_URL must begin with redis://, rediss:// or unix://") from error
+    with closing(client) as connection:
+        try:
+            connection.ping()
+        except redis.BusyLoadingError:
+            pass  # it is there and loads its data; the API becomes ready when it is done
+        except (redis.RedisError, OSError) as error:
+            raise RedisUnreachableError(f"no Redis answers at REDIS_URL ({error}): {remedy}") from error
+
+
+def _say(message: str) -> None:
+    print(f"[supervisor] {message}", file=sys.stderr, flush=True)
+
+
+def _say_ready(address: str) -> None:
+    data = {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}
+    job = json.dumps({"model": "or", "data": data})
+    question = json.dumps({"model": "or", "instances": [[0, 0], [1, 0]]})
+    as_json = "-H 'Content-Type: application/json'"
+    lines = (
+        f"Ready at {address} (documentation: {address}/docs). Try it: train, wait for the job, predict.",
+        f"curl -s -w '\\n' {address}/jobs {as_json} -d '{job}'",
+        f"until curl -s '{address}/jobs?model=or&limit=1' | grep '\"done\": *true'; do sleep 0.2; done",
+        f"curl -s -w '\\n' {address}/predict {as_json} -d '{question}'",
+    )
+    with suppress(OSError):  # nobody reads: no reason to stop
+        os.write(sys.stdout.fileno(), "".join(f"{line}\n" for line in lines).encode())

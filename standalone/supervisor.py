@@ -1,0 +1,339 @@
+"""Starts processes in stages, keeps them alive, and drains them in reverse.
+
+One thread and one selector: signals, deaths of children and their output all wake the same loop.
+"""
+
+import http.client
+import math
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from standalone.errors import ChildFailedError
+from standalone.process import ends_with_parent, kill_session
+
+N_LAST_LINES = 20
+MAX_LINE_BYTES = 8192
+MAX_CHUNKS = 16  # at once: a child that never stops printing must not keep the others waiting
+
+INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """A process to keep alive."""
+
+    name: str
+    command: Sequence[str]
+    ready_line: str | None = None  # ready once a line of its output contains this
+    is_ready: Callable[[], bool] = lambda: True  # and this is true
+    env: Mapping[str, str] | None = None  # None: the environment of this process
+    cwd: Path | None = None
+    pass_fds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long the supervisor waits for what. The two drains together stay below 25 s."""
+
+    ready_within_s: float = 60.0
+    drain_s: float = 22.0  # for the last stage
+    drain_foundation_s: float = 2.0  # for each stage below it, which has nothing left to do by then
+    first_backoff_s: float = 0.1
+    max_backoff_s: float = 2.0
+    stable_after_s: float = 10.0  # up that long, a child starts again at the first back-off
+
+
+def answers_http(host: str, port: int, path: str) -> Callable[[], bool]:
+    """Ready once GET answers 200."""
+
+    def is_ready() -> bool:
+        connection = http.client.HTTPConnection(host, port, timeout=2.0)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return is_ready
+
+
+class Child:
+    """One process after another for one spec, each in a session of its own."""
+
+    def __init__(self, spec: ChildSpec, timing: Timing) -> None:
+        self.spec = spec
+        self.last_lines: deque[str] = deque(maxlen=N_LAST_LINES)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.restart_at = 0.0  # on the monotonic clock; meaningful while no process runs
+        self.is_output_open = False
+        self._timing = timing
+        self._backoff_s = 0.0
+        self._started_at = 0.0
+        self._unfinished_line = b""
+        self._has_printed_ready_line = spec.ready_line is None
+
+    def start(self) -> int:
+        """Start the process; returns the file descriptor of its output."""
+        self.process = subprocess.Popen(
+            self.spec.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            env=None if self.spec.env is None else dict(self.spec.env),
+            cwd=self.spec.cwd,
+            pass_fds=self.spec.pass_fds,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone, which then drains
+            preexec_fn=ends_with_parent(),
+        )
+        self._started_at = time.monotonic()
+        self.is_output_open = True
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+        return self.process.stdout.fileno()
+
+    @property
+    def is_ready(self) -> bool:
+        return self._has_printed_ready_line and self.spec.is_ready()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def read_lines(self) -> list[str]:
+        """Read what the process has printed by now, in whole lines."""
+        assert self.process is not None and self.process.stdout is not None
+        chunks = [self._unfinished_line]
+        while len(chunks) <= MAX_CHUNKS and (chunk := self.process.stdout.read(65536)):
+            chunks.append(chunk)
+        self.is_output_open = chunk != b""  # None: nothing more yet; b"": nothing more ever
+        *lines, rest = b"".join(chunks).split(b"\n")
+        if rest and (self.has_ended or not self.is_output_open or len(rest) > MAX_LINE_BYTES):
+            lines.append(rest)
+            rest = b""
+        self._unfinished_line = rest
+        decoded = [line[:MAX_LINE_BYTES].decode(errors="replace").rstrip("\r") for line in lines]
+        self.last_lines.extend(decoded)
+        if self.spec.ready_line is not None and any(self.spec.ready_line in line for line in decoded):
+            self._has_printed_ready_line = True
+        return decoded
+
+    def terminate(self) -> None:
+        """Ask the process itself, not its descendants: how to end those is its business."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def clear(self) -> str:
+        """Kill what is left of the session, reap the process and say how it ended."""
+        assert self.process is not None and self.process.stdout is not None
+        kill_session(self.process.pid)
+        status = self.process.wait()
+        self.process.stdout.close()
+        self.process = None
+        self.back_off()
+        return f"was ended by {_signal_name(-status)}" if status < 0 else f"ended with exit status {status}"
+
+    def back_off(self) -> None:
+        """Set when to start again: soon after a long life, later and later after short ones."""
+        if self._backoff_s == 0.0 or time.monotonic() - self._started_at >= self._timing.stable_after_s:
+            self._backoff_s = self._timing.first_backoff_s
+        else:
+            self._backoff_s = min(2 * self._backoff_s, self._timing.max_backoff_s)
+        self.restart_at = time.monotonic() + self._backoff_s
+
+
+class Supervisor:
+    """Runs stages of children: each stage starts when the one before is ready, and drains before it.
+
+    `run` ends with no child left, whatever happens; should this process itself be killed with SIGKILL, the
+    kernel sends the children a SIGTERM (Linux).
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Sequence[ChildSpec]],
+        *,
+        on_ready: Callable[[], None] = lambda: None,
+        timing: Timing | None = None,
+    ) -> None:
+        self._timing = timing or Timing()
+        self._stages = [[Child(spec, self._timing) for spec in stage] for stage in stages]
+        self._on_ready = on_ready
+        self._selector = selectors.DefaultSelector()
+        self._is_stopping = False
+        self._n_interrupts = 0
+
+    def run(self) -> int:
+        """Supervise until SIGTERM, SIGINT or SIGHUP; returns the exit status.
+
+        Raises:
+            ChildFailedError: A child ended, or was not ready in time, before all had been ready once.
+        """
+        with self._signals():
+            try:
+                self._start()
+                if not self._is_stopping:
+                    self._on_ready()
+                self._keep_alive()
+            finally:
+                self._drain()
+        return INTERRUPTED if self._n_interrupts > 1 else 0
+
+    @property
+    def _children(self) -> list[Child]:
+        return [child for stage in self._stages for child in stage]
+
+    def _start(self) -> None:
+        for stage in self._stages:
+            for child in stage:
+                try:
+                    self._spawn(child)
+                except OSError as error:
+                    raise ChildFailedError(child.spec.name, f"cannot be started ({error})", ()) from error
+            deadline = time.monotonic() + self._timing.ready_within_s
+            while not self._is_stopping and not self._is_ready(stage):
+                if time.monotonic() > deadline:
+                    late = next(child for child in stage if not child.is_ready)
+                    reason = f"was not ready within {self._timing.ready_within_s:g} s"
+                    raise ChildFailedError(late.spec.name, reason, self._relay(late))
+                self._turn(0.05)
+            if self._is_stopping:
+                return
+
+    def _is_ready(self, stage: Sequence[Child]) -> bool:
+        for child in self._children:
+            if child.has_ended:
+                last_lines = self._relay(child)
+                reason = f"{self._bury(child)} before all was ready"
+                raise ChildFailedError(child.spec.name, reason, last_lines)
+        return all(child.is_ready for child in stage)
+
+    def _keep_alive(self) -> None:
+        while not self._is_stopping:
+            for child in self._children:
+                if child.has_ended:
+                    self._relay(child)
+                    how = self._bury(child)
+                    delay_s = child.restart_at - time.monotonic()
+                    _log(f"{child.spec.name} {how}; starting it again in {delay_s:.1f} s")
+                elif child.process is None and time.monotonic() >= child.restart_at:
+                    try:
+                        self._spawn(child)
+                    except OSError as error:  # no memory, no process left: as likely to pass as anything else
+                        child.back_off()
+                        _log(f"{child.spec.name} cannot be started ({error}); trying again")
+            due = [child.restart_at for child in self._children if child.process is None]
+            self._turn(max(0.0, min(due, default=math.inf) - time.monotonic()))
+
+    def _drain(self) -> None:
+        for position, stage in enumerate(reversed(self._stages)):
+            patience_s = self._timing.drain_s if position == 0 else self._timing.drain_foundation_s
+            running = [child for child in stage if child.process is not None]
+            for child in running:
+                child.terminate()
+            deadline = time.monotonic() + patience_s
+            while running and self._n_interrupts < 2 and time.monotonic() < deadline:
+                self._turn(0.1)
+                for child in [child for child in running if child.has_ended]:
+                    self._relay(child)
+                    self._bury(child)
+                    running.remove(child)
+            for child in running:
+                _log(f"{child.spec.name} did not end in time and is killed")
+                self._bury(child)
+
+    def _spawn(self, child: Child) -> None:
+        self._selector.register(child.start(), selectors.EVENT_READ, child)
+
+    def _bury(self, child: Child) -> str:
+        self._unwatch(child)
+        return child.clear()
+
+    def _unwatch(self, child: Child) -> None:
+        assert child.process is not None and child.process.stdout is not None
+        with suppress(KeyError):  # its output was closed before it ended
+            self._selector.unregister(child.process.stdout.fileno())
+
+    def _relay(self, child: Child) -> tuple[str, ...]:
+        """Print what the child has printed, under its name; returns its last lines."""
+        for line in child.read_lines():
+            _write(f"[{child.spec.name}] {line}\n")
+        if not child.is_output_open:
+            self._unwatch(child)
+        return tuple(child.last_lines)
+
+    def _turn(self, timeout_s: float) -> None:
+        """Wait for a signal, a death or output, and pass on the output."""
+        for key, _ in self._selector.select(min(timeout_s, 1.0)):
+            if isinstance(key.data, Child):
+                self._relay(key.data)
+            else:
+                key.data()
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        self._is_stopping = True
+        if number == signal.SIGINT:
+            self._n_interrupts += 1
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let signals wake the loop. A SIGHUP that nohup has switched off stays off."""
+        receiver, sender = socket.socketpair()
+        receiver.setblocking(False)
+        sender.setblocking(False)
+
+        def empty() -> None:
+            with suppress(BlockingIOError):
+                while receiver.recv(4096):
+                    pass
+
+        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
+            signal.SIGTERM: self._stop,
+            signal.SIGINT: self._stop,
+            signal.SIGCHLD: lambda number, frame: None,  # a handler, so that a death wakes the selector
+        }
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            handlers[signal.SIGHUP] = self._stop
+        previous_fd = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        self._selector.register(receiver, selectors.EVENT_READ, empty)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(previous_fd)
+            self._selector.close()
+            receiver.close()
+            sender.close()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _log(message: str) -> None:
+    _write(f"[supervisor] {message}\n")
+
+
+def _write(text: str) -> None:
+    data = text.encode()
+    with suppress(OSError):  # nobody reads any more (`./run up 2>&1 | head`): the service goes on without a log
+        while data:
+            data = data[os.write(sys.stderr.fileno(), data) :]

@@ -1,0 +1,49 @@
+"""The README's commands do what it prints."""
+
+import json
+import re
+import subprocess
+import sys
+
+from .conftest import ROOT, Stack
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_curl_lines_give_what_stands_below_them(stack: Stack) -> None:
+    commands = [block for block in blocks("sh") if "http://127.0.0.1:8000" in block]
+    accepted, predicted = (json.loads(block) for block in blocks("json"))
+    answers = []
+    for command in commands:
+        here = command.replace("http://127.0.0.1:8000", stack.url)
+        ran = subprocess.run(["bash", "-c", here], capture_output=True, text=True, timeout=30)
+        assert ran.returncode == 0, ran.stderr
+        answers.append(json.loads(ran.stdout))
+    job, jobs, prediction = answers
+    assert {name: job[name] for name in ("model", "status", "done")} == {
+        name: accepted[name] for name in ("model", "status", "done")
+    }
+    assert jobs["data"][0]["done"] is True
+    assert prediction == predicted
+
+
+def test_every_verb_of_run_that_is_named_exists() -> None:
+    shown = subprocess.run([sys.executable, "run", "help"], cwd=ROOT, capture_output=True, text=True, timeout=30).stdout
+    named = set(re.findall(r"^\./run (\S+)", "\n".join(blocks("sh")), re.MULTILINE))
+    assert named == {"up", "example", "test", "check"}
+    for verb in named:
+        assert re.search(rf"^  {verb} ", shown, re.MULTILINE)
+
+
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) < 150

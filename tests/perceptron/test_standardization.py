@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from perceptron import Architecture, NetworkConfig, Standardization, fold, forward
+
+
+def test_the_mean_and_the_deviation_of_the_population_by_hand():
+    # 1, 2, 3, 6: mean 3, deviation sqrt((4 + 1 + 0 + 9) / 4) = sqrt 3.5
+    standardization = Standardization.of(np.array([[1.0], [2.0], [3.0], [6.0]]))
+    assert standardization.mean[0] == pytest.approx(3.0, rel=1e-15)
+    assert standardization.scale[0] == pytest.approx(np.sqrt(3.5), rel=1e-15)
+    np.testing.assert_allclose(
+        standardization.apply(np.array([[3.0], [10.0]])), [[0.0], [7 / np.sqrt(3.5)]], atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e300, 5e-324])
+@pytest.mark.parametrize("n_instances", [1, 3, 10, 5000])
+def test_a_constant_feature_becomes_exactly_0(value, n_instances):
+    # the mean of ten times 0.1 is not 0.1: what is left must not be blown up to 1
+    features = np.full((n_instances, 1), value)
+    standardization = Standardization.of(features)
+    assert standardization.scale[0] == 1.0
+    np.testing.assert_array_equal(standardization.apply(features), np.zeros((n_instances, 1)))
+
+
+@pytest.mark.parametrize("unit", [1e300, 1e-100, 1.0])
+def test_a_feature_of_any_size_gets_mean_0_and_deviation_1(unit):
+    features = np.array([[-1.0], [0.0], [4.0]]) * unit
+    standardized = Standardization.of(features).apply(features)
+    assert standardized.mean() == pytest.approx(0.0, abs=1e-15)
+    assert standardized.std() == pytest.approx(1.0, rel=1e-14)
+
+
+def test_denormal_features_count_as_constant():
+    features = np.array([[0.0], [5e-324]])
+    standardization = Standardization.of(features)
+    assert standardization.scale[0] == 1.0
+    assert np.isfinite(standardization.apply(features)).all()
+
+
+def test_more_rows_than_a_block_are_standardized_like_few():
+    features = np.random.default_rng(0).normal(3.0, 2.0, size=(10_000, 3))
+    standardization = Standardization.of(features)
+    np.testing.assert_allclose(standardization.mean, features.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(standardization.scale, features.std(axis=0), rtol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    hnp.arrays(
+        np.float64,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=8),
+        elements=st.floats(-1e300, 1e300, allow_nan=False),
+    )
+)
+def test_no_finite_features_give_anything_that_is_not(features):
+    standardization = Standardization.of(features)
+    assert np.isfinite(standardization.mean).all()
+    assert (standardization.scale > 0).all()
+    assert np.isfinite(standardization.scale).all()
+    assert np.isfinite(standardization.apply(features)).all()
+
+
+@pytest.mark.parametrize("hidden_layers", [(), (5,), (5, 4)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_folded_network_gives_for_raw_features_what_the_trained_one_gives_for_standardized(hidden_layers, dtype):
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(40, 3)) * [1.0, 1e4, 1e-6] + [0.0, -3e4, 5e-6]
+    features[:, 0] = 7.0
+    standardization = Standardization.of(features)
+    architecture = Architecture.of(NetworkConfig("sigmoid", hidden_layers), n_inputs=3, n_outputs=2)
+    network = architecture.network(rng.normal(size=architecture.n_parameters).astype(dtype))
+
+    folded = fold(network, standardization)
+
+    assert all(layer.weights.dtype == layer.bias.dtype == np.float64 for layer in folded.layers)
+    np.testing.assert_allclose(forward(folded, features), forward(network, standardization.apply(features)), rtol=1e-12)
+
+
+def test_folding_the_identity_changes_no_number():
+    architecture = Architecture((2, 1), ("identity",))
+    network = architecture.network(np.array([0.1, -0.3, 0.7]))
+    folded = fold(network, Standardization.identity(2))
+    np.testing.assert_array_equal(folded.layers[0].weights, network.layers[0].weights)
+    np.testing.assert_array_equal(folded.layers[0].bias, network.layers[0].bias)

@@ -1,0 +1,173 @@
+"""`perceptron up` says in one line what keeps it from starting, and what to do about it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from standalone import DataDirectory
+from standalone.errors import DataDirectoryError, DataDirectoryInUseError
+from standalone.stack import UpSettings, _say_ready
+
+from .conftest import wait_until
+
+
+def refusal(running) -> str:
+    """Give the one line on stderr of a command that must fail with exit status 1."""
+    assert running.wait() == 1
+    assert running.stdout == ""
+    (line,) = running.stderr.splitlines()
+    return line.removeprefix("perceptron: error: ")
+
+
+def test_a_second_up_on_a_data_directory_says_who_has_it_and_how_to_go_on(program, tmp_path: Path):
+    data_dir = tmp_path / "data"
+    with DataDirectory.open(data_dir, "http://127.0.0.1:8123"):
+        assert refusal(program("-m", "cli", "up", "--data-dir", str(data_dir))) == (
+            f"{data_dir} is in use by process {os.getpid()}, http://127.0.0.1:8123: use that one, "
+            f"stop it (kill {os.getpid()}), or choose another directory with --data-dir"
+        )
+
+
+def test_a_data_directory_is_free_again_after_close_and_after_kill_9(program, tmp_path: Path):
+    with DataDirectory.open(tmp_path / "data", "http://127.0.0.1:8000") as data:
+        assert not data.was_killed
+    code = (
+        "import pathlib, signal, sys; from standalone import DataDirectory\n"
+        "data = DataDirectory.open(pathlib.Path(sys.argv[1]), 'http://127.0.0.1:8000')\n"
+        "print('open', flush=True); signal.pause()"
+    )
+    owner = program("-c", code, str(tmp_path / "data"))
+    wait_until(lambda: owner.stdout)
+    with pytest.raises(DataDirectoryInUseError) as caught:
+        DataDirectory.open(tmp_path / "data", "http://127.0.0.1:8001")
+    assert (caught.value.pid, caught.value.address) == (owner.pid, "http://127.0.0.1:8000")
+    owner.signal(signal.SIGKILL)
+    owner.wait()
+    with DataDirectory.open(tmp_path / "data", "http://127.0.0.1:8001") as data:
+        assert data.was_killed
+
+
+def test_a_new_data_directory_is_private(tmp_path: Path):
+    with DataDirectory.open(tmp_path / "new" / "data", "http://127.0.0.1:8000") as data:
+        assert data.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_in_place_of_the_data_directory_is_refused(program, tmp_path: Path):
+    (tmp_path / "data").write_text("not a directory")
+    assert refusal(program("-m", "cli", "up", env={"DATA_DIR": str(tmp_path / "data")})) == (
+        f"{tmp_path / 'data'} is a file, not a directory: move it away, or choose another directory with --data-dir"
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place where even root cannot write")
+def test_a_data_directory_that_cannot_be_written_is_refused(program):
+    message = refusal(program("-m", "cli", "up", "--data-dir", "/proc/self/data"))
+    assert message.startswith("/proc/self/data cannot be written (")
+    assert message.endswith("): put that right, or choose another directory with --data-dir")
+
+
+def test_a_full_disk_is_refused(tmp_path: Path):
+    free_mb = shutil.disk_usage(tmp_path).free // 1_000_000
+    with pytest.raises(DataDirectoryError, match=rf"has \d+ MB free, {free_mb + 1000} MB are needed: make room"):
+        DataDirectory.open(tmp_path, "http://127.0.0.1:8000", min_free_bytes=(free_mb + 1000) * 1_000_000)
+    with DataDirectory.open(tmp_path, "http://127.0.0.1:8000"):
+        pass  # the refusal did not keep the lock
+
+
+def test_a_busy_port_is_refused_before_anything_starts(program, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        running = program("-m", "cli", "up", "--port", str(port), "--data-dir", str(tmp_path / "data"))
+        assert refusal(running) == (
+            f"port {port} of 127.0.0.1 is in use: stop what listens there, "
+            f"or choose another, for example --port {port % 65535 + 1}"
+        )
+    assert not (tmp_path / "data" / "redis").exists()
+
+
+def test_an_unknown_host_is_refused(program, tmp_path: Path):
+    running = program("-m", "cli", "up", "--host", "no.such.host.invalid", "--data-dir", str(tmp_path / "data"))
+    assert refusal(running) == "the host no.such.host.invalid is unknown: try --host 127.0.0.1"
+
+
+def test_a_redis_that_does_not_answer_is_refused_without_showing_its_password(program, tmp_path: Path, free_port):
+    url = f"redis://user:secret@127.0.0.1:{free_port}/0"
+    running = program("-m", "cli", "up", "--data-dir", str(tmp_path / "data"), env={"REDIS_URL": url})
+    message = refusal(running)
+    assert message.startswith("no Redis answers at REDIS_URL (")
+    assert message.endswith("start it, or unset REDIS_URL to use the embedded server")
+    assert "secret" not in message
+
+
+def test_a_redis_url_of_another_kind_is_refused(program, tmp_path: Path):
+    running = program("-m", "cli", "up", "--redis-url", "valkey+unix:///tmp/x", "--data-dir", str(tmp_path))
+    assert refusal(running) == "REDIS_URL must begin with redis://, rediss:// or unix://"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--port", "0"], "0 is not in the range 1<=x<=65535"),
+        (["--workers", "0"], "0 is not in the range 1<=x<=64"),
+        (["--api-processes", "many"], "'many' is not a valid integer range"),
+    ],
+)
+def test_an_option_out_of_range_is_a_usage_error(program, arguments, complaint):
+    running = program("-m", "cli", "up", *arguments)
+    assert running.wait() == 2
+    assert complaint in running.stderr
+
+
+def test_serve_and_worker_need_a_redis_url(program):
+    for verb in ("serve", "worker"):
+        running = program("-m", "cli", verb)
+        assert running.wait() == 2
+        assert "Missing option '--redis-url'" in running.stderr
+
+
+def test_the_command_knows_its_version_and_shows_examples(program):
+    version, help_text = program("-m", "cli", "--version"), program("-m", "cli", "-h")
+    assert version.wait() == help_text.wait() == 0
+    assert version.stdout == "perceptron 0.1.0\n"
+    assert "Examples:\n    perceptron up " in help_text.stdout
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("models.example", "http://models.example:8000"),
+    ],
+)
+def test_the_address_shown_is_one_that_a_browser_here_can_open(host, address):
+    assert UpSettings(host=host).address == address
+
+
+def test_the_three_lines_to_try_are_curl_commands_with_json_bodies(capfd):
+    _say_ready("http://127.0.0.1:8000")
+    address, *lines = capfd.readouterr().out.splitlines()
+    assert "http://127.0.0.1:8000" in address
+    assert len(lines) == 3
+    assert all("curl -s " in line for line in lines)
+    bodies = [json.loads(line.split(" -d '")[1].removesuffix("'")) for line in (lines[0], lines[2])]
+    assert [body["model"] for body in bodies] == ["or", "or"]
+
+
+def test_a_folder_that_has_the_name_of_a_package_is_not_imported_from(program, tmp_path: Path, free_port, monkeypatch):
+    for name in ("service", "worker", "cli"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    running = program("-P", "-m", "cli", "up", "--port", str(free_port))
+    wait_until(lambda: running.stdout)
+    assert running.stdout.startswith(f"Ready at http://127.0.0.1:{free_port} ")
+    assert (tmp_path / "data" / "redis").is_dir()  # relative to where the person is
+    running.signal(signal.SIGTERM)
+    assert running.wait(25.0) == 0
