@@ -1,6 +1,12 @@
 """How gunicorn serves the API, with the reasons. `gunicorn --config python:service.gunicorn_config`."""
 
+import ctypes
 import os
+import signal
+import sys
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
 
 wsgi_app = "service.asgi:app"
 
@@ -33,3 +39,9 @@ control_socket_disable = True
 # One line a request would cost more than the request. Errors are logged.
 accesslog = None
 loglevel = "info"
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Tie a process's life to gunicorn's: an orphan would hold the port against the next start."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,5 +1,7 @@
 """The whole promise: post a job, poll it, predict, on real data, and again after a crash."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,3 +98,16 @@ def test_only_training_workers_have_worker_main_in_their_command_line(own_stack:
     commands = [Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in stack.tree()]
     assert len([command for command in commands if "worker.main" in command]) == 2
     assert len([command for command in commands if "valkey-server" in command or "redis-server" in command]) == 1
+
+
+def test_no_api_process_outlives_gunicorn(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack()
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in stack.tree()}
+    arbiter, *processes = [pid for pid, command in commands.items() if "gunicorn" in command]
+    os.kill(stack.process.pid, signal.SIGKILL)
+    os.kill(arbiter, signal.SIGKILL)
+    deadline = time.monotonic() + 25
+    while any(Path(f"/proc/{pid}").exists() for pid in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stack.process.wait()
