@@ -1,28 +1,31 @@
-# One image for the API and the training worker: `serve` or `worker`.
+# One image for the API and the training workers: `serve` (the default) or `worker`.
 
 FROM python:3.11-slim AS build
-WORKDIR /build
-COPY requirements.lock ./
-# Wheels only: what would have to be compiled fails here, where it is noticed. The embedded server is not needed.
-RUN python -m venv /venv && \
-    /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes \
-        --only-binary :all: -r requirements.lock
-COPY perceptron /app/perceptron
-COPY storage /app/storage
-COPY service /app/service
-COPY worker /app/worker
-COPY standalone /app/standalone
-COPY cli /app/cli
-COPY pyproject.toml LICENSE /app/
-RUN /venv/bin/python -m compileall -q /app /venv/lib && /venv/bin/pip uninstall --yes --quiet pip setuptools
+WORKDIR /app
+COPY requirements.lock /build/
+# Wheels only: what would have to be compiled fails here, where it is noticed.
+RUN python -m venv --without-pip /venv && \
+    python -m pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-check --no-deps \
+        --require-hashes --only-binary :all: --requirement /build/requirements.lock
+COPY perceptron perceptron
+COPY storage storage
+COPY service service
+COPY worker worker
+COPY standalone standalone
+COPY cli cli
+COPY pyproject.toml LICENSE ./
+# Compiled now, since the user that runs cannot write here; readable whatever the umask of the checkout was.
+RUN python -m compileall -q . && chmod -R a+rX .
 
 FROM python:3.11-slim
 LABEL org.opencontainers.image.title="Perceptron Service" \
       org.opencontainers.image.licenses="MIT"
+# Nothing is installed into this image any more. A volume on /data belongs to the user that runs.
+RUN python -m pip uninstall --yes --quiet pip setuptools wheel && \
+    rm -rf /usr/local/lib/python3*/ensurepip && \
+    mkdir /data && chown 10001:10001 /data
 COPY --from=build /venv /venv
 COPY --from=build /app /app
-# A volume made from this directory belongs to the user that runs.
-RUN mkdir /data && chown 10001:10001 /data
 ENV PATH=/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \
@@ -32,9 +35,9 @@ WORKDIR /app
 USER 10001:10001
 EXPOSE 8000
 VOLUME /data
-# Of the API; a worker listens on no port and ends by itself when it cannot go on, so switch this off for it.
+# Of the API. A worker listens on no port, and ends by itself when it cannot go on: switch this off for it.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/livez', timeout=2)"]
+    CMD ["python", "-c", "import http.client, os, sys; api = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=2); api.request('GET', '/livez'); sys.exit(api.getresponse().status != 200)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m", "cli"]
 CMD ["serve"]

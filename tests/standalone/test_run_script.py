@@ -174,6 +174,23 @@ def test_help_lists_the_verbs_and_an_unknown_verb_points_to_it(run):
     )
 
 
+@pytest.mark.parametrize(("dockerfile", "compose_file"), [(0, 0), (1, 0), (0, 1)])
+def test_check_refuses_container_files_that_one_of_two_tools_refuses(
+    checkout: Path, run, dockerfile: int, compose_file: int
+):
+    run("up")
+    hadolint = checkout / ".venv" / "bin" / "hadolint"
+    hadolint.write_text(f'#!/bin/sh\necho hadolint "$@"\nexit {dockerfile}\n')
+    hadolint.chmod(0o755)
+    (checkout / "check_jsonschema.py").write_text(f"{ECHO}\nsys.exit({compose_file})")
+    result = run("check", "containers")
+    assert "hadolint Dockerfile\n" in result.stdout
+    assert " --builtin-schema vendor.compose-spec docker-compose.yml\n" in result.stdout
+    is_clean = dockerfile == compose_file == 0
+    last_line = "run: containers: ok" if is_clean else "run: error: these checks failed: containers"
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (0 if is_clean else 1, last_line)
+
+
 def test_a_closed_output_prints_no_traceback(checkout: Path):
     shell = f"{sys.executable} '{checkout / 'run'}' help | true"
     result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
