@@ -7,6 +7,7 @@ from storage.errors import (
     UNAVAILABLE_ERRORS,
     AliasNotFoundError,
     BlobNotFoundError,
+    BlobStoreUnavailableError,
     CorruptDataError,
     IdempotencyKeyReusedError,
     JobAlreadyDoneError,
@@ -16,6 +17,7 @@ from storage.errors import (
     StorageError,
     VersionInUseError,
     VersionNotFoundError,
+    is_unavailable,
 )
 from storage.jobs import DONE_STATUSES, JOB_STATUSES, Claim, Job, JobStatus, JobStore
 from storage.models import Model, ModelStore, Version
@@ -32,6 +34,7 @@ __all__ = [
     "AliasNotFoundError",
     "BlobNotFoundError",
     "BlobStore",
+    "BlobStoreUnavailableError",
     "Claim",
     "CorruptDataError",
     "DataReference",
@@ -57,4 +60,5 @@ __all__ = [
     "decode_model",
     "encode_dataset",
     "encode_model",
+    "is_unavailable",
 ]

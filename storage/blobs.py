@@ -8,7 +8,7 @@ import uuid
 
 import fsspec
 
-from storage.errors import BlobNotFoundError, CorruptDataError
+from storage.errors import BlobNotFoundError, BlobStoreUnavailableError, CorruptDataError
 
 
 class BlobStore:
@@ -26,11 +26,20 @@ class BlobStore:
         """Store the bytes durably and return their sha256; storing the same bytes again changes nothing.
 
         The name appears only once the content is complete, so a reader never meets half a blob.
+
+        Raises:
+            BlobStoreUnavailableError: it cannot be written, for want of space for instance; nothing is left behind.
         """
         digest = hashlib.sha256(content).hexdigest()
-        path = self._path(digest)
+        try:
+            self._write(self._path(digest), content)
+        except OSError as error:
+            raise BlobStoreUnavailableError(f"the blob store takes no blob: {error}") from error
+        return digest
+
+    def _write(self, path: str, content: bytes) -> None:
         if self._filesystem.exists(path):
-            return digest
+            return
         folder = path.rpartition("/")[0]
         self._filesystem.makedirs(folder, exist_ok=True)
         partial = f"{path}.{uuid.uuid4().hex}.partial"
@@ -47,19 +56,21 @@ class BlobStore:
                 self._filesystem.rm(partial)
             raise
         _sync_folder(folder)
-        return digest
 
     def get(self, digest: str) -> bytes:
         """Return the bytes with this sha256.
 
         Raises:
             BlobNotFoundError: there is no such blob.
+            BlobStoreUnavailableError: it cannot be read now.
             CorruptDataError: what is stored under this name has another digest.
         """
         try:
             content: bytes = self._filesystem.cat_file(self._path(digest))
         except FileNotFoundError as error:
             raise BlobNotFoundError(digest) from error
+        except OSError as error:
+            raise BlobStoreUnavailableError(f"the blob store gives no blob: {error}") from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise CorruptDataError(f"the blob with sha256 {digest} has other content")
         return content

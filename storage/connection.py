@@ -8,8 +8,8 @@ from redis.retry import Retry
 def connect(redis_url: str, *, timeout_s: float, n_retries: int) -> Redis:
     """Connect lazily: no socket is opened before the first command.
 
-    A command that met a lost connection is tried again, so it may be applied twice; every write of ours names
-    its attempt or gives the same result when repeated.
+    A command whose answer was lost is sent again, so it may be applied twice. Every write of ours names its job and
+    attempt and gives the same answer when repeated; only a ring may be doubled, and a second ring is harmless.
 
     Args:
         redis_url: `redis://`, `rediss://` or `unix://`, as redis-py's `from_url` takes it.

@@ -10,20 +10,14 @@
     |-- AliasNotFoundError
     |-- VersionInUseError
     |-- BlobNotFoundError
+    |-- BlobStoreUnavailableError
     `-- CorruptDataError
 
-`UNAVAILABLE_ERRORS` are redis-py's own: the server cannot be reached, is loading, is full, or refuses to write.
+`UNAVAILABLE_ERRORS` are for the caller to try again later, redis-py's own among them: the server cannot be reached, is
+loading or is full. `is_unavailable` also knows those that redis-py has no class for.
 """
 
 from redis import exceptions
-
-UNAVAILABLE_ERRORS: tuple[type[exceptions.RedisError], ...] = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.OutOfMemoryError,
-    exceptions.ReadOnlyError,
-    exceptions.NoPermissionError,
-)
 
 
 class StorageError(Exception):
@@ -108,5 +102,30 @@ class BlobNotFoundError(StorageError):
         self.digest = digest
 
 
+class BlobStoreUnavailableError(StorageError):
+    """The blob store cannot be written to or read from: no space, no permission, no connection."""
+
+
 class CorruptDataError(StorageError):
     """What lies in Redis or in the blob store is not what was written there."""
+
+
+UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.NoPermissionError,
+    exceptions.ExecAbortError,  # a command of a transaction was refused for one of the reasons around here
+    BlobStoreUnavailableError,
+)
+
+# The server cannot write its snapshot or append-only file; it has too few replicas.
+_REFUSALS = ("MISCONF", "NOREPLICAS")
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the stores refuse what they would take at another time."""
+    return isinstance(error, UNAVAILABLE_ERRORS) or (
+        isinstance(error, exceptions.ResponseError) and str(error).startswith(_REFUSALS)
+    )

@@ -1,6 +1,5 @@
 """The job record: the truth about every training job. Each transition is one atomic step in Redis."""
 
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right of one attempt to report on a job; a later attempt or a cancel ends it."""
+    """The right of one attempt to report on a job, granted by `JobStore.claim`; a later attempt or a cancel ends it."""
 
     job: Job
     attempt: int
@@ -75,10 +74,14 @@ class JobStore:
     def __init__(self, redis: Redis, queue: TrainingQueue) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._queue = queue
+        self._create = load_script(redis, "create")
         self._claim = load_script(redis, "claim")
+        self._heartbeat = load_script(redis, "heartbeat")
         self._progress = load_script(redis, "progress")
         self._fail = load_script(redis, "fail")
         self._hand_back = load_script(redis, "hand_back")
+        self._end_dead_attempt = load_script(redis, "end_dead_attempt")
+        self._note_ring = load_script(redis, "note_ring")
         self._cancel = load_script(redis, "cancel")
         self._publish = load_script(redis, "publish")
 
@@ -101,18 +104,7 @@ class JobStore:
             IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
         """
         job_id = f"job_{uuid.uuid4().hex}"
-        created_at_ms = time.time_ns() // 1_000_000
-        record = {
-            "model": model,
-            "status": "queued",
-            "attempt": 0,
-            "revision": 1,
-            "spec": SPEC.dump_json(spec),
-            "metadata": orjson.dumps(dict(metadata)),
-            "created_at_ms": created_at_ms,
-            "rung_at_ms": created_at_ms,
-        }
-        known_key = keys.idempotency(idempotency_digest) if idempotency_digest else None
+        known_key = keys.idempotency(idempotency_digest) if idempotency_digest else ""
         with self._redis.pipeline() as transaction:
             while True:
                 try:
@@ -123,12 +115,18 @@ class JobStore:
                             return self._same_request(known, fingerprint)
                         transaction.multi()
                     self._queue.ring(job_id, transaction)
-                    transaction.hset(keys.job(job_id), mapping=record)
-                    transaction.zadd(keys.JOBS, {job_id: created_at_ms})
-                    transaction.zadd(keys.jobs_with_status("queued"), {job_id: created_at_ms})
-                    if known_key:
-                        transaction.hset(known_key, mapping={"job": job_id, "fingerprint": fingerprint})
-                        transaction.expire(known_key, _IDEMPOTENCY_S)
+                    self._create(
+                        keys=[keys.job(job_id), keys.JOBS, keys.jobs_with_status("queued"), known_key],
+                        args=[
+                            job_id,
+                            model,
+                            SPEC.dump_json(spec),
+                            orjson.dumps(dict(metadata)),
+                            fingerprint,
+                            _IDEMPOTENCY_S,
+                        ],
+                        client=transaction,
+                    )
                     transaction.execute()
                     return self.get(job_id)
                 except WatchError:
@@ -162,8 +160,12 @@ class JobStore:
         Raises:
             JobNotFoundError: there is no job with the id `after`.
         """
+        if after is not None and self._redis.zscore(keys.JOBS, after) is None:
+            raise JobNotFoundError(after)
+        # Only with a filter that has no index of its own must more be read than is shown.
+        chunk = limit + 1 if model is None else _CHUNK
         page: list[Job] = []
-        for job in self._newest_first(after, status):
+        for job in self._newest_first(after, status, chunk):
             if model is not None and job.model != model:
                 continue
             if len(page) == limit:
@@ -171,21 +173,27 @@ class JobStore:
             page.append(job)
         return page, False
 
-    def _newest_first(self, after: str | None, status: str | None) -> Iterator[Job]:
+    def _newest_first(self, after: str | None, status: str | None, chunk: int) -> Iterator[Job]:
+        key = keys.JOBS if status is None else keys.jobs_with_status(status)
+        after_at_ms = None if after is None else self._redis.zscore(keys.JOBS, after)
+        before, n_same = "+inf" if after is None else after_at_ms, 0
         while True:
-            start = 0
-            if after is not None:
-                rank = self._redis.zrevrank(keys.JOBS, after)
-                if rank is None:
-                    raise JobNotFoundError(after)
-                start = rank + 1
-            ids = [job_id.decode() for job_id in self._redis.zrevrange(keys.JOBS, start, start + _CHUNK - 1)]
+            # By time and not by rank: jobs that come or change state meanwhile move every rank.
+            found = self._redis.zrevrangebyscore(key, before, "-inf", start=n_same, num=chunk, withscores=True)
+            # Of equal times the greater id comes first; so what comes up to `after` was on the page before.
+            ids = [
+                job_id.decode()
+                for job_id, created_at_ms in found
+                if after is None or created_at_ms < after_at_ms or job_id.decode() < after
+            ]
             for job in self._get_many(ids):
                 if status is None or job.status == status:
                     yield job
-            if len(ids) < _CHUNK:
+            if len(found) < chunk:
                 return
-            after = ids[-1]
+            last = found[-1][1]
+            n_same = sum(score == last for _, score in found) + (n_same if last == before else 0)
+            before = last
 
     def _get_many(self, job_ids: list[str]) -> list[Job]:
         with self._redis.pipeline(transaction=False) as pipeline:
@@ -220,9 +228,17 @@ class JobStore:
         """Take a queued job; None when there is nothing to do: it is running, done or unknown."""
         attempt = self._claim(
             keys=[keys.job(job_id), keys.jobs_with_status("queued"), keys.jobs_with_status("running")],
-            args=[job_id],
+            args=[job_id, uuid.uuid4().hex],
         )
         return None if attempt is None else Claim(self.get(job_id), attempt)
+
+    def heartbeat(self, claim: Claim) -> None:
+        """Say that the attempt is alive.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job and should stop.
+        """
+        self._fenced(claim, self._heartbeat(keys=[keys.job(claim.job.id)], args=[claim.attempt]))
 
     def record_progress(self, claim: Claim, progress: Mapping[str, Any]) -> None:
         """Say how far the attempt is, and that it is alive.
@@ -291,34 +307,51 @@ class JobStore:
             ),
         )
 
-    def hand_back(self, claim: Claim, *, is_dead: bool = False) -> None:
+    def hand_back(self, claim: Claim) -> None:
         """Let the job wait for another attempt, and ring for it.
-
-        Args:
-            is_dead: the attempt died; the reconciler counts the deaths.
 
         Raises:
             StaleAttemptError: the attempt no longer owns the job.
         """
+        job_id = claim.job.id
         self._fenced(
             claim,
             self._hand_back(
-                keys=[
-                    keys.job(claim.job.id),
-                    keys.jobs_with_status("running"),
-                    keys.jobs_with_status("queued"),
-                ],
-                args=[claim.job.id, claim.attempt, int(is_dead)],
+                keys=[keys.job(job_id), keys.jobs_with_status("running"), keys.jobs_with_status("queued")],
+                args=[job_id, claim.attempt],
             ),
         )
-        self.ring_again(claim.job.id)
-
-    def ring_again(self, job_id: str) -> None:
-        """Ring for a queued job whose ring was answered or lost."""
-        self._redis.hset(keys.job(job_id), "rung_at_ms", time.time_ns() // 1_000_000)
         self._queue.ring(job_id)
 
-    def _fenced(self, claim: Claim, answer: int) -> None:
+    def end_dead_attempt(
+        self, job_id: str, attempt: int, last_heartbeat: int, *, max_deaths: int, error: Mapping[str, Any]
+    ) -> JobStatus | None:
+        """Queue the job of an attempt that died again, or fail it with the error when too many have died.
+
+        Returns:
+            The job's new state; None when the attempt has gone on since its last heartbeat, or owns the job no more.
+        """
+        status = self._end_dead_attempt(
+            keys=[
+                keys.job(job_id),
+                keys.jobs_with_status("running"),
+                keys.jobs_with_status("queued"),
+                keys.jobs_with_status("failed"),
+            ],
+            args=[job_id, attempt, last_heartbeat, max_deaths, orjson.dumps(error)],
+        )
+        if status == b"queued":
+            self._queue.ring(job_id)
+            return "queued"
+        return "failed" if status == b"failed" else None
+
+    def ring_again(self, job_id: str) -> None:
+        """Ring for a job whose ring was lost, if it is still queued."""
+        if self._note_ring(keys=[keys.job(job_id)]):
+            self._queue.ring(job_id)
+
+    @staticmethod
+    def _fenced(claim: Claim, answer: int) -> None:
         if not answer:
             raise StaleAttemptError(claim.job.id, claim.attempt)
 

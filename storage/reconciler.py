@@ -2,17 +2,17 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from redis import Redis
 
 from storage import keys
-from storage.errors import StorageError
-from storage.jobs import Claim, JobStatus, JobStore
+from storage.jobs import JobStatus, JobStore
 from storage.queue import TrainingQueue
 
-STALE_AFTER_S = 10.0
-"""A running attempt that has not reported for so long is taken for dead."""
+DEAD_AFTER_S = 8.0
+"""A running attempt whose heartbeat stood still for so long is dead."""
 
 RING_AGAIN_AFTER_S = 5.0
 """A queued job is rung for again when its ring was so long ago and no worker still has it before it."""
@@ -28,44 +28,75 @@ _log = logging.getLogger(__name__)
 class Reconciler:
     """Compares the job records with what is going on, and puts right what a death left behind.
 
-    Every worker has one and calls `run` every few seconds; a lease lets one of them work at a time. Running twice
-    would do no harm, since every step is fenced. RQ's own retries and clean-up are not relied on: see
+    Every worker has one and calls `run` every few seconds. All of them watch, a lease lets one of them act, and every
+    step is fenced, so that acting twice would do no harm. RQ's own retries and clean-up are not relied on: see
     `docs/architecture.md`.
+
+    Args:
+        holder: a name for the lease that no other reconciler has.
+        clock: seconds that never run backwards.
     """
 
-    def __init__(self, redis: Redis, jobs: JobStore, queue: TrainingQueue, *, holder: str) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        jobs: JobStore,
+        queue: TrainingQueue,
+        *,
+        holder: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._jobs = jobs
         self._queue = queue
         self._holder = holder
+        self._clock = clock
+        self._last_seen: dict[tuple[str, int, int], float] = {}
+        """(job id, attempt, heartbeat) -> when this reconciler saw it first"""
 
     def run(self) -> None:
-        """Look at all jobs that are queued or running, unless another reconciler holds the lease."""
+        """Look at all jobs that are queued or running.
+
+        Raises:
+            One of UNAVAILABLE_ERRORS: what was seen before an outage is forgotten, since no attempt could report.
+        """
+        try:
+            dead = self._watch_heartbeats()
+        except BaseException:
+            self._last_seen.clear()
+            raise
         if not self._holds_lease():
             return
-        now_ms = time.time_ns() // 1_000_000
-        for job_id, (heartbeat_at_ms, n_deaths) in self._read("running", "heartbeat_at_ms", "n_deaths").items():
-            if now_ms - heartbeat_at_ms >= STALE_AFTER_S * 1000:
-                self._end_dead_attempt(job_id, n_deaths + 1)
-        self._ring_for_forgotten(now_ms)
+        for job_id, attempt, heartbeat in dead:
+            self._end(job_id, attempt, heartbeat)
+        self._ring_for_forgotten()
 
-    def _end_dead_attempt(self, job_id: str, n_deaths: int) -> None:
-        try:
-            job = self._jobs.get(job_id)
-            claim = Claim(job, job.attempt)
-            if n_deaths < MAX_DEATHS:
-                _log.warning("attempt %d of job %s is dead; the job is queued again", job.attempt, job_id)
-                self._jobs.hand_back(claim, is_dead=True)
-                return
-            _log.error("attempt %d of job %s is dead; the job is given up", job.attempt, job_id)
-            detail = f"{n_deaths} attempts died, the last one was attempt {job.attempt}; does the job fit in memory?"
-            self._jobs.fail(claim, {"code": "attempts_exhausted", "detail": detail})
-        except StorageError:
-            # The attempt ended, or the record cannot be read: the other jobs still want to be looked at.
-            _log.exception("could not end a dead attempt of job %s", job_id)
+    def _watch_heartbeats(self) -> list[tuple[str, int, int]]:
+        """Return the attempts whose heartbeat did not move while this reconciler looked on, by its own clock.
 
-    def _ring_for_forgotten(self, now_ms: int) -> None:
-        long_ago_ms = now_ms - int(RING_AGAIN_AFTER_S * 1000)
+        Heartbeats are times of the server's clock, but are only compared with one another: no two clocks need agree.
+        """
+        now = self._clock()
+        records = self._read("running", "attempt", "heartbeat_at_ms")
+        seen = [(job_id, attempt, heartbeat) for job_id, (attempt, heartbeat) in records.items()]
+        self._last_seen = {key: self._last_seen.get(key, now) for key in seen}
+        return [key for key, since in self._last_seen.items() if now - since >= DEAD_AFTER_S]
+
+    def _end(self, job_id: str, attempt: int, heartbeat: int) -> None:
+        detail = f"{MAX_DEATHS} attempts died, the last one was attempt {attempt}; does the job fit in memory?"
+        status = self._jobs.end_dead_attempt(
+            job_id,
+            attempt,
+            heartbeat,
+            max_deaths=MAX_DEATHS,
+            error={"code": "attempts_exhausted", "detail": detail},
+        )
+        if status is not None:
+            _log.warning("attempt %d of job %s is dead; the job is %s", attempt, job_id, status)
+
+    def _ring_for_forgotten(self) -> None:
+        seconds, microseconds = self._redis.time()
+        long_ago_ms = seconds * 1000 + microseconds // 1000 - int(RING_AGAIN_AFTER_S * 1000)
         queued = self._read("queued", "rung_at_ms")
         forgotten = [job_id for job_id, (rung_at_ms,) in queued.items() if rung_at_ms <= long_ago_ms]
         if not forgotten:

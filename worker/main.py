@@ -23,8 +23,9 @@ def main() -> int:
     except ValueError as error:
         print(f"a setting cannot be read: {error}", file=sys.stderr)
         return 2
-    # The time limit must be longer than RQ's blocking pop, or every idle pop would look like a lost connection.
-    TrainingWorker(connect(settings.redis_url, timeout_s=15, n_retries=3)).work(logging_level="WARNING")
+    # The time limit must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. And
+    # the patience must be that of the training: it does not outlive this process.
+    TrainingWorker(connect(settings.redis_url, timeout_s=15, n_retries=60)).work(logging_level="WARNING")
     return 0
 
 

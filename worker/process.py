@@ -86,11 +86,12 @@ class TrainingWorker(Worker):
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
         """Every few seconds while a job trains: RQ's heartbeat, and our upkeep."""
-        super().maintain_heartbeats(job, execution)
         try:
+            super().maintain_heartbeats(job, execution)
             self._reconciler.run()
         except UNAVAILABLE_ERRORS as error:
-            _log.warning("cannot look after stalled jobs: %s", error)
+            # To give up now would end the training along with this process.
+            _log.warning("cannot reach Redis while a job trains: %s", error)
 
     def main_work_horse(self, job: RqJob, queue: Queue) -> None:
         """Tie the child's life to the parent's, then train."""
@@ -109,7 +110,11 @@ class TrainingWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         """On the first SIGTERM or Ctrl-C: let a short job finish, hand a long one back."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        timer = threading.Timer(HAND_BACK_AFTER_S, self._hand_back)
+        timer.daemon = True
+        timer.start()
+
+    def _hand_back(self) -> None:
+        # Looked at only now: the signal may have come between RQ's pop and its fork.
         if self.horse_pid:
-            timer = threading.Timer(HAND_BACK_AFTER_S, self.kill_horse, args=(signal.SIGTERM,))
-            timer.daemon = True
-            timer.start()
+            self.kill_horse(signal.SIGTERM)

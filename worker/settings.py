@@ -24,6 +24,6 @@ class Settings:
         data_dir = Path(env.get("DATA_DIR", "./data")).absolute()
         return cls(
             redis_url=env["REDIS_URL"],
-            blob_url=env.get("BLOB_URL") or (data_dir / "blobs").as_uri(),
+            blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
             blas_threads=int(env.get("BLAS_THREADS", cls.blas_threads)),
         )

@@ -11,14 +11,15 @@ from threadpoolctl import threadpool_limits
 
 from perceptron import DivergedError, PerceptronError
 from storage import (
-    UNAVAILABLE_ERRORS,
     BlobStore,
     Claim,
     JobStore,
     StaleAttemptError,
     TrainingQueue,
     connect,
+    is_unavailable,
 )
+from worker.heartbeat import Heartbeat
 from worker.settings import Settings
 from worker.training import HandedBackError, run_training
 
@@ -53,7 +54,7 @@ def train_model(job_id: str) -> None:
 
 def _train(claim: Claim, jobs: JobStore, settings: Settings) -> None:
     try:
-        with threadpool_limits(limits=settings.blas_threads):
+        with Heartbeat(claim, jobs, _stop_requested), threadpool_limits(limits=settings.blas_threads):
             version = run_training(
                 claim,
                 jobs=jobs,
@@ -64,8 +65,6 @@ def _train(claim: Claim, jobs: JobStore, settings: Settings) -> None:
         _log.info("job %s: published version %d of model %s", claim.job.id, version, claim.job.model)
     except StaleAttemptError:
         raise  # no longer this attempt's to decide
-    except UNAVAILABLE_ERRORS:
-        raise  # nobody there to tell: the reconciler finds the silent attempt
     except HandedBackError:
         jobs.hand_back(claim)
         _log.info("job %s: handed back", claim.job.id)
@@ -78,6 +77,8 @@ def _train(claim: Claim, jobs: JobStore, settings: Settings) -> None:
     except JobTimeoutException as error:
         _fail(claim, jobs, "time_limit", str(error))
     except Exception as error:
+        if is_unavailable(error):
+            raise  # nobody there to tell: the reconciler finds the silent attempt
         _log.exception("job %s: attempt %d met an unexpected error", claim.job.id, claim.attempt)
         _fail(claim, jobs, "internal", f"unexpected {type(error).__name__}; the worker's log has the details")
 

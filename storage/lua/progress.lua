@@ -1,4 +1,4 @@
--- The running attempt reports how far it is; the report is its heartbeat.
+-- The running attempt reports how far it is.
 -- KEYS: job. ARGV: attempt, progress as JSON. Returns 1, or 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return 0

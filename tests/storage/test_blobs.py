@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import BlobNotFoundError, BlobStore, CorruptDataError
+from storage import BlobNotFoundError, BlobStore, BlobStoreUnavailableError, CorruptDataError
 
 CONTENT = b"instances"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -39,3 +39,9 @@ def test_nothing_half_written_is_left_behind(blobs: BlobStore, tmp_path: Path) -
     blobs.put(CONTENT)
     files = [path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     assert files == [DIGEST]
+
+
+def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BlobStoreUnavailableError):
+        BlobStore((tmp_path / "file" / "blobs").as_uri()).put(CONTENT)

@@ -80,6 +80,33 @@ def test_publishing_twice_by_the_same_attempt_gives_the_same_version(jobs: JobSt
     assert models.get("or").versions == (1,)
 
 
+def test_a_submission_sent_again_after_the_job_ended_changes_nothing(jobs: JobStore, redis: Redis) -> None:
+    # what redis-py does when the answer to the transaction is lost
+    claim = claimed(jobs)
+    jobs.publish(claim, weights=b"w", description={}, result={})
+    before = redis.hgetall(keys.job(claim.job.id))
+    jobs._create(
+        keys=[keys.job(claim.job.id), keys.JOBS, keys.jobs_with_status("queued"), ""],
+        args=[claim.job.id, "or", "{}", "{}", "", 1],
+    )
+    assert redis.hgetall(keys.job(claim.job.id)) == before
+    assert redis.zcard(keys.jobs_with_status("queued")) == 0
+
+
+def test_a_claim_sent_again_gets_the_same_attempt(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.jobs.uuid.uuid4", lambda: type("Uuid", (), {"hex": "same"}))
+    job_id = jobs.submit("or", training_spec(), metadata={}).id
+    attempts = [claim.attempt for _ in range(2) if (claim := jobs.claim(job_id)) is not None]
+    assert attempts == [1, 1]
+
+
+def test_a_hand_back_sent_again_is_granted_again(jobs: JobStore) -> None:
+    claim = claimed(jobs)
+    jobs.hand_back(claim)
+    jobs.hand_back(claim)
+    assert jobs.get(claim.job.id).status == "queued"
+
+
 def test_an_attempt_that_was_handed_back_can_do_nothing_more(jobs: JobStore, models: ModelStore) -> None:
     stale = claimed(jobs)
     jobs.hand_back(stale)
@@ -162,7 +189,8 @@ def test_every_state_has_its_index(jobs: JobStore, redis: Redis) -> None:
 def test_jobs_are_listed_newest_first_in_pages(jobs: JobStore, redis: Redis) -> None:
     ids = [submit(jobs, model) for model in "ababa"]
     for age, job_id in enumerate(ids):  # made within one millisecond, maybe
-        redis.zadd(keys.JOBS, {job_id: age})
+        for key in (keys.JOBS, keys.jobs_with_status("queued")):
+            redis.zadd(key, {job_id: age})
     page, has_more = jobs.page(limit=2)
     assert ([job.id for job in page], has_more) == ([ids[4], ids[3]], True)
     page, has_more = jobs.page(limit=3, after=ids[3])
@@ -174,10 +202,22 @@ def test_jobs_are_listed_newest_first_in_pages(jobs: JobStore, redis: Redis) -> 
         jobs.page(limit=1, after="job_unknown")
 
 
-def test_the_list_goes_on_behind_the_chunk_it_reads(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.jobs._CHUNK", 2)
-    ids = {submit(jobs) for _ in range(5)}
-    assert {job.id for job in jobs.page(limit=5)[0]} == ids
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+def test_pages_lose_and_repeat_nothing_among_jobs_of_one_millisecond(
+    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("storage.jobs._CHUNK", chunk)
+    ids = {submit(jobs) for _ in range(7)}
+    for job_id in ids:
+        redis.zadd(keys.JOBS, {job_id: 5})
+    for model in (None, "or"):
+        seen: list[str] = []
+        has_more = True
+        while has_more:
+            page, has_more = jobs.page(limit=2, after=seen[-1] if seen else None, model=model)
+            seen += [job.id for job in page]
+        assert len(seen) == 7
+        assert set(seen) == ids
 
 
 def test_the_same_idempotency_key_gives_the_first_job(jobs: JobStore, redis: Redis) -> None:

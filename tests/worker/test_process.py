@@ -203,3 +203,48 @@ def test_without_a_setting_the_worker_says_which_one() -> None:
     ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
     assert ended.returncode == 2
     assert "REDIS_URL" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def slow_training(blobs: BlobStore) -> TrainingSpec:
+    """Epochs that each take far longer than an attempt may be silent."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(600_000, 1))
+    targets = [float(target) for target in rng.integers(0, 2, 600_000)]
+    return training_spec(
+        blobs, features=features.tolist(), targets=targets, optimizer="adam", batch_size=1, max_epochs=2, tolerance=0.0
+    )
+
+
+def test_an_attempt_in_a_long_epoch_is_not_taken_for_dead_and_leaves_when_cancelled(
+    jobs: JobStore, blobs: BlobStore, redis: Redis, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    job_id = jobs.submit("slow", slow_training(blobs), metadata={}).id
+    worker = start_worker()
+    start_worker()  # whose reconciler looks on
+    wait_for(lambda: status_of(jobs, job_id) == "running")
+    time.sleep(14)
+    job = jobs.get(job_id)
+    assert (job.status, job.attempt, job.progress) == ("running", 1, None)
+    jobs.cancel(job_id)
+    wait_for(lambda: not any(children_of(pid) for pid in (worker.pid,)), timeout_s=12)
+
+
+def test_sigterm_in_a_long_epoch_hands_the_job_back_in_time(
+    jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    worker = start_worker()
+    job_id = jobs.submit("slow", slow_training(blobs), metadata={}).id
+    wait_for(lambda: status_of(jobs, job_id) == "running")
+    worker.terminate()
+    assert worker.wait(22) == 0
+    assert status_of(jobs, job_id) == "queued"
+
+
+def test_sigterm_right_after_a_ring_still_hands_the_job_back(
+    jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    worker = start_worker()
+    job_id = jobs.submit("long", long_training(blobs), metadata={}).id
+    worker.terminate()
+    assert worker.wait(25) == 0
+    assert status_of(jobs, job_id) == "queued"
