@@ -33,6 +33,7 @@ def main() -> int:
     url = parser.parse_args().url
     if url is None and is_perceptron_service(DEFAULT_URL):
         url = DEFAULT_URL
+        print(f"a service runs at {url}: using it, so it gets one more version of the model breast-cancer")
     try:
         if url is not None:
             run(url)

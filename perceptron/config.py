@@ -16,7 +16,6 @@ HIDDEN_ACTIVATIONS = tuple(name for name, activation in ACTIVATIONS.items() if a
 
 MAX_HIDDEN_LAYERS = 16
 MAX_LAYER_WIDTH = 4096
-MAX_EPOCHS = 1_000_000
 MAX_SEED = 2**32 - 1
 
 
@@ -46,7 +45,10 @@ class NetworkConfig:
                 field=field,
             )
         for width in self.hidden_layers:
-            _check_whole(field, width, low=1, high=MAX_LAYER_WIDTH)
+            if not 1 <= width <= MAX_LAYER_WIDTH:
+                raise InvalidConfigError(
+                    f"a hidden layer must be 1 to {MAX_LAYER_WIDTH:,} wide, got {width!r}", field=field
+                )
         if self.activation == "step" and self.hidden_layers:
             raise InvalidConfigError(
                 "step has no gradient to train hidden layers with: expected none, "
@@ -99,7 +101,7 @@ class TrainingConfig:
                 )
         if self.batch_size is not None:
             _check_whole("training/batch_size", self.batch_size, low=1)
-        _check_whole("training/max_epochs", self.max_epochs, low=1, high=MAX_EPOCHS)
+        _check_whole("training/max_epochs", self.max_epochs, low=1)
         _check_whole("training/seed", self.seed, low=0, high=MAX_SEED)
 
 

@@ -20,6 +20,9 @@ _LISTS = (list, tuple, np.ndarray)
 MAX_CLASSES = 4096
 """As wide as a hidden layer may be; more are rather names or numbers of the instances than of classes."""
 
+MAX_CLASS_NUMBER = 2**53
+"""Up to here every whole number is a float of its own; beyond, two classes could become one."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -74,7 +77,8 @@ def resolve_task(
         loss: mean_squared_error or cross_entropy; None for the default.
 
     Raises:
-        InvalidDatasetError: no targets, a mixture of types, a number that is not finite, or only one class.
+        InvalidDatasetError: no targets, a mixture of types, a number that is not finite, only one class, or
+            the number of a class beyond 2**53.
         TargetsOutOfRangeError: a target that the activation never gives.
         InvalidConfigError: the task, the activation or the loss does not go with the targets.
     """
@@ -128,6 +132,12 @@ def _of_whole_numbers(values: NDArray[np.float64], activation: str | None) -> tu
         index = int(fractions[0])
         raise InvalidDatasetError(
             f"classification needs class names or whole numbers, but target {index} is {float(values[index])!r}"
+        )
+    too_large = np.flatnonzero(np.abs(values) > MAX_CLASS_NUMBER)
+    if too_large.size:
+        index = int(too_large[0])
+        raise InvalidDatasetError(
+            f"the numbers of classes must be -2**53 to 2**53, but target {index} is {float(values[index])!r}"
         )
     distinct, indices = np.unique(values, return_inverse=True)
     if len(distinct) == 1:

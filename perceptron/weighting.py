@@ -44,7 +44,8 @@ def _named(
     index_of = {str(name): index for index, name in enumerate(classes)}
     per_class = np.ones(len(classes))
     for name, weight in weights.items():
-        field = f"training/class_weights/{name}"
+        escaped = str(name).replace("~", "~0").replace("/", "~1")  # as in a JSON pointer, since fields are paths
+        field = f"training/class_weights/{escaped}"
         if str(name) not in index_of:
             raise InvalidConfigError(f"expected one of the classes, got {name!r}", field=field)
         if not 0 <= weight < float("inf"):

@@ -8,7 +8,7 @@ from service.errors import register_error_handlers
 from service.loaded_models import LoadedModels
 from service.parsing import invalid_request
 from service.payloads import Problem
-from service.requests import JsonRequest, register_request_checks
+from service.requests import json_request, register_request_checks
 from service.routes.docs import docs_routes
 from service.routes.health import health_routes
 from service.routes.jobs import job_routes
@@ -43,9 +43,10 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits) -> OpenAPI:
         doc_ui=False,
         static_folder=None,
     )
-    app.request_class = JsonRequest
+    app.request_class = json_request(limits)
     app.url_map.converters["version"] = _VersionConverter
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     register_request_checks(app, limits)
     register_error_handlers(app)
     queue = TrainingQueue(redis)

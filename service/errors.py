@@ -6,6 +6,7 @@ RequestError
 |-- NotAcceptableError
 |-- LengthRequiredError
 |-- BodyTooLargeError
+|-- RedisHangsError
 `-- InvalidRequestError
     `-- WrongDimensionError
 """
@@ -14,6 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from flask import Flask, Response, g
@@ -51,6 +53,10 @@ class BodyTooLargeError(RequestError):
     """The body is longer than the limit."""
 
 
+class RedisHangsError(RequestError):
+    """Nothing is wrong with the request, but Redis let others wait in vain just now."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing that is wrong with a request."""
@@ -64,7 +70,7 @@ class InvalidRequestError(RequestError):
     """The request is well formed, but not one that can be carried out."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        first = f"{faults[0].pointer}: {faults[0].detail}"
+        first = f"{faults[0].pointer or 'the body'}: {faults[0].detail}"
         super().__init__(first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more)")
         self.faults = faults
 
@@ -92,7 +98,6 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     storage.JobAlreadyDoneError: (409, "job_already_done"),
     storage.VersionInUseError: (409, "version_in_use"),
     storage.IdempotencyKeyReusedError: (422, "idempotency_key_reused"),
-    **dict.fromkeys(storage.UNAVAILABLE_ERRORS, (503, "unavailable")),
 }
 
 _CODE_OF_STATUS = {
@@ -106,21 +111,26 @@ _CODE_OF_STATUS = {
 }
 
 
+def problem_body(status: int, code: str, detail: str, *, request_id: str | None) -> dict[str, Any]:
+    """Make the members that every error answer has."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        "error": detail,
+    }
+
+
 def problem(status: int, code: str, detail: str, faults: Sequence[Fault] = ()) -> Response:
     """Make an error answer.
 
     Args:
         detail: what is wrong with this request, in a sentence. Open Inference Protocol clients read it as `error`.
     """
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": g.get("request_id"),
-        "error": detail,
-    }
+    body = problem_body(status, code, detail, request_id=g.get("request_id"))
     if faults:
         body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
     response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
@@ -132,7 +142,7 @@ def problem(status: int, code: str, detail: str, faults: Sequence[Fault] = ()) -
 def register_error_handlers(app: Flask) -> None:
     """Answer every error of the application, foreseen or not, as `application/problem+json`."""
     app.register_error_handler(HTTPException, _http_problem)
-    app.register_error_handler(Exception, _known_problem)
+    app.register_error_handler(Exception, known_problem)
 
 
 def _http_problem(error: HTTPException) -> Response:
@@ -145,13 +155,14 @@ def _http_problem(error: HTTPException) -> Response:
     return answer
 
 
-def _known_problem(error: Exception) -> Response:
+def known_problem(error: Exception) -> Response:
+    """Answer with what the table says of the error; what it does not know is our own fault."""
+    if storage.is_unavailable(error) or isinstance(error, RedisHangsError):
+        _log.warning("request %s: %s", g.get("request_id"), error)
+        return problem(503, "unavailable", "the store of jobs and models cannot be reached or takes no writes now")
     for kind in type(error).__mro__:
         if kind in STATUS_AND_CODE:
             status, code = STATUS_AND_CODE[kind]
-            if status == 503:
-                _log.warning("request %s: %s", g.get("request_id"), error)
-                return problem(status, code, "the store of jobs and models cannot be reached or takes no writes now")
             return problem(status, code, str(error), _faults(error))
     _log.exception("request %s met an unexpected error", g.get("request_id"))
     return problem(500, "internal", "an unexpected error; the service's log has the details under the request_id")

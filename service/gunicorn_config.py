@@ -10,7 +10,8 @@ _PR_SET_PDEATHSIG = 1
 
 wsgi_app = "service.asgi:app"
 
-bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+_host = os.environ.get("HOST", "127.0.0.1")
+bind = f"{f'[{_host}]' if ':' in _host else _host}:{os.environ.get('PORT', '8000')}"
 
 # uvloop and httptools: about five times the requests per second of gthread on one core, and slow clients cost
 # no thread. See docs/architecture.md, "Serving".
@@ -45,3 +46,5 @@ def post_fork(server: Any, worker: Any) -> None:
     """Tie a process's life to gunicorn's: an orphan would hold the port against the next start."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != worker.ppid:  # gunicorn died before the line above
+            os._exit(1)

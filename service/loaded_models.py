@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from perceptron import Network, Task, fold
+from perceptron import Architecture, Network, NetworkConfig, Task, fold
 from storage import CorruptDataError, ModelStore, Version, decode_model
 
 _TASK = TypeAdapter(Task)
 _NAMES = TypeAdapter(tuple[str, ...])
-_MAX_PARAMETERS = 10_000_000
+_MAX_BYTES = 80_000_000
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,19 @@ class LoadedModel:
     feature_names: tuple[str, ...]
     network: Network
 
+    @property
+    def n_bytes(self) -> int:
+        """How much memory it takes, about: a number has 8 bytes, a text some 60 beside its characters."""
+        return 8 * self.network.n_parameters + sum(60 + len(name) for name in self.feature_names)
+
 
 class LoadedModels:
-    """The versions used last, up to 80 MB of parameters. A version never changes, so one in memory stays right."""
+    """The versions used last, up to 80 MB. A version never changes, so one in memory stays right."""
 
     def __init__(self, models: ModelStore) -> None:
         self._models = models
         self._by_version: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
-        self._n_parameters = 0
+        self._n_bytes = 0
         self._lock = threading.Lock()
 
     def get(self, model: str, *, version: int | None = None, alias: str | None = None) -> LoadedModel:
@@ -52,11 +57,19 @@ class LoadedModels:
         with self._lock:
             if (model, number) not in self._by_version:
                 self._by_version[model, number] = loaded
-                self._n_parameters += loaded.network.n_parameters
-            while self._n_parameters > _MAX_PARAMETERS and len(self._by_version) > 1:
+                self._n_bytes += loaded.n_bytes
+            while self._n_bytes > _MAX_BYTES and len(self._by_version) > 1:
                 _, oldest = self._by_version.popitem(last=False)
-                self._n_parameters -= oldest.network.n_parameters
+                self._n_bytes -= oldest.n_bytes
         return loaded
+
+
+def n_parameters(version: Version) -> int:
+    """Count a version's weights and biases without decoding them."""
+    network, task = version.description["network"], version.description["task"]
+    n_inputs = len(version.description["feature_names"])
+    shape = Architecture.of(NetworkConfig(**network), n_inputs=n_inputs, n_outputs=task["n_outputs"])
+    return shape.n_parameters
 
 
 def decode_version(version: Version, weights: bytes) -> LoadedModel:

@@ -1,7 +1,10 @@
 """From bytes to checked values: strict JSON, pydantic payloads, and matrices of numbers."""
 
+import contextlib
+import gc
 import json
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -10,10 +13,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from service.errors import Fault, InvalidRequestError, MalformedJsonError, WrongDimensionError
+from service.settings import Limits
 
 Payload = TypeVar("Payload", bound=BaseModel)
 
 _MAX_FAULTS = 20
+_LARGE_BODY_BYTES = 1_000_000
 _NUMBERS = {int, float}
 
 _PLAIN_WORDS = {
@@ -23,14 +28,19 @@ _PLAIN_WORDS = {
 }
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
     """Parse a JSON object strictly: no NaN or Infinity, valid UTF-8, nesting of at most about 1,000.
 
     Raises:
         MalformedJsonError: it is none.
+        InvalidRequestError: it has so many arrays and objects that their memory alone would be harm.
     """
+    n_brackets = body.count(b"[") + body.count(b"{")
+    if n_brackets > limits.max_brackets:
+        refuse("", f"must hold at most {limits.max_brackets} arrays and objects (MAX_INLINE_VALUES), not {n_brackets}")
     try:
-        value = orjson.loads(body)
+        with _alone(len(body)):
+            value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if "infinity" not in error.msg:
             raise MalformedJsonError(f"the body is not valid JSON: {error}") from error
@@ -38,6 +48,23 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedJsonError(f"the body must be a JSON object, not {json_type(value)}")
     return value
+
+
+_large_body = threading.Lock()
+
+
+@contextlib.contextmanager
+def _alone(n_bytes: int) -> Iterator[None]:
+    """Parse one large body at a time, and without the garbage collector, which would walk it again and again."""
+    if n_bytes < _LARGE_BODY_BYTES:
+        yield
+        return
+    with _large_body:
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()
 
 
 def _parse_with_infinities(body: bytes) -> Any:
@@ -56,7 +83,7 @@ def _int_or_infinity(digits: str) -> int | float:
     return int(digits) if len(digits) < 300 else float(digits)
 
 
-def parse_payload(payload: type[Payload], body: bytes) -> Payload:
+def parse_payload(payload: type[Payload], body: bytes, limits: Limits) -> Payload:
     """Parse a JSON object into a payload.
 
     Raises:
@@ -64,7 +91,7 @@ def parse_payload(payload: type[Payload], body: bytes) -> Payload:
         InvalidRequestError: it is not what the payload says.
     """
     try:
-        return payload.model_validate(parse_object(body))
+        return payload.model_validate(parse_object(body, limits))
     except ValidationError as error:
         raise invalid_request(error) from error
 
@@ -73,8 +100,16 @@ def invalid_request(error: ValidationError) -> InvalidRequestError:
     """Say with JSON pointers what pydantic found."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return InvalidRequestError(
-        [Fault(_pointer(fault["loc"]), _PLAIN_WORDS.get(fault["type"], fault["msg"])) for fault in found[:_MAX_FAULTS]]
+        [
+            Fault(_pointer(_without_key_mark(fault["loc"])), _PLAIN_WORDS.get(fault["type"], fault["msg"]))
+            for fault in found[:_MAX_FAULTS]
+        ]
     )
+
+
+def _without_key_mark(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Drop what pydantic adds when a member's name is wrong, not its value: there is no such place in the body."""
+    return location[:-1] if location[-1:] == ("[key]",) and len(location) > 2 else location
 
 
 def _pointer(location: Sequence[int | str]) -> str:

@@ -4,9 +4,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 import storage
+from perceptron.task import MAX_CLASSES
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
@@ -15,6 +25,21 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 VersionNumber = Annotated[int, Field(ge=1, le=2**53)]
+
+MAX_METADATA = 16
+MAX_SHOWN_FEATURE_NAMES = 1_000
+
+
+def _at_most(maximum: int, what: str) -> BeforeValidator:
+    """Count the members of an object before each of them is looked at: an error for each would take gigabytes."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > maximum:
+            raise PydanticCustomError("too_many", f"at most {maximum:,} {what}, got {len(value):,}")
+        return value
+
+    return BeforeValidator(check)
+
 
 # Rows of numbers are checked by `parsing.parse_matrix`, many times faster than pydantic could.
 _Row = {"type": "array", "items": {"type": "number"}, "minItems": 1}
@@ -49,10 +74,25 @@ Instances = Annotated[
 ]
 
 
+FeatureName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+FeatureNames = Annotated[list[FeatureName], Field(fail_fast=True)]
+ClassWeights = Annotated[dict[str, Annotated[float, Field(ge=0)]], _at_most(MAX_CLASSES, "classes")]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA), _at_most(MAX_METADATA, "pairs")]
+
+
 class RequestPayload(BaseModel):
     """Base of what clients send: no conversion between types, no NaN, no unknown members."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_the_first_unknown_member(cls, value: Any) -> Any:
+        """Let pydantic meet, and refuse, one unknown member: for a million it would make a million errors."""
+        if not isinstance(value, dict) or len(value) <= len(cls.model_fields):
+            return value
+        first = next(name for name in value if name not in cls.model_fields)
+        return {name: value[name] for name in value if name in cls.model_fields or name == first}
 
 
 class InlineData(RequestPayload):
@@ -62,7 +102,7 @@ class InlineData(RequestPayload):
     targets: Targets = Field(
         description="What to learn for each instance: numbers, class names, or a list of numbers each."
     )
-    feature_names: list[Annotated[str, StringConstraints(min_length=1, max_length=128)]] | None = Field(
+    feature_names: FeatureNames | None = Field(
         None, description="A distinct name for each feature; x0, x1, ... when left out."
     )
     instance_weights: Numbers | None = Field(
@@ -76,7 +116,7 @@ class NetworkSettings(RequestPayload):
     activation: Literal["sigmoid", "step", "identity", "tanh", "relu", "softmax"] | None = Field(
         None, description="Of the output layer."
     )
-    hidden_layers: list[int] = Field(
+    hidden_layers: Annotated[list[int], Field(fail_fast=True)] = Field(
         default_factory=list, description="The width of each hidden layer, at most 16 of at most 4,096."
     )
     hidden_activation: Literal["sigmoid", "tanh", "relu", "identity"] = "tanh"
@@ -93,7 +133,7 @@ class TrainingSettings(RequestPayload):
     tolerance: float = Field(1e-6, ge=0, description="Stop when the cost changes by less; never when 0.")
     time_limit_s: float | None = Field(None, gt=0, description="Stop after so long with what was learned.")
     l2: float = Field(0.0, ge=0, description="Adds l2 times the sum of the squared weights to the cost.")
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+    class_weights: Literal["balanced"] | ClassWeights | None = Field(
         None, description="How much the instances of each class count."
     )
     initialization: Literal["zeros", "glorot_uniform", "he_normal"] | None = None
@@ -132,7 +172,7 @@ class TrainingRequest(RequestPayload):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     validation: ValidationSettings | None = Field(None, description="Null: all rows train.")
     alias: Name | None = Field(None, description="An alias that is to point at the new version.")
-    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=16)
+    metadata: Metadata = Field(default_factory=dict)
 
 
 class PredictionRequest(RequestPayload):
@@ -262,7 +302,9 @@ class JobPayload(BaseModel):
     created_at: str
     started_at: str | None
     finished_at: str | None
-    config: dict[str, Any] = Field(description="Task, network, training and validation with every default chosen.")
+    config: dict[str, Any] = Field(
+        description="Task, network, training and validation with every default chosen; feature_names only up to 1,000."
+    )
     progress: ProgressPayload | None
     result: ResultPayload | None
     error: JobErrorPayload | None
@@ -388,7 +430,7 @@ def config_payload(spec: storage.TrainingSpec) -> dict[str, Any]:
         "task": spec.task.kind,
         "classes": spec.task.classes,
         "n_instances": spec.data.n_instances,
-        "feature_names": spec.feature_names,
+        "feature_names": spec.feature_names if len(spec.feature_names) <= MAX_SHOWN_FEATURE_NAMES else None,
         "network": asdict(spec.network),
         "training": asdict(spec.training) | {"time_limit_s": spec.time_limit_s},
         "validation": asdict(spec.validation) if spec.validation else None,

@@ -17,7 +17,7 @@ def predict(body: bytes, models: LoadedModels, limits: Limits) -> bytes:
         ModelNotFoundError, VersionNotFoundError, AliasNotFoundError: what it names does not exist.
         OutputNotFiniteError: an output is larger than a 64-bit float can hold.
     """
-    request = parse_payload(PredictionRequest, body)
+    request = parse_payload(PredictionRequest, body, limits)
     if request.version is not None and request.alias is not None:
         refuse("/alias", "give a version or an alias, not both")
     n_instances = len(request.instances)

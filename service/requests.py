@@ -1,26 +1,33 @@
 """What holds for every request: its id, its size, its media types."""
 
 import re
+import time
 import uuid
 from typing import Any
 
+import redis
 from flask import Flask, Request, Response, g, request
 
 from service.errors import (
     BodyTooLargeError,
     LengthRequiredError,
     NotAcceptableError,
+    RedisHangsError,
     UnsupportedMediaTypeError,
+    known_problem,
 )
 from service.parsing import parse_object
 from service.settings import Limits
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _JSON_ANSWERS = ("application/json", "application/problem+json")
+_GIVE_UP_FOR_S = 1.0
 
 
 class JsonRequest(Request):
     """A request whose JSON is parsed strictly, whoever asks for it."""
+
+    limits: Limits
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """Return the body as an object.
@@ -28,24 +35,37 @@ class JsonRequest(Request):
         flask-openapi3 asks for it silently and would take what is no JSON for an empty body.
 
         Raises:
-            UnsupportedMediaTypeError: the body has another media type than JSON.
-            MalformedJsonError: the body is no JSON object.
+            LengthRequiredError, UnsupportedMediaTypeError: there is no body, or one of another media type than JSON.
+            MalformedJsonError, InvalidRequestError: the body is no JSON object, or has too many parts.
         """
         require_json(self)
-        return parse_object(self.get_data(cache=False))
+        return parse_object(self.get_data(cache=False), self.limits)
+
+
+def json_request(limits: Limits) -> type[JsonRequest]:
+    """Make the class of an app's requests."""
+    return type("LimitedJsonRequest", (JsonRequest,), {"limits": limits})
 
 
 def require_json(request: Request) -> None:
     """Refuse a body that says it is something else than JSON; saying nothing is taken for JSON.
 
     Raises:
+        LengthRequiredError: there is no body.
         UnsupportedMediaTypeError: the Content-Type is another one, or there is a Content-Encoding.
     """
+    if request.content_length is None:
+        raise LengthRequiredError("send a JSON object, with a Content-Length")
     if request.mimetype not in ("", "application/json") and not request.mimetype.endswith("+json"):
         raise UnsupportedMediaTypeError(f"the body must be application/json, not {request.mimetype}")
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
+    encoding = request.headers.get("Content-Encoding", "").strip()
+    if encoding.lower() not in ("", "identity"):
         raise UnsupportedMediaTypeError(f"the body must not be encoded, and this one is in {encoding}")
+
+
+def request_id(given: str) -> str:
+    """Return the id that a client gave its request, if it is fit for a header and a log, or a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def register_request_checks(app: Flask, limits: Limits) -> None:
@@ -53,8 +73,7 @@ def register_request_checks(app: Flask, limits: Limits) -> None:
 
     @app.before_request
     def check() -> None:
-        given_id = request.headers.get("X-Request-Id", "")
-        g.request_id = given_id if _REQUEST_ID.fullmatch(given_id) else uuid.uuid4().hex
+        g.request_id = request_id(request.headers.get("X-Request-Id", ""))
         if "Transfer-Encoding" in request.headers:
             raise LengthRequiredError("send the body whole, with a Content-Length, not in chunks")
         length = request.content_length or 0
@@ -66,9 +85,30 @@ def register_request_checks(app: Flask, limits: Limits) -> None:
         if accepted and request.blueprint != "docs" and not accepted.best_match(_JSON_ANSWERS):
             raise NotAcceptableError(f"the answer can only be {' or '.join(_JSON_ANSWERS)}")
 
+    register_short_way_out(app)
+
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.get("request_id", "")
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-cache")
         return response
+
+
+def register_short_way_out(app: Flask) -> None:
+    """For a second after Redis let one request wait in vain, refuse the others at once.
+
+    Else each would hold a thread for the full time limit, one after the other, with a queue behind them.
+    """
+    hangs_until = 0.0
+
+    @app.before_request
+    def refuse_while_redis_hangs() -> None:
+        if time.monotonic() < hangs_until and request.blueprint != "docs" and request.path != "/livez":
+            raise RedisHangsError("Redis did not answer another request just now")
+
+    @app.errorhandler(redis.TimeoutError)
+    def note(error: redis.TimeoutError) -> Response:
+        nonlocal hangs_until
+        hangs_until = time.monotonic() + _GIVE_UP_FOR_S
+        return known_problem(error)

@@ -13,6 +13,12 @@ class Limits:
     max_inline_values: int = 2_000_000
     max_predict_instances: int = 100_000
     max_epochs: int = 1_000_000
+    max_parameters: int = 10_000_000
+
+    @property
+    def max_brackets(self) -> int:
+        """How many arrays and objects a body may begin: twice the rows that can be of use, and some more."""
+        return 2 * max(self.max_inline_values, self.max_predict_instances) + 100_000
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Limits":
@@ -52,10 +58,10 @@ class Settings:
             KeyError: REDIS_URL is missing.
             ValueError: a number is none, or too small.
         """
-        data_dir = Path(env.get("DATA_DIR", "./data")).absolute()
+        data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
             redis_url=env["REDIS_URL"],
-            blob_url=env.get("BLOB_URL") or (data_dir / "blobs").as_uri(),
+            blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
             limits=Limits.from_env(env),
             api_threads=int(env.get("API_THREADS", cls.api_threads)),
         )

@@ -3,16 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from perceptron import (
+    Architecture,
     Dataset,
+    InvalidDatasetError,
     NetworkConfig,
+    TargetsOutOfRangeError,
+    Task,
     ValidationConfig,
     class_weights,
     resolve_task,
     resolve_training_config,
 )
+from service.errors import Fault, InvalidRequestError
 from service.parsing import json_type, parse_matrix, parse_vector, refuse
-from service.payloads import InlineData, TrainingRequest
+from service.payloads import InlineData, TrainingRequest, TrainingSettings
 from service.settings import Limits
 from storage import BlobStore, DataReference, TrainingSpec, encode_dataset
 
@@ -27,28 +35,19 @@ def accept(request: TrainingRequest, blobs: BlobStore, limits: Limits) -> Traini
     if training.max_epochs > limits.max_epochs:
         detail = f"must be at most {limits.max_epochs} (MAX_EPOCHS), not {training.max_epochs}"
         refuse("/training/max_epochs", detail)
-    features_given = request.data.features
-    _check_size(features_given, limits)
-    task, targets = resolve_task(
-        _checked_targets(request.data.targets),
-        task=request.task,
-        activation=request.network.activation,
-        loss=training.loss,
-    )
-    features = parse_matrix(features_given, "/data/features")
+    _check_size(request, limits)
+    task, targets = _resolved(request)
+    features = parse_matrix(request.data.features, "/data/features")
     if len(features) != len(targets):
         refuse("/data/targets", f"expected {len(features)} targets, one for each instance, got {len(targets)}")
-    weights = None
-    if request.data.instance_weights is not None:
-        weights = parse_vector(request.data.instance_weights, "/data/instance_weights")
-    dataset = Dataset(features, targets, weights)
-    if training.class_weights is not None:
-        dataset = dataset.weighted(class_weights(task, dataset.targets, training.class_weights))
+    dataset = _weighted(Dataset(features, targets), task, request)
+    _check_dtype(dataset, request.training)
     network = NetworkConfig(
         activation=task.activation,
         hidden_layers=tuple(request.network.hidden_layers),
         hidden_activation=request.network.hidden_activation,
     )
+    _check_n_parameters(network, dataset, limits)
     return TrainingSpec(
         task=task,
         network=network,
@@ -74,11 +73,81 @@ def accept(request: TrainingRequest, blobs: BlobStore, limits: Limits) -> Traini
     )
 
 
-def _check_size(features: Sequence[Any], limits: Limits) -> None:
-    n_values = sum(len(row) for row in features if isinstance(row, list))
-    if n_values > limits.max_inline_values:
-        detail = f"must hold at most {limits.max_inline_values} values (MAX_INLINE_VALUES), not {n_values}"
-        refuse("/data/features", detail)
+def _check_size(request: TrainingRequest, limits: Limits) -> None:
+    """Count the values of each array that is to be made, before the first is."""
+    data = request.data
+    counts = {
+        "features": _n_in_lists(data.features),
+        "targets": _n_target_values(data.targets, is_classification=request.task == "classification"),
+        "instance_weights": len(data.instance_weights or ()),
+    }
+    for name, n_values in counts.items():
+        if n_values > limits.max_inline_values:
+            each = " (one for each instance and class)" if name == "targets" and n_values > len(data.targets) else ""
+            detail = f"must hold at most {limits.max_inline_values} values (MAX_INLINE_VALUES), not {n_values}{each}"
+            refuse(f"/data/{name}", detail)
+
+
+def _n_in_lists(rows: Sequence[Any]) -> int:
+    return sum(len(row) for row in rows if isinstance(row, list))
+
+
+def _n_target_values(targets: list[Any], *, is_classification: bool) -> int:
+    if targets and isinstance(targets[0], list):
+        return _n_in_lists(targets)
+    if not is_classification and not (targets and isinstance(targets[0], str)):
+        return len(targets)
+    n_classes = len({target for target in targets if isinstance(target, (str, int, float))})
+    return len(targets) * (n_classes if n_classes > 2 else 1)
+
+
+def _check_n_parameters(network: NetworkConfig, dataset: Dataset, limits: Limits) -> None:
+    shape = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
+    if shape.n_parameters > limits.max_parameters:
+        detail = (
+            f"the network must have at most {limits.max_parameters} parameters (MAX_PARAMETERS), "
+            f"not {shape.n_parameters}"
+        )
+        refuse("/network/hidden_layers", detail)
+
+
+def _check_dtype(dataset: Dataset, training: TrainingSettings) -> None:
+    """Refuse what would be infinite in float32; standardized features are small whatever they were."""
+    if training.dtype != "float32":
+        return
+    largest = float(np.finfo(np.float32).max)
+    for name, values in (("targets", dataset.targets), ("features", dataset.features)):
+        if not (name == "features" and training.standardize) and float(np.abs(values).max()) > largest:
+            index = int(np.argwhere(np.abs(values) > largest)[0][0])
+            refuse(f"/data/{name}/{index}", f"float32 holds numbers up to {largest:.4g}: choose float64")
+
+
+def _resolved(request: TrainingRequest) -> tuple[Task, NDArray[np.float64]]:
+    try:
+        return resolve_task(
+            _checked_targets(request.data.targets),
+            task=request.task,
+            activation=request.network.activation,
+            loss=request.training.loss,
+        )
+    except TargetsOutOfRangeError:
+        raise  # it names the target itself
+    except InvalidDatasetError as error:
+        raise InvalidRequestError([Fault("/data/targets", str(error))]) from error
+
+
+def _weighted(dataset: Dataset, task: Task, request: TrainingRequest) -> Dataset:
+    """Let the instances count as much as their own weights and those of their classes say."""
+    pointer = "/data/instance_weights"
+    try:
+        if request.data.instance_weights is not None:
+            dataset = dataset.weighted(parse_vector(request.data.instance_weights, pointer))
+        if request.training.class_weights is not None:
+            pointer = "/training/class_weights"
+            dataset = dataset.weighted(class_weights(task, dataset.targets, request.training.class_weights))
+    except InvalidDatasetError as error:
+        raise InvalidRequestError([Fault(pointer, str(error))]) from error
+    return dataset
 
 
 def _checked_targets(targets: list[Any]) -> list[float] | list[str] | list[list[float]]:

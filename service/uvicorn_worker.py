@@ -12,6 +12,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
         "loop": "uvloop",
         "http": "httptools",
         "lifespan": "off",
+        "ws": "none",
         "access_log": False,
         "server_header": False,
         # uvicorn itself would wait for ever for a client that reads its answer slowly.

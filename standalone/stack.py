@@ -87,12 +87,17 @@ def up(settings: UpSettings) -> int:
 
 def exec_api(host: str, port: int, api_processes: int, redis_url: str) -> NoReturn:
     """Become the API, without a supervisor."""
-    _exec(API_COMMAND, _api_env(host, port, api_processes) | {"REDIS_URL": redis_url})
+    _exec(API_COMMAND, _api_env(host, port, api_processes) | _stores_env(redis_url))
 
 
 def exec_worker(redis_url: str) -> NoReturn:
     """Become a training worker, without a supervisor."""
-    _exec(WORKER_COMMAND, {"REDIS_URL": redis_url})
+    _exec(WORKER_COMMAND, _stores_env(redis_url))
+
+
+def _stores_env(redis_url: str) -> dict[str, str]:
+    """DATA_DIR is relative to where the person is, and the process will be elsewhere."""
+    return {"REDIS_URL": redis_url, "DATA_DIR": str(Path(os.environ.get("DATA_DIR") or "./data").absolute())}
 
 
 def _exec(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
@@ -208,8 +213,8 @@ def _say_ready(address: str) -> None:
     as_json = "-H 'Content-Type: application/json'"
     lines = (
         f"Ready at {address} (documentation: {address}/docs). Try it: train, wait for the job, predict.",
-        f"curl -s -w '\\n' {address}/jobs {as_json} -d '{job}'",
-        f"until curl -s '{address}/jobs?model=or&limit=1' | grep '\"done\": *true'; do sleep 0.2; done",
+        f"job=$(curl -s {address}/jobs {as_json} -d '{job}' | grep -o 'job_[0-9a-f]*' | head -1); echo $job",
+        f"until curl -s {address}/jobs/$job | grep '\"done\": *true'; do sleep 0.2; done",
         f"curl -s -w '\\n' {address}/predict {as_json} -d '{question}'",
     )
     with suppress(OSError):  # nobody reads: no reason to stop

@@ -21,7 +21,7 @@ class Settings:
             KeyError: REDIS_URL is missing.
             ValueError: a number is none.
         """
-        data_dir = Path(env.get("DATA_DIR", "./data")).absolute()
+        data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
             redis_url=env["REDIS_URL"],
             blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",

@@ -14,9 +14,10 @@ from service.payloads import JobList, JobPath, JobPayload, JobsQuery, TrainingRe
 from service.rendering import to_json
 from service.settings import Limits
 from service.training_request import accept
-from storage import BlobStore, Job, JobNotFoundError, JobStore
+from storage import BlobStore, Job, JobNotFoundError, JobStore, TrainingSpec
+from storage.training_spec import SPEC
 
-_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x20\x21\x23-\x7e]{1,255}")
 
 
 def job_routes(jobs: JobStore, blobs: BlobStore, limits: Limits) -> APIBlueprint:
@@ -41,13 +42,14 @@ def job_routes(jobs: JobStore, blobs: BlobStore, limits: Limits) -> APIBlueprint
         },
     )
     def create_job(body: TrainingRequest) -> Response:
-        digest, fingerprint = _idempotency(body)
+        digest = _idempotency_digest()
+        spec = accept(body, blobs, limits)
         job = jobs.submit(
             body.model,
-            accept(body, blobs, limits),
+            spec,
             metadata=body.metadata,
             idempotency_digest=digest,
-            fingerprint=fingerprint,
+            fingerprint=_fingerprint(body, spec) if digest else "",
         )
         response = _show(job, 202)
         response.headers["Location"] = f"/jobs/{job.id}"
@@ -97,14 +99,18 @@ def _show(job: Job, status: int = 200) -> Response:
     return response
 
 
-def _idempotency(body: TrainingRequest) -> tuple[str | None, str]:
-    """Return a digest of the Idempotency-Key, if there is one, and a digest of the request it came with."""
+def _idempotency_digest() -> str | None:
     given = request.headers.get("Idempotency-Key")
     if given is None:
-        return None, ""
+        return None
     # The draft standard quotes the key; most clients send it bare.
     key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
     if not _IDEMPOTENCY_KEY.fullmatch(key):
-        refuse("/Idempotency-Key", "must be 1 to 255 printable ASCII characters")
-    canonical = orjson.dumps(body.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(key.encode()).hexdigest(), hashlib.sha256(canonical).hexdigest()
+        refuse("/Idempotency-Key", "must be 1 to 255 printable ASCII characters, quoted on both sides or on none")
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _fingerprint(body: TrainingRequest, spec: TrainingSpec) -> str:
+    """Return a digest of all that was asked for; the spec holds the digest of the instances."""
+    rest = orjson.dumps([body.model, body.metadata], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(SPEC.dump_json(spec) + rest).hexdigest()

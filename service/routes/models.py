@@ -3,7 +3,8 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.loaded_models import decode_version
+from perceptron import Layer
+from service.loaded_models import decode_version, n_parameters
 from service.openapi import body_problems, problems
 from service.payloads import (
     AliasPath,
@@ -76,9 +77,11 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         responses={200: VersionPayload, **problems(404)},
     )
     def show_version(path: VersionPath) -> Response:
-        version, weights = models.load(path.name, path.version)
-        network = decode_version(version, weights).network
-        is_shown = network.n_parameters <= MAX_SHOWN_PARAMETERS
+        version = models.get_version(path.name, path.version)
+        layers: tuple[Layer, ...] = ()
+        is_shown = n_parameters(version) <= MAX_SHOWN_PARAMETERS
+        if is_shown:
+            layers = decode_version(*models.load(path.name, path.version)).network.layers
         aliases = models.get(path.name).aliases
         return to_json(
             VersionPayload(
@@ -86,8 +89,8 @@ def model_routes(models: ModelStore) -> APIBlueprint:
                 version=version.number,
                 created_at=rfc3339(version.created_at_ms) or "",
                 aliases=[alias for alias, number in aliases.items() if number == version.number],
-                weights=[layer.weights.tolist() for layer in network.layers] if is_shown else None,
-                bias=[layer.bias.tolist() for layer in network.layers] if is_shown else None,
+                weights=[layer.weights.tolist() for layer in layers] if is_shown else None,
+                bias=[layer.bias.tolist() for layer in layers] if is_shown else None,
                 **version.description,
             )
         )

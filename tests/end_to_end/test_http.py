@@ -35,6 +35,15 @@ def test_a_body_in_chunks_is_refused_and_nothing_is_truncated(stack: Stack) -> N
     assert stack.http.get("/livez").status_code == 200
 
 
+def test_a_post_without_a_body_and_its_length_is_refused(stack: Stack) -> None:
+    assert raw(stack, b"POST /jobs HTTP/1.1\r\nHost: h\r\n\r\n").startswith(b"HTTP/1.1 411")
+
+
+def test_no_websocket_is_opened(stack: Stack) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"
+    assert raw(stack, b"GET /livez HTTP/1.1\r\nHost: h\r\n" + upgrade + b"\r\n").startswith(b"HTTP/1.1 200")
+
+
 def test_a_body_over_the_limit_is_refused_before_it_is_sent(stack: Stack) -> None:
     head = b"POST /jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n"
     started = time.monotonic()

@@ -17,17 +17,14 @@ def blocks(language: str) -> list[str]:
 def test_the_curl_lines_give_what_stands_below_them(stack: Stack) -> None:
     commands = [block for block in blocks("sh") if "http://127.0.0.1:8000" in block]
     accepted, predicted = (json.loads(block) for block in blocks("json"))
-    answers = []
-    for command in commands:
-        here = command.replace("http://127.0.0.1:8000", stack.url)
-        ran = subprocess.run(["bash", "-c", here], capture_output=True, text=True, timeout=30)
-        assert ran.returncode == 0, ran.stderr
-        answers.append(json.loads(ran.stdout))
-    job, jobs, prediction = answers
+    pasted = "\n".join(commands).replace("http://127.0.0.1:8000", stack.url)
+    ran = subprocess.run(["bash", "-c", pasted], capture_output=True, text=True, timeout=30)
+    assert ran.returncode == 0, ran.stderr
+    job, done, prediction = (json.loads(line) for line in ran.stdout.splitlines())
     assert {name: job[name] for name in ("model", "status", "done")} == {
         name: accepted[name] for name in ("model", "status", "done")
     }
-    assert jobs["data"][0]["done"] is True
+    assert (done["id"], done["done"]) == (job["id"], True)
     assert prediction == predicted
 
 
@@ -43,6 +40,13 @@ def test_every_link_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if "://" not in target:
             assert (ROOT / target).exists(), target
+
+
+def test_every_folder_of_the_table_exists() -> None:
+    folders = [name for row in re.findall(r"^\| (`.*?/`) \|", README, re.MULTILINE) for name in row.split(", ")]
+    assert len(folders) == 9
+    for folder in folders:
+        assert (ROOT / folder.strip("`")).is_dir(), folder
 
 
 def test_it_is_short() -> None:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -111,3 +113,34 @@ def test_no_api_process_outlives_gunicorn(own_stack: Callable[..., Stack]) -> No
         assert time.monotonic() < deadline
         time.sleep(0.05)
     stack.process.wait()
+
+
+def test_while_redis_hangs_everybody_is_told_soon_and_livez_goes_on(own_stack: Callable[..., Stack]) -> None:
+    stack = own_stack()
+    stack.finished(stack.http.post("/jobs", json={"model": "or", "data": OR}).json())
+    (redis,) = (pid for pid in stack.tree() if "-server" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0])
+
+    def predict(_: int) -> tuple[int, float]:
+        started = time.monotonic()
+        answer = httpx.post(f"{stack.url}/predict", json={"model": "or", "instances": [[0, 1]]}, timeout=30)
+        return answer.status_code, time.monotonic() - started
+
+    def predict_until(status: int) -> None:
+        deadline = time.monotonic() + 10
+        while predict(0)[0] != status:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    os.kill(redis, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(40) as pool:
+            answers = [pool.submit(predict, k) for k in range(40)]
+            time.sleep(0.5)
+            started = time.monotonic()
+            assert httpx.get(f"{stack.url}/livez").status_code == 200
+            assert time.monotonic() - started < 0.5
+            assert {answer.result()[0] for answer in answers} == {503}
+            assert max(answer.result()[1] for answer in answers) < 3
+    finally:
+        os.kill(redis, signal.SIGCONT)
+    predict_until(200)

@@ -180,3 +180,10 @@ def test_what_does_not_go_with_the_targets_is_refused_by_its_field(targets, give
 def test_targets_that_nothing_can_be_learned_from_are_refused(targets, given, message):
     with pytest.raises(InvalidDatasetError, match=message):
         resolve_task(targets, **given)
+
+
+@pytest.mark.parametrize("number", [1e300, 10**25, -(2.0**54)])
+def test_a_class_number_that_no_float_tells_from_its_neighbours_is_refused_by_index(number):
+    with pytest.raises(InvalidDatasetError, match=r"must be -2\*\*53 to 2\*\*53, but target 2 is"):
+        resolve_task([3, 5, number], task="classification")
+    resolve_task([3, 5, 2**53], task="classification")

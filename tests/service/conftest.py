@@ -13,7 +13,13 @@ from service.settings import Limits
 from storage import BlobStore, JobStore
 from worker.training import run_training
 
-LIMITS = Limits(max_body_bytes=100_000, max_inline_values=1_000, max_predict_instances=50, max_epochs=2_000)
+LIMITS = Limits(
+    max_body_bytes=1_100_000,
+    max_inline_values=1_000,
+    max_predict_instances=50,
+    max_epochs=2_000,
+    max_parameters=20_000,
+)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`/jobs` over HTTP."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from storage import JobStore, keys
+from service.app import create_app
+from service.settings import Limits
+from storage import BlobStore, JobStore, keys
 
 OR = {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}
 
@@ -166,13 +169,13 @@ TRAINED_WRONG = [
     ({"data": {"features": [[1], 2], "targets": [0, 1]}}, "/data/features/1"),
     ({"data": {"features": [[1], [2]], "targets": [0, True]}}, "/data/targets/1"),
     ({"data": {"features": [[1], [2]], "targets": ["a", 1]}}, "/data/targets/1"),
-    ({"data": {"features": [[1], [2]], "targets": ["a", "a"]}}, "/data"),
+    ({"data": {"features": [[1], [2]], "targets": ["a", "a"]}}, "/data/targets"),
     ({"data": {"features": [[1], [2]], "targets": [[1], [1, 2]]}}, "/data/targets/1"),
     ({"data": {"features": [[1], [2]], "targets": [0, 1, 1]}}, "/data/targets"),
     ({"data": {**OR, "feature_names": ["a"]}}, "/data/feature_names"),
     ({"data": {**OR, "feature_names": ["a", "a"]}}, "/data/feature_names/1"),
-    ({"data": {**OR, "instance_weights": [1, 1, 1, -1]}}, "/data"),
-    ({"data": {**OR, "instance_weights": [1]}}, "/data"),
+    ({"data": {**OR, "instance_weights": [1, 1, 1, -1]}}, "/data/instance_weights"),
+    ({"data": {**OR, "instance_weights": [1]}}, "/data/instance_weights"),
     ({"data": {"features": [[1] * 100] * 11, "targets": [0, 1] * 5 + [1]}}, "/data/features"),
     ({"task": "ranking"}, "/task"),
     ({"network": {"activation": "gelu"}}, "/network/activation"),
@@ -198,9 +201,24 @@ TRAINED_WRONG = [
     ({"validation": {"fraction": 0.5}, "data": {"features": [[1]], "targets": [1]}}, "/validation"),
     ({"metadata": {"k": 1}}, "/metadata/k"),
     ({"metadata": {"k": "v" * 513}}, "/metadata/k"),
-    ({"metadata": {"k" * 65: "v"}}, "/metadata/" + "k" * 65 + "/[key]"),
+    ({"metadata": {"k" * 65: "v"}}, "/metadata/" + "k" * 65),
     ({"metadata": {str(k): "v" for k in range(17)}}, "/metadata"),
     ({"alias": "a b"}, "/alias"),
+    ({"task": "classification", "data": {"features": [[1], [2]], "targets": [1, 1e300]}}, "/data/targets"),
+    ({"task": "classification", "data": {"features": [[1], [2]], "targets": [1, 10**25]}}, "/data/targets"),
+    ({"training": {"class_weights": {"a/b~": 1.0}}}, "/training/class_weights/a~1b~0"),
+    ({"training": {"class_weights": {"0": 0.0, "1": 0.0}}}, "/training/class_weights"),
+    ({"data": {**OR, "instance_weights": [1.0] * 1001}}, "/data/instance_weights"),
+    ({"network": {"hidden_layers": [200, 200]}}, "/network/hidden_layers"),
+    ({"network": {"surplus": 1}}, "/network/surplus"),
+    ({"training": {"dtype": "float32"}, "data": {"features": [[1], [2]], "targets": [1, 1e39]}}, "/data/targets/1"),
+    (
+        {
+            "training": {"dtype": "float32", "standardize": False},
+            "data": {"features": [[1], [-1e39]], "targets": [0, 1]},
+        },
+        "/data/features/1",
+    ),
 ]
 
 
@@ -221,6 +239,85 @@ def test_an_error_names_the_limit_and_its_setting(http: FlaskClient) -> None:
     wrong = body(training={"max_epochs": 2001})
     detail = http.post("/jobs", json=wrong).get_json()["detail"]
     assert "2000" in detail and "MAX_EPOCHS" in detail and "2001" in detail
+    # 2 x 200 + 200 + 200 x 200 + 200 + 200 + 1
+    detail = http.post("/jobs", json=body(network={"hidden_layers": [200, 200]})).get_json()["detail"]
+    assert "20000" in detail and "MAX_PARAMETERS" in detail and "41001" in detail
+    detail = http.post("/jobs", json=body(metadata={str(k): "v" for k in range(17)})).get_json()["detail"]
+    assert detail == "/metadata: at most 16 pairs, got 17"
+
+
+@pytest.mark.parametrize(
+    ("targets", "task", "n_values"),
+    [
+        ([str(k) for k in range(40)], None, 1600),
+        (list(range(40)), "classification", 1600),
+        ([[0.0] * 30] * 40, None, 1200),
+    ],
+)
+def test_targets_count_as_the_array_that_they_become(
+    http: FlaskClient, targets: list[Any], task: str | None, n_values: int
+) -> None:
+    data = {"features": [[1.0]] * 40, "targets": targets}
+    problem = http.post("/jobs", json={"model": "m", "data": data, "task": task}).get_json()
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("invalid_request", "/data/targets")
+    assert "1000" in problem["detail"] and "MAX_INLINE_VALUES" in problem["detail"]
+    assert str(n_values) in problem["detail"]
+
+
+def test_two_class_names_count_once(http: FlaskClient) -> None:
+    data = {"features": [[1.0]] * 1000, "targets": ["a", "b"] * 500}
+    assert http.post("/jobs", json={"model": "m", "data": data}).status_code == 202
+
+
+def test_of_many_unknown_members_the_first_is_named(http: FlaskClient) -> None:
+    unknown = {f"u{k}": 0 for k in range(50_000)}
+    for wrong, pointer in ((body(**unknown), "/u0"), (body(network=unknown), "/network/u0")):
+        assert [fault["pointer"] for fault in http.post("/jobs", json=wrong).get_json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"metadata": {str(k): 1 for k in range(50_000)}}, "/metadata"),
+        ({"data": {**OR, "feature_names": [1] * 50_000}}, "/data/feature_names/0"),
+        ({"network": {"hidden_layers": ["a"] * 50_000}}, "/network/hidden_layers/0"),
+    ],
+)
+def test_one_error_stands_for_thousands_alike(http: FlaskClient, wrong: dict[str, Any], pointer: str) -> None:
+    assert [fault["pointer"] for fault in http.post("/jobs", json=body(**wrong)).get_json()["errors"]] == [pointer]
+
+
+def test_more_arrays_than_can_be_of_use_are_refused_before_they_are_made(http: FlaskClient) -> None:
+    text = '{"model": "m", "data": [' + "[]," * 103_000 + "[]]}"
+    problem = http.post("/jobs", data=text, content_type="application/json").get_json()
+    assert (problem["status"], problem["code"]) == (422, "invalid_request")
+    assert "MAX_INLINE_VALUES" in problem["detail"]
+
+
+def test_a_large_body_leaves_the_garbage_collector_as_it_was(http: FlaskClient) -> None:
+    for text in ("{" + " " * 1_050_000 + "}", "{" + " " * 1_050_000):
+        assert http.post("/jobs", data=text, content_type="application/json").status_code in (400, 422)
+        assert gc.isenabled()
+
+
+def test_odd_json_with_an_idempotency_key_is_refused_like_any_other(http: FlaskClient) -> None:
+    odd = body(data={"features": [[1], [2]], "targets": [1, 10**25]}, task="classification")
+    assert http.post("/jobs", json=odd, headers={"Idempotency-Key": "k"}).status_code == 422
+
+
+def test_other_instances_are_another_body_for_an_idempotency_key(http: FlaskClient) -> None:
+    assert http.post("/jobs", json=body(), headers={"Idempotency-Key": "k"}).status_code == 202
+    other = body(data={**OR, "targets": [0, 0, 0, 1]})
+    problem = http.post("/jobs", json=other, headers={"Idempotency-Key": "k"}).get_json()
+    assert problem["code"] == "idempotency_key_reused"
+
+
+def test_the_names_of_more_than_1000_features_are_not_shown(redis: Redis, blobs: BlobStore) -> None:
+    http = create_app(redis, blobs, Limits()).test_client()
+    for n_features, is_shown in ((1000, True), (1001, False)):
+        data = {"features": [[0.0] * n_features, [1.0] * n_features], "targets": [0, 1]}
+        job = http.post("/jobs", json=body(data=data)).get_json()
+        assert (job["config"]["feature_names"] is not None) == is_shown
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 400])
@@ -255,7 +352,9 @@ def test_a_learning_rate_of_infinity_is_refused(http: FlaskClient) -> None:
     ],
 )
 def test_what_is_no_json_object_is_malformed(http: FlaskClient, text: str) -> None:
-    answer = http.post("/jobs", data=text.encode("latin-1"), content_type="application/json")
+    content = text.encode("latin-1")
+    length = {"CONTENT_LENGTH": str(len(content))}  # the test client has none for an empty body
+    answer = http.post("/jobs", data=content, content_type="application/json", environ_overrides=length)
     assert (answer.status_code, answer.get_json()["code"]) == (400, "malformed_json")
 
 
@@ -281,7 +380,7 @@ def test_the_members_order_does_not_make_another_body(http: FlaskClient) -> None
     assert one.get_json()["id"] == two.get_json()["id"]
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256, "k\xe9"])
+@pytest.mark.parametrize("key", ["", "k" * 256, "k\xe9", '"k', 'k"', '"'])
 def test_an_idempotency_key_has_limits(http: FlaskClient, key: str) -> None:
     answer = http.post("/jobs", json=body(), headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/Idempotency-Key")

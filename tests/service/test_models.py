@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from redis import Redis
 
-from storage import JobStore
+from service.loaded_models import decode_version
+from storage import JobStore, ModelStore, keys
 from tests.builders import publish
 
 
@@ -46,6 +48,19 @@ def test_weights_of_large_networks_are_not_shown(http: FlaskClient, train: Calla
     assert version["weights"] is version["bias"] is None
     answer = http.post("/predict", json={"model": "m", "instances": [[0.5]]})
     assert answer.status_code == 200
+
+
+def test_weights_that_are_not_shown_are_not_decoded(http: FlaskClient, train: Callable[..., Any], redis: Redis) -> None:
+    data = {"features": [[0.0], [1.0]], "targets": [0, 1]}
+    train({"model": "m", "data": data, "network": {"hidden_layers": [100, 100]}, "training": {"max_epochs": 1}})
+    redis.hset(keys.version("m", 1), "weights", b"no safetensors")
+    assert http.get("/models/m/versions/1").get_json()["weights"] is None
+
+
+def test_what_a_model_in_memory_takes_counts_its_feature_names(jobs: JobStore, models: ModelStore) -> None:
+    number = publish(jobs)
+    loaded = decode_version(*models.load("or", number))
+    assert loaded.n_bytes == 8 * 3 + 2 * (60 + len("x0"))
 
 
 def test_an_alias_moves_and_is_forgotten(http: FlaskClient, jobs: JobStore) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -37,9 +39,9 @@ def test_a_problem_has_all_its_members(http: FlaskClient) -> None:
 
 
 def test_a_body_over_the_limit_is_too_large(http: FlaskClient) -> None:
-    answer = http.post("/jobs", data=b" " * 100_001, content_type="application/json")
+    answer = http.post("/jobs", data=b" " * 1_100_001, content_type="application/json")
     assert (answer.status_code, answer.get_json()["code"]) == (413, "too_large")
-    assert "100000" in answer.get_json()["detail"] and "MAX_BODY_BYTES" in answer.get_json()["detail"]
+    assert "1100000" in answer.get_json()["detail"] and "MAX_BODY_BYTES" in answer.get_json()["detail"]
 
 
 def test_a_body_in_chunks_needs_a_length(http: FlaskClient) -> None:
@@ -56,6 +58,42 @@ def test_other_media_types_are_unsupported(http: FlaskClient, content_type: str)
 def test_an_encoded_body_is_unsupported(http: FlaskClient) -> None:
     answer = http.post("/jobs", data=b"{}", content_type="application/json", headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 415
+
+
+def test_a_body_that_says_it_is_not_encoded_is_taken(http: FlaskClient) -> None:
+    for encoding in ("Identity", ""):
+        answer = http.post("/jobs", data=b"{}", headers={"Content-Encoding": encoding})
+        assert answer.get_json()["code"] == "invalid_request"
+
+
+def test_a_route_that_needs_a_body_says_so_when_there_is_none(http: FlaskClient) -> None:
+    for method, path in (("POST", "/jobs"), ("POST", "/predict"), ("PUT", "/models/m/aliases/a")):
+        answer = http.open(path, method=method)
+        assert (answer.status_code, answer.get_json()["code"]) == (411, "length_required")
+    assert http.post("/jobs/job_x/cancel").status_code == 404  # this one needs none
+
+
+def test_two_slashes_are_not_one(http: FlaskClient) -> None:
+    assert http.get("/jobs//").status_code == 404
+
+
+def test_after_redis_let_one_request_wait_the_others_are_refused_at_once(blobs: BlobStore, tmp_path: Path) -> None:
+    path = str(tmp_path / "silent.sock")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(path)
+        silent.listen()
+        http = create_app(connect(f"unix://{path}", timeout_s=0.3, n_retries=0), blobs, Limits()).test_client()
+        for longest_s in (2.0, 0.1):
+            started = time.monotonic()
+            answer = http.get("/jobs")
+            assert (answer.status_code, answer.get_json()["code"]) == (503, "unavailable")
+            assert time.monotonic() - started < longest_s
+        assert http.get("/livez").status_code == 200
+        assert http.get("/openapi.json").status_code == 200
+        time.sleep(1.0)
+        started = time.monotonic()
+        http.get("/jobs")
+        assert time.monotonic() - started > 0.2  # tried again
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "application/vnd.perceptron+json", None])
@@ -184,6 +222,8 @@ def test_no_instances_make_predict_fail(http: FlaskClient, jobs: JobStore, where
 def test_settings_come_from_the_environment_and_are_checked() -> None:
     settings = Settings.from_env({"REDIS_URL": "redis://r", "DATA_DIR": "/d", "MAX_EPOCHS": "5"})
     assert (settings.redis_url, settings.blob_url, settings.limits.max_epochs) == ("redis://r", "file:///d/blobs", 5)
+    blank = Settings.from_env({"REDIS_URL": "redis://r", "DATA_DIR": "/a b", "BLOB_URL": ""})
+    assert blank.blob_url == "file:///a b/blobs"
     with pytest.raises(KeyError, match="REDIS_URL"):
         Settings.from_env({})
     for wrong in ("0", "many"):

@@ -11,7 +11,8 @@ import pytest
 
 from standalone import DataDirectory
 from standalone.errors import DataDirectoryError, DataDirectoryInUseError
-from standalone.stack import UpSettings, _say_ready
+from standalone.stack import WORKER_READY_LINE, UpSettings, _say_ready, exec_api, exec_worker
+from worker.process import READY_MESSAGE
 
 from .conftest import wait_until
 
@@ -137,6 +138,30 @@ def test_the_command_knows_its_version_and_shows_examples(program):
     assert "Examples:\n    perceptron up " in help_text.stdout
 
 
+def test_the_worker_says_that_it_is_ready_in_the_words_that_the_supervisor_waits_for():
+    assert WORKER_READY_LINE in READY_MESSAGE
+
+
+@pytest.mark.parametrize(("host", "bind"), [("::1", "[::1]:8000"), ("0.0.0.0", "0.0.0.0:8000")])
+def test_gunicorn_listens_on_an_ipv6_address_too(program, host, bind):
+    shown = program("-c", "from service.gunicorn_config import bind; print(bind)", env={"HOST": host, "PORT": "8000"})
+    assert shown.wait() == 0
+    assert shown.stdout == f"{bind}\n"
+
+
+def test_a_process_that_is_started_elsewhere_keeps_its_data_where_the_person_is(tmp_path: Path, monkeypatch):
+    started = {}
+    monkeypatch.setattr("os.execve", lambda path, command, env: started.update(env))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BLOB_URL", raising=False)
+    for data_dir, expected in (("here", tmp_path / "here"), ("", tmp_path / "data")):
+        monkeypatch.setenv("DATA_DIR", data_dir)
+        for start in (lambda: exec_worker("redis://r"), lambda: exec_api("127.0.0.1", 8000, 1, "redis://r")):
+            monkeypatch.chdir(tmp_path)
+            start()
+            assert started["DATA_DIR"] == str(expected)
+
+
 @pytest.mark.parametrize(
     ("host", "address"),
     [
@@ -156,7 +181,7 @@ def test_the_three_lines_to_try_are_curl_commands_with_json_bodies(capfd):
     assert "http://127.0.0.1:8000" in address
     assert len(lines) == 3
     assert all("curl -s " in line for line in lines)
-    bodies = [json.loads(line.split(" -d '")[1].removesuffix("'")) for line in (lines[0], lines[2])]
+    bodies = [json.loads(line.split(" -d '")[1].split("'")[0]) for line in (lines[0], lines[2])]
     assert [body["model"] for body in bodies] == ["or", "or"]
 
 
