@@ -11,11 +11,13 @@ from perceptron.config import (
     HIDDEN_ACTIVATIONS,
     INITIALIZATIONS,
     OPTIMIZERS,
+    LearningRate,
     NetworkConfig,
     TrainingConfig,
     ValidationConfig,
     resolve_training_config,
 )
+from perceptron.curvature import auto_learning_rate, with_learning_rate
 from perceptron.dataset import Dataset
 from perceptron.errors import (
     DimensionError,
@@ -28,12 +30,13 @@ from perceptron.errors import (
 )
 from perceptron.losses import LOSSES, Loss
 from perceptron.metrics import evaluate
-from perceptron.network import Layer, LayerGradient, Network, backward, forward, forward_pass
-from perceptron.objective import Evaluation, Objective
+from perceptron.network import Layer, Network, forward
+from perceptron.objective import Evaluation, Folds, Networks, Objective
 from perceptron.prediction import predict_outputs, predictions
 from perceptron.rosenblatt import perceptron_rule_epoch
-from perceptron.splitting import split
-from perceptron.standardization import Standardization, fold
+from perceptron.splitting import assign_folds, split, validation_rows
+from perceptron.standardization import Standardization, fold, unfold
+from perceptron.sweep import Candidate, SweepProgress, TrainedNetwork, fit_sweep
 from perceptron.task import Targets, Task, TaskKind, resolve_task
 from perceptron.training import EpochResult, StopReason, fit
 from perceptron.weighting import class_weights
@@ -47,41 +50,50 @@ __all__ = [
     "OPTIMIZERS",
     "Activation",
     "Architecture",
+    "Candidate",
     "Dataset",
     "DimensionError",
     "DivergedError",
     "EpochResult",
     "Evaluation",
+    "Folds",
     "InvalidConfigError",
     "InvalidDatasetError",
     "Layer",
-    "LayerGradient",
+    "LearningRate",
     "Loss",
     "Network",
     "NetworkConfig",
+    "Networks",
     "Objective",
     "OutputNotFiniteError",
     "PerceptronError",
     "Standardization",
     "StopReason",
+    "SweepProgress",
     "Targets",
     "TargetsOutOfRangeError",
     "Task",
     "TaskKind",
+    "TrainedNetwork",
     "TrainingConfig",
     "ValidationConfig",
-    "backward",
+    "assign_folds",
+    "auto_learning_rate",
     "class_weights",
     "evaluate",
     "fit",
+    "fit_sweep",
     "flatten",
     "fold",
     "forward",
-    "forward_pass",
     "perceptron_rule_epoch",
     "predict_outputs",
     "predictions",
     "resolve_task",
     "resolve_training_config",
     "split",
+    "unfold",
+    "validation_rows",
+    "with_learning_rate",
 ]

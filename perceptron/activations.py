@@ -11,10 +11,12 @@ from perceptron.arrays import Floats
 
 @dataclass(frozen=True)
 class Activation:
-    """One activation; arrays are (n_instances, n_outputs).
+    """One activation; arrays are (..., n_outputs), and both functions work in place.
 
-    `pull_back(outputs, d_outputs)` is the chain rule dC/dz = dC/dy_hat * dy_hat/dz. It takes y_hat, not z:
-    for each of these functions the derivative can be written in its own value.
+    `apply(z)` turns z into y_hat. `pull_back(outputs, d_outputs)` is the chain rule
+    dC/dz = dC/dy_hat * dy_hat/dz: it turns `d_outputs` into dC/dz. It takes y_hat, not z, since for each of
+    these functions the derivative can be written in its own value, and it leaves nothing useful in `outputs`.
+    Overflow on the way to a finite result is the caller's to ignore (`np.errstate`).
     """
 
     apply: Callable[[Floats], Floats]
@@ -31,58 +33,83 @@ def identity(z: Floats) -> Floats:
 
 
 def sigmoid(z: Floats) -> Floats:
-    """y_hat = 1 / (1 + e^-z), without warnings for any z."""
-    # e^-z = inf below z = -709 is harmless: its reciprocal, 0, is the right answer.
-    with np.errstate(over="ignore", under="ignore"):
-        outputs = np.exp(-z)
-        outputs += 1
-        return np.reciprocal(outputs, out=outputs)
+    """y_hat = 1 / (1 + e^-z)."""
+    if z.dtype == np.float32:
+        # = (1 + tanh(z / 2)) / 2, which NumPy computes faster in float32, and e^-z in float64.
+        z *= 0.5
+        np.tanh(z, out=z)
+        z *= 0.5
+        z += 0.5
+        return z
+    np.negative(z, out=z)
+    np.exp(z, out=z)  # inf below z = -709, and its reciprocal, 0, is the right answer
+    z += 1
+    return np.reciprocal(z, out=z)
 
 
 def tanh(z: Floats) -> Floats:
     """y_hat = tanh z."""
-    outputs: Floats = np.tanh(z)
-    return outputs
+    return np.tanh(z, out=z)
 
 
 def relu(z: Floats) -> Floats:
     """y_hat = max(z, 0)."""
-    outputs: Floats = np.maximum(z, 0)
-    return outputs
+    return np.maximum(z, 0, out=z)
 
 
 def step(z: Floats) -> Floats:
     """y_hat = 1 where z >= 0, else 0; NaN stays NaN."""
     # step(0) is 1, as McCulloch and Pitts have it.
-    outputs: Floats = np.heaviside(z, 1.0)
-    return outputs
+    return np.heaviside(z, 1.0, out=z)
 
 
 def softmax(z: Floats) -> Floats:
-    """y_hat_k = e^z_k / sum_j e^z_j, for each row."""
-    with np.errstate(under="ignore"):
-        outputs: Floats = np.exp(z - z.max(axis=1, keepdims=True))
-        outputs /= outputs.sum(axis=1, keepdims=True)
-    return outputs
+    """y_hat_k = e^z_k / sum_j e^z_j, along the last axis."""
+    z -= z.max(axis=-1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(axis=-1, keepdims=True)
+    return z
+
+
+def _sigmoid_pull_back(outputs: Floats, d_outputs: Floats) -> Floats:
+    d_outputs *= outputs
+    d_outputs *= np.subtract(1, outputs, out=outputs)
+    return d_outputs
+
+
+def _tanh_pull_back(outputs: Floats, d_outputs: Floats) -> Floats:
+    outputs *= outputs
+    d_outputs *= np.subtract(1, outputs, out=outputs)
+    return d_outputs
+
+
+def _relu_pull_back(outputs: Floats, d_outputs: Floats) -> Floats:
+    # The derivative at the corner z = 0 is taken as 0.
+    d_outputs *= outputs > 0
+    return d_outputs
+
+
+def _step_pull_back(outputs: Floats, d_outputs: Floats) -> Floats:
+    d_outputs[...] = 0
+    return d_outputs
 
 
 def _softmax_pull_back(outputs: Floats, d_outputs: Floats) -> Floats:
     # The Jacobian is diag(y) - y y', so that dC/dz_k = y_k (g_k - sum_j y_j g_j).
-    along = np.einsum("ij,ij->i", outputs, d_outputs)[:, np.newaxis]
-    d_z: Floats = outputs * (d_outputs - along)
-    return d_z
+    d_outputs -= np.einsum("...j,...j->...", outputs, d_outputs)[..., np.newaxis]
+    d_outputs *= outputs
+    return d_outputs
 
 
 _INFINITY = float("inf")
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
-        "identity": Activation(identity, lambda y, g: g, -_INFINITY, _INFINITY),
-        "sigmoid": Activation(sigmoid, lambda y, g: g * y * (1 - y), 0.0, 1.0),
-        "tanh": Activation(tanh, lambda y, g: g * (1 - y * y), -1.0, 1.0),
-        # The derivative at the corner z = 0 is taken as 0.
-        "relu": Activation(relu, lambda y, g: g * (y > 0), 0.0, _INFINITY),
-        "step": Activation(step, lambda y, g: np.zeros_like(g), 0.0, 1.0, is_hidden=False),
+        "identity": Activation(identity, lambda outputs, d_outputs: d_outputs, -_INFINITY, _INFINITY),
+        "sigmoid": Activation(sigmoid, _sigmoid_pull_back, 0.0, 1.0),
+        "tanh": Activation(tanh, _tanh_pull_back, -1.0, 1.0),
+        "relu": Activation(relu, _relu_pull_back, 0.0, _INFINITY),
+        "step": Activation(step, _step_pull_back, 0.0, 1.0, is_hidden=False),
         "softmax": Activation(softmax, _softmax_pull_back, 0.0, 1.0, is_hidden=False),
     }
 )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from perceptron.activations import ACTIVATIONS
 from perceptron.errors import InvalidConfigError
@@ -12,11 +12,13 @@ from perceptron.losses import LOSSES
 OPTIMIZERS = ("gradient_descent", "momentum", "adam", "lbfgs", "perceptron_rule")
 INITIALIZATIONS = ("zeros", "glorot_uniform", "he_normal")
 DTYPES = ("float32", "float64")
+LearningRate: TypeAlias = float | Literal["auto"]
 HIDDEN_ACTIVATIONS = tuple(name for name, activation in ACTIVATIONS.items() if activation.is_hidden)
 
 MAX_HIDDEN_LAYERS = 16
 MAX_LAYER_WIDTH = 4096
 MAX_SEED = 2**32 - 1
+MAX_FOLDS = 100
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ class TrainingConfig:
 
     loss: str = "mean_squared_error"
     optimizer: str = "gradient_descent"
-    learning_rate: float = 0.5
-    """alpha of the update; `lbfgs` ignores it: its line search finds the length of each step"""
+    learning_rate: LearningRate = 0.5
+    """alpha of the update; `lbfgs` ignores it: its line search finds the length of each step. "auto", for a network
+    without hidden layers: as large as the curvature of the cost allows (see `auto_learning_rate`)"""
     batch_size: int | None = None
     """instances per update; None: all of them"""
     max_epochs: int = 1000
@@ -89,11 +92,7 @@ class TrainingConfig:
         _check_one_of("training/dtype", self.dtype, DTYPES)
         if self.initialization is not None:
             _check_one_of("training/initialization", self.initialization, INITIALIZATIONS)
-        if not 0 < self.learning_rate < math.inf:
-            raise InvalidConfigError(
-                f"learning_rate must be above 0 and finite, got {self.learning_rate!r}",
-                field="training/learning_rate",
-            )
+        check_learning_rate(self.learning_rate)
         for name, value in (("tolerance", self.tolerance), ("l2", self.l2)):
             if not 0 <= value < math.inf:
                 raise InvalidConfigError(
@@ -103,6 +102,12 @@ class TrainingConfig:
             _check_whole("training/batch_size", self.batch_size, low=1)
         _check_whole("training/max_epochs", self.max_epochs, low=1)
         _check_whole("training/seed", self.seed, low=0, high=MAX_SEED)
+
+    @property
+    def known_learning_rate(self) -> float:
+        """The learning rate where "auto" has become a number."""
+        assert not isinstance(self.learning_rate, str), "with_learning_rate comes before training"
+        return self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,8 @@ class ValidationConfig:
     fraction: float = 0.2
     early_stopping_patience: int | None = None
     """epochs without a lower validation cost before training stops; None: never"""
+    folds: int | None = None
+    """of cross-validation, which then takes the place of the fraction; None: the fraction"""
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction < 1:
@@ -124,6 +131,8 @@ class ValidationConfig:
             )
         if self.early_stopping_patience is not None:
             _check_whole("validation/early_stopping_patience", self.early_stopping_patience, low=1)
+        if self.folds is not None:
+            _check_whole("validation/folds", self.folds, low=2, high=MAX_FOLDS)
 
 
 def resolve_training_config(network: NetworkConfig, **given: Any) -> TrainingConfig:
@@ -157,6 +166,8 @@ def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:
     Raises:
         InvalidConfigError: the two do not go together; `field` names the one to change in the training.
     """
+    if training.learning_rate == "auto":
+        _check_auto(network, training)
     if training.loss == "cross_entropy" and network.activation not in LOSSES["cross_entropy"].activations:
         raise InvalidConfigError(
             f"cross_entropy needs sigmoid or softmax outputs, got {network.activation}", field="training/loss"
@@ -184,6 +195,32 @@ def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:
             f"perceptron_rule minimises no cost to add a penalty to: expected l2 0, got {training.l2!r}",
             field="training/l2",
         )
+
+
+def check_learning_rate(learning_rate: LearningRate) -> None:
+    """Check that it is "auto" or a number to learn with.
+
+    Raises:
+        InvalidConfigError: it is neither.
+    """
+    is_valid = learning_rate == "auto" if isinstance(learning_rate, str) else 0 < learning_rate < math.inf
+    if not is_valid:
+        raise InvalidConfigError(
+            f'learning_rate must be above 0 and finite, or "auto", got {learning_rate!r}',
+            field="training/learning_rate",
+        )
+
+
+def _check_auto(network: NetworkConfig, training: TrainingConfig) -> None:
+    if network.hidden_layers:
+        reason = f"a network without hidden layers, got {len(network.hidden_layers)}"
+    elif network.activation == "step":
+        reason = "a network without hidden layers whose outputs have a gradient, got step"
+    elif training.optimizer == "adam":
+        reason = "steps as long as the gradient says, got adam, which takes its own"
+    else:
+        return
+    raise InvalidConfigError(f"auto needs {reason}: give a number", field="training/learning_rate")
 
 
 def _check_one_of(field: str, value: str, allowed: Collection[str]) -> None:

@@ -1,18 +1,19 @@
-"""One epoch of each way to train: a function from one iterate to the next."""
+"""One epoch of each way to train: a function from one iterate to the next, for one network or many at once."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perceptron import lbfgs
 from perceptron.architecture import Architecture, flatten
-from perceptron.arrays import Floats
+from perceptron.arrays import Floats, Rows
 from perceptron.config import TrainingConfig
 from perceptron.dataset import Dataset
 from perceptron.network import Layer, Network
-from perceptron.objective import Evaluation, Objective
-from perceptron.optimizers import GRADIENT_OPTIMIZERS, OptimizerState
+from perceptron.objective import Evaluation, Networks, Objective
+from perceptron.optimizers import GRADIENT_OPTIMIZERS, OptimizerState, take_state
 from perceptron.rosenblatt import perceptron_rule_epoch
 
 
@@ -20,14 +21,27 @@ class Iterate(NamedTuple):
     """Where training is: all that an epoch changes."""
 
     parameters: Floats
-    """(n_parameters,)"""
-    cost: float
-    """at the parameters, over the whole training set"""
+    """(n_networks, n_parameters)"""
+    costs: NDArray[np.float64]
+    """(n_networks,): at the parameters, over the whole training set"""
     optimizer_state: OptimizerState
-    gradient: Floats | None = None
-    """at the parameters, where the next epoch begins with it; follows from them"""
+    gradients: Floats | None = None
+    """(n_networks, n_parameters), where the next epoch begins with it; follows from the parameters"""
+    held_out_costs: NDArray[np.float64] | None = None
+    """(n_networks,), with folds"""
     n_mistakes: int | None = None
     """made on the way here by the perceptron rule; None for the other optimizers"""
+
+    def take(self, which: Rows) -> "Iterate":
+        """Give that of some of the networks."""
+        return Iterate(
+            self.parameters[which],
+            self.costs[which],
+            take_state(self.optimizer_state, which),
+            None if self.gradients is None else self.gradients[which],
+            None if self.held_out_costs is None else self.held_out_costs[which],
+            self.n_mistakes,
+        )
 
 
 class Training(NamedTuple):
@@ -47,84 +61,96 @@ def epoch_rng(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch])
 
 
-def training_of(architecture: Architecture, dataset: Dataset, config: TrainingConfig) -> Training:
-    """Choose the way to train that the config asks for."""
-    objective = Objective(architecture, dataset, loss=config.loss, l2=config.l2)
+def training_of(architecture: Architecture, dataset: Dataset, config: TrainingConfig, n_threads: int) -> Training:
+    """Choose the way to train one network that the config asks for."""
+    objective = Objective(architecture, dataset, loss=config.loss, n_threads=n_threads)
+    networks = Networks.single(config.l2)
     if config.optimizer == "perceptron_rule":
         return _perceptron_rule(architecture, dataset, objective, config)
-    if config.optimizer == "lbfgs":
-        return _lbfgs(objective)
     if config.batch_size is not None and config.batch_size < dataset.n_instances:
-        return _mini_batches(objective, config, config.batch_size)
-    return _full_batch(objective, config)
+        return _mini_batches(objective, networks, config, config.batch_size)
+    return full_batch(objective, networks, config.optimizer, np.array([config.known_learning_rate]))
 
 
-def _full_batch(objective: Objective, config: TrainingConfig) -> Training:
-    optimizer = GRADIENT_OPTIMIZERS[config.optimizer](config.learning_rate)
+def full_batch(
+    objective: Objective, networks: Networks, optimizer: str, learning_rates: NDArray[np.float64]
+) -> Training:
+    """Train networks (n_networks,), each with its learning rate, on all instances in every epoch."""
+    if optimizer == "lbfgs":
+        return _lbfgs(objective, networks)
+    rates = learning_rates[:, np.newaxis]
 
     def start(parameters: Floats) -> Iterate:
-        cost, gradient = objective.evaluate(parameters)
-        return Iterate(parameters, cost, optimizer.init(parameters), gradient)
+        update = GRADIENT_OPTIMIZERS[optimizer](rates.astype(parameters.dtype))
+        return _at(objective.evaluate(parameters, networks), parameters, update.init(parameters))
 
     def epoch(iterate: Iterate, k: int) -> Iterate:
-        parameters, state = optimizer.update(_gradient(iterate), iterate.optimizer_state, iterate.parameters)
+        update = GRADIENT_OPTIMIZERS[optimizer](rates.astype(iterate.parameters.dtype)).update
+        parameters, state = update(_gradients(iterate), iterate.optimizer_state, iterate.parameters)
         # One pass gives the cost after this epoch and the gradient that the next one begins with.
-        cost, gradient = objective.evaluate(parameters)
-        return Iterate(parameters, cost, state, gradient)
+        return _at(objective.evaluate(parameters, networks), parameters, state)
 
     return Training(start, epoch)
 
 
-def _mini_batches(objective: Objective, config: TrainingConfig, batch_size: int) -> Training:
-    optimizer = GRADIENT_OPTIMIZERS[config.optimizer](config.learning_rate)
+def _at(evaluation: Evaluation, parameters: Floats, state: OptimizerState) -> Iterate:
+    return Iterate(parameters, evaluation.costs, state, evaluation.gradients, evaluation.held_out_costs)
+
+
+def _lbfgs(objective: Objective, networks: Networks) -> Training:
+    def start(parameters: Floats) -> Iterate:
+        return _at(objective.evaluate(parameters, networks), parameters, lbfgs.init(parameters))
+
+    def epoch(iterate: Iterate, k: int) -> Iterate:
+        evaluation = Evaluation(iterate.costs, _gradients(iterate), iterate.held_out_costs)
+        points, state = lbfgs.update(
+            lbfgs.Points(iterate.parameters, evaluation),
+            lbfgs.LbfgsState(*iterate.optimizer_state),
+            lambda parameters, which: objective.evaluate(parameters, networks.take(which)),
+        )
+        return _at(points.evaluation, points.parameters, state)
+
+    return Training(start, epoch)
+
+
+def _mini_batches(objective: Objective, networks: Networks, config: TrainingConfig, batch_size: int) -> Training:
+    optimizer = GRADIENT_OPTIMIZERS[config.optimizer](config.known_learning_rate)
 
     def start(parameters: Floats) -> Iterate:
-        return Iterate(parameters, objective.cost(parameters), optimizer.init(parameters))
+        return Iterate(parameters, objective.cost(parameters, networks), optimizer.init(parameters))
 
     def epoch(iterate: Iterate, k: int) -> Iterate:
         parameters, state = iterate.parameters, iterate.optimizer_state
         order = epoch_rng(config.seed, k).permutation(objective.n_instances)
         for first in range(0, len(order), batch_size):
-            batch = objective.evaluate_batch(parameters, order[first : first + batch_size])
-            parameters, state = optimizer.update(batch.gradient, state, parameters)
-        return Iterate(parameters, objective.cost(parameters), state)
+            batch = objective.evaluate_batch(parameters, networks, order[first : first + batch_size])
+            parameters, state = optimizer.update(batch.gradients, state, parameters)
+        return Iterate(parameters, objective.cost(parameters, networks), state)
 
     return Training(start, epoch, n_costs_compared=5)
-
-
-def _lbfgs(objective: Objective) -> Training:
-    def start(parameters: Floats) -> Iterate:
-        cost, gradient = objective.evaluate(parameters)
-        return Iterate(parameters, cost, lbfgs.init(), gradient)
-
-    def epoch(iterate: Iterate, k: int) -> Iterate:
-        point = lbfgs.Point(iterate.parameters, Evaluation(iterate.cost, _gradient(iterate)))
-        state = lbfgs.LbfgsState(*iterate.optimizer_state)
-        point, state = lbfgs.update(point, state, objective.evaluate)
-        return Iterate(point.parameters, point.evaluation.cost, state, point.evaluation.gradient)
-
-    return Training(start, epoch)
 
 
 def _perceptron_rule(
     architecture: Architecture, dataset: Dataset, objective: Objective, config: TrainingConfig
 ) -> Training:
+    networks = Networks.single()
+
     def start(parameters: Floats) -> Iterate:
-        return Iterate(parameters, objective.cost(parameters), ())
+        return Iterate(parameters, objective.cost(parameters, networks), ())
 
     def epoch(iterate: Iterate, k: int) -> Iterate:
-        (neuron,) = architecture.network(iterate.parameters).layers
+        (neuron,) = architecture.network(iterate.parameters[0]).layers
         rng = epoch_rng(config.seed, k)
         weights, bias, n_mistakes = perceptron_rule_epoch(
-            neuron.weights[:, 0], float(neuron.bias[0]), dataset, config.learning_rate, rng
+            neuron.weights[:, 0], float(neuron.bias[0]), dataset, config.known_learning_rate, rng
         )
         trained = Layer(weights[:, np.newaxis], np.array([bias], dtype=weights.dtype), neuron.activation)
-        parameters = flatten(Network((trained,)))
-        return Iterate(parameters, objective.cost(parameters), (), n_mistakes=n_mistakes)
+        parameters = flatten(Network((trained,)))[np.newaxis]
+        return Iterate(parameters, objective.cost(parameters, networks), (), n_mistakes=n_mistakes)
 
     return Training(start, epoch)
 
 
-def _gradient(iterate: Iterate) -> Floats:
-    assert iterate.gradient is not None, "an iterate of a full-batch optimizer carries its gradient"
-    return iterate.gradient
+def _gradients(iterate: Iterate) -> Floats:
+    assert iterate.gradients is not None, "an iterate of a full-batch optimizer carries its gradients"
+    return iterate.gradients

@@ -1,20 +1,21 @@
-"""L-BFGS: Newton's method with a curvature learned from the last few steps.
+"""L-BFGS: Newton's method with a curvature learned from the last few steps, for many networks at once.
 
 Beside the gradient it needs the cost, for its line search, so its update takes the objective as well; else it
-is a pair (init, update) like those of `optimizers`.
+is a pair (init, update) like those of `optimizers`. Each network has its own memory and its own step lengths; what
+they share are the evaluations.
 
 References:
     D. Liu, J. Nocedal, "On the limited memory BFGS method for large scale optimization", 1989.
     A. Lewis, M. Overton, "Nonsmooth optimization via quasi-Newton methods", 2013 (the line search).
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from perceptron.arrays import Floats
+from perceptron.arrays import Floats, Rows
 from perceptron.objective import Evaluation
 
 MEMORY = 10
@@ -24,76 +25,112 @@ CURVATURE = 0.9
 MAX_TRIALS = 60
 """Halvings and doublings of a step length: enough to get from 1 to where float64 sees no change."""
 
+Evaluate = Callable[[Floats, Rows], Evaluation]
+"""Evaluates parameters (n_chosen, n_parameters) of the networks chosen by their indices."""
+
 
 class LbfgsState(NamedTuple):
-    """The last steps, oldest first, and what each did to the gradient, (n_parameters,) each."""
+    """The last steps, oldest first, and what each did to the gradient."""
 
-    steps: tuple[Floats, ...]
-    gradient_changes: tuple[Floats, ...]
-    is_at_rest: bool
-    """no step along the gradient itself, however short, lowers the cost: this is the minimum, to rounding"""
+    steps: Floats
+    """(MEMORY, n_networks, n_parameters)"""
+    gradient_changes: Floats
+    """(MEMORY, n_networks, n_parameters)"""
+    reciprocals: NDArray[np.float64]
+    """(MEMORY, n_networks): 1 / (step @ change), or 0 where nothing is remembered"""
+    scale: NDArray[np.float64]
+    """(n_networks,): of the inverse Hessian before any correction; 0 where nothing is remembered"""
+    is_at_rest: NDArray[np.bool_]
+    """(n_networks,): no step along the gradient itself, however short, lowers the cost: the minimum, to rounding"""
+
+    def take(self, which: Rows) -> "LbfgsState":
+        """Give the state of some of the networks."""
+        return LbfgsState(
+            self.steps[:, which],
+            self.gradient_changes[:, which],
+            self.reciprocals[:, which],
+            self.scale[which],
+            self.is_at_rest[which],
+        )
 
 
-class Point(NamedTuple):
-    """Parameters, and the cost and gradient there."""
+class Points(NamedTuple):
+    """Parameters (n_networks, n_parameters), and costs and gradients there."""
 
     parameters: Floats
     evaluation: Evaluation
 
 
-def init() -> LbfgsState:
+def init(parameters: Floats) -> LbfgsState:
     """Give the state that remembers no step."""
-    return LbfgsState((), (), is_at_rest=False)
+    n_networks, n_parameters = parameters.shape
+    nothing = np.zeros((MEMORY, n_networks, n_parameters), parameters.dtype)
+    return LbfgsState(
+        nothing, nothing, np.zeros((MEMORY, n_networks)), np.zeros(n_networks), np.zeros(n_networks, dtype=bool)
+    )
 
 
-def update(point: Point, state: LbfgsState, evaluate: Callable[[Floats], Evaluation]) -> tuple[Point, LbfgsState]:
-    """Go to a lower point along the quasi-Newton direction.
+def update(points: Points, state: LbfgsState, evaluate: Evaluate) -> tuple[Points, LbfgsState]:
+    """Take each network to a lower point along its quasi-Newton direction.
 
-    When the line search finds none, the memory is dropped and the gradient itself tried; when that finds none
+    Where the line search finds none, the memory is dropped and the gradient itself tried; where that finds none
     either, the point stays as it is, at rest.
     """
-    if state.is_at_rest:
-        return point, state
-    gradient = point.evaluation.gradient
-    found = _line_search(point, _direction(gradient, state), evaluate, _first_length(gradient, state))
-    if found is None and state.steps:
-        state = init()
-        found = _line_search(point, -gradient, evaluate, _first_length(gradient, state))
-    if found is None:
-        return point, state._replace(is_at_rest=True)
-    return found, _remember(state, found.parameters - point.parameters, found.evaluation.gradient - gradient)
+    before = points
+    direction = _direction(points.evaluation.gradients, state)
+    searching = np.flatnonzero(~state.is_at_rest)
+    points, found = _line_search(points, direction, _first_lengths(points, state), searching, evaluate)
+    lost = searching[~found[searching]]
+    if lost.size:
+        scale, reciprocals, at_rest = state.scale.copy(), state.reciprocals.copy(), state.is_at_rest.copy()
+        has_memory = lost[scale[lost] > 0]
+        scale[lost], reciprocals[:, lost] = 0, 0
+        state = state._replace(scale=scale, reciprocals=reciprocals)
+        if has_memory.size:
+            steepest = -points.evaluation.gradients
+            points, found_again = _line_search(points, steepest, _first_lengths(points, state), has_memory, evaluate)
+            found = found | found_again
+        at_rest[lost[~found[lost]]] = True
+        state = state._replace(is_at_rest=at_rest)
+    return points, _remember(state, before, points)
 
 
-def _direction(gradient: Floats, state: LbfgsState) -> Floats:
+def _dot(left: Floats, right: Floats) -> NDArray[np.float64]:
+    """Multiply row by row: (n_networks, n_parameters) twice to (n_networks,)."""
+    products: NDArray[np.float64] = np.einsum("cp,cp->c", left, right, dtype=np.float64)
+    return products
+
+
+def _scaled(factors: NDArray[np.float64], rows: Floats) -> Floats:
+    scaled: Floats = factors.astype(rows.dtype)[:, np.newaxis] * rows
+    return scaled
+
+
+def _direction(gradients: Floats, state: LbfgsState) -> Floats:
     """Multiply -gradient by the inverse Hessian that the memory stands for: the two-loop recursion."""
-    direction = -gradient
-    pairs = list(zip(state.steps, state.gradient_changes, strict=True))
-    projections: list[float] = []
-    for step, change in reversed(pairs):
-        projection = float(step @ direction) / float(step @ change)
-        projections.append(projection)
-        direction = direction - projection * change
-    if pairs:
-        step, change = pairs[-1]
-        direction = direction * (float(step @ change) / float(change @ change))
-    for (step, change), projection in zip(pairs, reversed(projections), strict=True):
-        correction = float(change @ direction) / float(step @ change)
-        direction = direction + (projection - correction) * step
+    direction: Floats = -gradients
+    remembered = [int(k) for k in np.flatnonzero(state.reciprocals.any(axis=1))]
+    projections: dict[int, NDArray[np.float64]] = {}
+    for k in reversed(remembered):
+        projections[k] = state.reciprocals[k] * _dot(state.steps[k], direction)
+        direction = direction - _scaled(projections[k], state.gradient_changes[k])
+    direction = _scaled(np.where(state.scale > 0, state.scale, 1.0), direction)
+    for k in remembered:
+        correction = state.reciprocals[k] * _dot(state.gradient_changes[k], direction)
+        direction = direction + _scaled(projections[k] - correction, state.steps[k])
     return direction
 
 
-def _first_length(gradient: Floats, state: LbfgsState) -> float:
+def _first_lengths(points: Points, state: LbfgsState) -> NDArray[np.float64]:
     # Newton's method takes length 1. Before any curvature is known, no parameter moves by more than 1.
-    if state.steps:
-        return 1.0
-    largest = float(np.abs(gradient).max())
-    return 1 / largest if largest > 1 else 1.0
+    largest = np.abs(points.evaluation.gradients).max(axis=1).astype(np.float64)
+    return np.where(state.scale > 0, 1.0, 1 / np.maximum(largest, 1.0))
 
 
 def _line_search(
-    point: Point, direction: Floats, evaluate: Callable[[Floats], Evaluation], length: float
-) -> Point | None:
-    """Find a step length that meets the weak Wolfe conditions, by doubling and bisection.
+    points: Points, direction: Floats, lengths: NDArray[np.float64], searching: Rows, evaluate: Evaluate
+) -> tuple[Points, NDArray[np.bool_]]:
+    """Find step lengths that meet the weak Wolfe conditions, by doubling and bisection.
 
     With slope = gradient @ direction at the point, a length t is too long while
 
@@ -102,33 +139,54 @@ def _line_search(
     and too short while the slope at t is below 0.9 * slope, still falling nearly as steeply as at 0.
 
     Returns:
-        The point there; when trials run out, the longest that was not too long, or None without one.
+        The points there, or when trials run out, the longest that were not too long; and for which networks there
+        is one. The others' points stay as they are.
     """
-    cost, gradient = point.evaluation
-    slope = float(gradient @ direction)
-    if not -math.inf < slope < 0:
-        return None
-    low, high = 0.0, math.inf
-    lower: Point | None = None
+    costs, gradients, held_out_costs = points.evaluation
+    slopes = _dot(gradients, direction)
+    n_networks = len(slopes)
+    low, high, lengths = np.zeros(n_networks), np.full(n_networks, np.inf), lengths.copy()
+    found = np.zeros(n_networks, dtype=bool)
+    parameters, new_costs, new_gradients = points.parameters.copy(), costs.copy(), gradients.copy()
+    new_held_out_costs = None if held_out_costs is None else held_out_costs.copy()
+    searching = searching[(slopes[searching] < 0) & np.isfinite(slopes[searching])]
     for _ in range(MAX_TRIALS):
-        parameters = point.parameters + length * direction
-        evaluation = evaluate(parameters)
+        if not searching.size:
+            break
+        length, slope = lengths[searching], slopes[searching]
+        tried = points.parameters[searching] + _scaled(length, direction[searching])
+        there = evaluate(tried, searching)
         # "not <=" and not ">": a cost of NaN is too long as well.
-        if not evaluation.cost <= cost + SUFFICIENT_DECREASE * length * slope or not evaluation.cost < cost:
-            high = length
-        else:
-            lower = Point(parameters, evaluation)
-            if float(evaluation.gradient @ direction) >= CURVATURE * slope:
-                return lower
-            low = length
-        length = 2 * low if high == math.inf else (low + high) / 2
-    return lower
+        is_low = (there.costs <= costs[searching] + SUFFICIENT_DECREASE * length * slope) & (
+            there.costs < costs[searching]
+        )
+        lower = searching[is_low]
+        high[searching[~is_low]] = length[~is_low]
+        low[lower] = length[is_low]
+        found[lower] = True
+        parameters[lower], new_costs[lower] = tried[is_low], there.costs[is_low]
+        new_gradients[lower] = there.gradients[is_low]
+        if new_held_out_costs is not None and there.held_out_costs is not None:
+            new_held_out_costs[lower] = there.held_out_costs[is_low]
+        is_flat = _dot(there.gradients, direction[searching]) >= CURVATURE * slope
+        searching = searching[~(is_low & is_flat)]
+        lengths = np.where(np.isinf(high), 2 * low, (low + high) / 2)
+    return Points(parameters, Evaluation(new_costs, new_gradients, new_held_out_costs)), found
 
 
-def _remember(state: LbfgsState, step: Floats, change: Floats) -> LbfgsState:
+def _remember(state: LbfgsState, before: Points, after: Points) -> LbfgsState:
+    step = after.parameters - before.parameters
+    change = after.evaluation.gradients - before.evaluation.gradients
+    curvature, squared_change = _dot(step, change), _dot(change, change)
     # A pair without positive curvature would make the inverse Hessian indefinite; and where the gradient has
     # all but vanished its square underflows to 0, to divide by.
-    squared_change = float(change @ change)
-    if squared_change == 0 or not float(step @ change) > np.finfo(step.dtype).eps * squared_change:
+    is_useful = (squared_change > 0) & (curvature > np.finfo(step.dtype).eps * squared_change)
+    if not is_useful.any():
         return state
-    return LbfgsState((*state.steps, step)[-MEMORY:], (*state.gradient_changes, change)[-MEMORY:], is_at_rest=False)
+    safe = np.where(is_useful, curvature, 1.0)
+    return state._replace(
+        steps=np.concatenate([state.steps[1:], step[np.newaxis]]),
+        gradient_changes=np.concatenate([state.gradient_changes[1:], change[np.newaxis]]),
+        reciprocals=np.concatenate([state.reciprocals[1:], np.where(is_useful, 1 / safe, 0.0)[np.newaxis]]),
+        scale=np.where(is_useful, safe / np.where(is_useful, squared_change, 1.0), state.scale),
+    )

@@ -12,51 +12,60 @@ from perceptron.arrays import Floats
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss as two functions of the last layer; arrays are (n_instances, n_outputs).
+    """A loss as a function of the last layer.
 
-    `values(activation, z, outputs, targets)` is the loss of each instance, (n_instances,): the SUM over its
-    outputs.
-    `delta(activation, outputs, targets)` is d loss / dz, (n_instances, n_outputs).
+    `evaluate(activation, z, targets)` gives the loss of each instance and network, (n_instances, n_networks): the
+    SUM over its outputs; and d loss / dz, (n_instances, n_networks, n_outputs). It takes z of that shape, which it
+    overwrites, and targets (n_instances, 1, n_outputs).
     """
 
-    values: Callable[[str, Floats, Floats, Floats], Floats]
-    delta: Callable[[str, Floats, Floats], Floats]
+    evaluate: Callable[[str, Floats, Floats], tuple[Floats, Floats]]
     activations: frozenset[str]
     """The output activations that it is defined for."""
 
 
-def _squared_error(activation: str, z: Floats, outputs: Floats, targets: Floats) -> Floats:
+def _squared_error(activation: str, z: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    outputs = ACTIVATIONS[activation].apply(z)
     errors = outputs - targets
-    values: Floats = np.einsum("ij,ij->i", errors, errors)
-    return values
+    losses = _sum_over_outputs(errors * errors)
+    errors *= 2
+    return losses, ACTIVATIONS[activation].pull_back(outputs, errors)
 
 
-def _squared_error_delta(activation: str, outputs: Floats, targets: Floats) -> Floats:
-    return ACTIVATIONS[activation].pull_back(outputs, 2 * (outputs - targets))
-
-
-def _cross_entropy(activation: str, z: Floats, outputs: Floats, targets: Floats) -> Floats:
-    # Written in z: log(y_hat) would be log(0) as soon as an output rounds to 0 or 1.
+def _cross_entropy(activation: str, z: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    # The losses are written in z: log(y_hat) would be log(0) as soon as an output rounds to 0 or 1. In the
+    # derivative, that of sigmoid or softmax cancels against that of the logarithm and leaves y_hat - y.
     if activation == "softmax":
-        # -sum_k y_k log y_hat_k = sum_k y_k (logsumexp(z) - z_k)
-        below_largest = z - z.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(below_largest).sum(axis=1, keepdims=True))
-        values: Floats = (targets * (log_sum - below_largest)).sum(axis=1)
-        return values
-    # -y log y_hat - (1 - y) log(1 - y_hat) = softplus(z) - y z
-    # with softplus(z) = log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
-    values = (np.maximum(z, 0) - targets * z + np.log1p(np.exp(-np.abs(z)))).sum(axis=1)
-    return values
+        # -sum_k y_k log y_hat_k = sum_k y_k (log sum_j e^z_j - z_k)
+        z -= z.max(axis=-1, keepdims=True)
+        losses = -_sum_over_outputs(z * targets)
+        np.exp(z, out=z)
+        sums = z.sum(axis=-1, keepdims=True)
+        losses += _sum_over_outputs(np.log(sums) * targets)
+        z /= sums
+        return losses, z - targets
+    # -y log y_hat - (1 - y) log(1 - y_hat) = log(1 + e^z) - y z = max(z, 0) - y z - log max(y_hat, 1 - y_hat)
+    terms = np.maximum(z, 0)
+    terms -= z * targets
+    outputs = ACTIVATIONS[activation].apply(z)
+    likelier = np.subtract(1, outputs)
+    np.maximum(likelier, outputs, out=likelier)
+    terms -= np.log(likelier, out=likelier)
+    outputs -= targets
+    return _sum_over_outputs(terms), outputs
 
 
-def _cross_entropy_delta(activation: str, outputs: Floats, targets: Floats) -> Floats:
-    # The derivative of sigmoid or softmax cancels against that of the logarithm.
-    return outputs - targets
+def _sum_over_outputs(terms: Floats) -> Floats:
+    # With one output there is nothing to sum, and a sum over an axis of length 1 is slow.
+    if terms.shape[-1] == 1:
+        return terms[..., 0]
+    sums: Floats = terms.sum(axis=-1)
+    return sums
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
-        "mean_squared_error": Loss(_squared_error, _squared_error_delta, frozenset(ACTIVATIONS)),
-        "cross_entropy": Loss(_cross_entropy, _cross_entropy_delta, frozenset({"sigmoid", "softmax"})),
+        "mean_squared_error": Loss(_squared_error, frozenset(ACTIVATIONS)),
+        "cross_entropy": Loss(_cross_entropy, frozenset({"sigmoid", "softmax"})),
     }
 )

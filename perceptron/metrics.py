@@ -1,31 +1,53 @@
 """How good outputs are, in figures that people ask for."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron.arrays import Floats
+from perceptron.arrays import Floats, Rows
 from perceptron.task import Task
 
+MAX_CONFUSION_CLASSES = 256
+"""A confusion matrix of more classes would be larger than the rest of a model's description many times over."""
 
-def evaluate(task: Task, outputs: Floats, targets: Floats, instance_weights: Floats | None = None) -> dict[str, float]:
+
+def evaluate(task: Task, outputs: Floats, targets: Floats, instance_weights: Floats | None = None) -> dict[str, Any]:
     """Compare outputs with targets, (n_instances, n_outputs) each, counting instances by their weights.
 
-        classification   accuracy = share of the instances whose class is the right one
-        regression       rmse = sqrt(mean (y - y_hat)^2), mae = mean |y - y_hat|,
-                         r2 = 1 - mean (y - y_hat)^2 / mean (y - mean y)^2
+    Classification, with the instances of a class that are found (tp), taken for it (fp) or missed (fn):
 
-    With several outputs each figure of a regression is the plain mean of those of the outputs. The r2 of
-    targets that are all the same is 1 when the outputs are right and else 0, as scikit-learn has it. Every
-    figure is finite.
+        accuracy           share of the instances whose class is the right one
+        precision          tp / (tp + fp)
+        recall             tp / (tp + fn)
+        f1                 2 tp / (2 tp + fp + fn)
+        roc_auc            chance that an instance of the class has a larger output than one of another class,
+                           half of it on a tie
+        log_loss           mean of -log of the output of the right class, kept from 0 and 1 by the precision
+        confusion_matrix   rows by true class, columns by predicted one, in the order of `task.classes`: counts, or
+                           sums of weights
+
+    Of two classes the second is the one looked for; of more, each in turn, and the figure is the plain mean. A ratio
+    without anything to divide by is 0. There is no roc_auc when a class is missing in the targets, no log_loss
+    when outputs are no probabilities, and no confusion_matrix of more than 256 classes.
+
+    Regression, the plain mean over the outputs when there are several:
+
+        rmse   sqrt(mean (y - y_hat)^2)
+        mae    mean |y - y_hat|
+        r2     1 - mean (y - y_hat)^2 / mean (y - mean y)^2; of targets that are all the same 1 when the outputs are
+               right and else 0
+
+    Every figure is finite, and the one that scikit-learn gives.
     """
     n_instances = len(targets)
     weights = np.full(n_instances, 1.0) if instance_weights is None else instance_weights.astype(np.float64)
-    shares = weights / weights.sum()
+    # By the largest first: the sum of denormal weights is inexact, and that of huge ones may overflow.
+    shares = weights / weights.max()
+    shares /= shares.sum()
     if task.classes is not None:
-        is_right = task.class_indices(outputs) == task.class_indices(targets)
-        return {"accuracy": min(float(is_right @ shares), 1.0)}
+        return _classification(task, len(task.classes), outputs, targets, shares, instance_weights)
     per_output = [
         _regression(outputs[:, k].astype(np.float64), targets[:, k].astype(np.float64), shares)
         for k in range(targets.shape[1])
@@ -35,6 +57,68 @@ def evaluate(task: Task, outputs: Floats, targets: Floats, instance_weights: Flo
     with np.errstate(over="ignore"):
         rmse, mae, r2 = np.clip(np.mean(np.array(per_output), axis=0), -largest, largest)
     return {"rmse": float(rmse), "mae": float(mae), "r2": float(r2)}
+
+
+def _classification(
+    task: Task,
+    n_classes: int,
+    outputs: Floats,
+    targets: Floats,
+    shares: NDArray[np.float64],
+    instance_weights: Floats | None,
+) -> dict[str, Any]:
+    right, predicted = task.class_indices(targets), task.class_indices(outputs)
+    found = _per_class(right, shares * (right == predicted), n_classes)
+    there = _per_class(right, shares, n_classes)
+    taken = _per_class(predicted, shares, n_classes)
+    looked_for = slice(1, 2) if n_classes == 2 else slice(None)
+    figures: dict[str, Any] = {
+        "accuracy": min(float(found.sum()), 1.0),
+        "precision": _mean_ratio(found[looked_for], taken[looked_for]),
+        "recall": _mean_ratio(found[looked_for], there[looked_for]),
+        "f1": _mean_ratio(2 * found[looked_for], (there + taken)[looked_for]),
+    }
+    if (there > 0).all():
+        columns = range(n_classes)[looked_for]
+        areas = [_roc_area(outputs[:, min(k, outputs.shape[1] - 1)], right == k, shares) for k in columns]
+        figures["roc_auc"] = float(np.mean(areas))
+    if task.activation in ("sigmoid", "softmax"):
+        figures["log_loss"] = _log_loss(outputs, right, shares)
+    if n_classes <= MAX_CONFUSION_CLASSES:
+        cells = np.bincount(right * n_classes + predicted, instance_weights, n_classes**2)
+        figures["confusion_matrix"] = cells.reshape(n_classes, n_classes).tolist()
+    return figures
+
+
+def _per_class(indices: Rows, shares: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:
+    return np.bincount(indices, shares, n_classes).astype(np.float64)
+
+
+def _mean_ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> float:
+    ratios = np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0)
+    # Sums of the same shares in another order may round to a little more than each other.
+    return float(np.minimum(ratios, 1.0).mean())
+
+
+def _roc_area(scores: Floats, is_class: NDArray[np.bool_], shares: NDArray[np.float64]) -> float:
+    """Give the area under the curve of true positives over false ones, one corner for each distinct score."""
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    corners = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    positives = np.cumsum(np.where(is_class, shares, 0.0)[order])[corners]
+    negatives = np.cumsum(np.where(is_class, 0.0, shares)[order])[corners]
+    x = np.concatenate([[0.0], negatives / negatives[-1]])
+    y = np.concatenate([[0.0], positives / positives[-1]])
+    return min(float(np.diff(x) @ (y[1:] + y[:-1])) / 2, 1.0)
+
+
+def _log_loss(outputs: Floats, right: Rows, shares: NDArray[np.float64]) -> float:
+    if outputs.shape[1] == 1:
+        of_right = np.where(right == 1, outputs[:, 0], 1 - outputs[:, 0])
+    else:
+        of_right = outputs[np.arange(len(right)), right]
+    smallest = np.finfo(outputs.dtype).eps
+    return float(-shares @ np.log(np.clip(of_right, smallest, 1 - smallest).astype(np.float64)))
 
 
 def _regression(

@@ -10,20 +10,32 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from perceptron.arrays import Floats
+from perceptron.arrays import Floats, Rows
 
 OptimizerState: TypeAlias = tuple[Any, ...]
 """Arrays and numbers; each optimizer below has its own."""
 
+Rate: TypeAlias = float | Floats
+"""A learning rate, or one for each network, (n_networks, 1)."""
+
+
+def take_state(state: OptimizerState, which: Rows) -> OptimizerState:
+    """Give the state of some of the networks: of every array the rows, numbers being common to all."""
+    if hasattr(state, "take"):
+        taken: OptimizerState = state.take(which)
+        return taken
+    parts = [part[which] if isinstance(part, np.ndarray) else part for part in state]
+    return type(state)(*parts) if parts else state
+
 
 class Optimizer(NamedTuple):
-    """The two functions of an optimizer; parameters and gradient are vectors (n_parameters,)."""
+    """The two functions of an optimizer; parameters and gradient are (n_networks, n_parameters)."""
 
     init: Callable[[Floats], OptimizerState]
     update: Callable[[Floats, Any, Floats], tuple[Floats, OptimizerState]]
 
 
-def gradient_descent(learning_rate: float) -> Optimizer:
+def gradient_descent(learning_rate: Rate) -> Optimizer:
     """Go against the gradient: w <- w - learning_rate * dC/dw, and the same for b."""
 
     def init(parameters: Floats) -> OptimizerState:
@@ -36,12 +48,12 @@ def gradient_descent(learning_rate: float) -> Optimizer:
 
 
 class MomentumState(NamedTuple):
-    """The velocity (n_parameters,): a decaying sum of the gradients so far."""
+    """The velocity (n_networks, n_parameters): a decaying sum of the gradients so far."""
 
     velocity: Floats
 
 
-def momentum(learning_rate: float, decay: float = 0.9) -> Optimizer:
+def momentum(learning_rate: Rate, decay: float = 0.9) -> Optimizer:
     """Keep rolling, and look ahead (Nesterov), with g the gradient and v the velocity, 0 at first:
 
         v <- decay * v + g
@@ -62,14 +74,14 @@ def momentum(learning_rate: float, decay: float = 0.9) -> Optimizer:
 
 
 class AdamState(NamedTuple):
-    """The number of updates so far, and decaying means, (n_parameters,) each, of gradient and square."""
+    """The number of updates so far, and decaying means, (n_networks, n_parameters) each, of gradient and square."""
 
     n_updates: int
     mean: Floats
     mean_square: Floats
 
 
-def adam(learning_rate: float, decay: float = 0.9, decay_square: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
+def adam(learning_rate: Rate, decay: float = 0.9, decay_square: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Give every parameter its own step; g is the gradient, m and s are 0 at first, t = 1, 2, ... counts:
 
         m <- decay * m + (1 - decay) * g
@@ -95,7 +107,7 @@ def adam(learning_rate: float, decay: float = 0.9, decay_square: float = 0.999, 
     return Optimizer(init, update)
 
 
-GRADIENT_OPTIMIZERS: dict[str, Callable[[float], Optimizer]] = {
+GRADIENT_OPTIMIZERS: dict[str, Callable[[Rate], Optimizer]] = {
     "gradient_descent": gradient_descent,
     "momentum": momentum,
     "adam": adam,

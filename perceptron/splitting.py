@@ -1,4 +1,4 @@
-"""Splitting a data set into one part to train on and one to validate with."""
+"""Splitting a data set into instances to train on and instances to validate with, once or in folds."""
 
 import numpy as np
 
@@ -9,13 +9,23 @@ from perceptron.task import Task
 
 
 def split(dataset: Dataset, task: Task, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Draw a fraction of the instances for validation, and keep the others for training, both in order.
-
-    Classes keep their shares as nearly as whole instances allow. Validation gets at least one instance;
-    training keeps one of every class, if there is any class with two. The same seed draws the same instances.
+    """Keep the `validation_rows` for validation and the others for training, both in order.
 
     Returns:
         The training set and the validation set.
+
+    Raises:
+        InvalidDatasetError: there are fewer than two instances.
+    """
+    held_out = validation_rows(dataset, task, fraction, seed)
+    return dataset.take(np.delete(np.arange(dataset.n_instances), held_out)), dataset.take(held_out)
+
+
+def validation_rows(dataset: Dataset, task: Task, fraction: float, seed: int) -> Rows:
+    """Draw a fraction of the instances for validation, and give their indices in order.
+
+    Classes keep their shares as nearly as whole instances allow. Validation gets at least one instance;
+    training keeps one of every class, if there is any class with two. The same seed draws the same instances.
 
     Raises:
         InvalidDatasetError: there are fewer than two instances.
@@ -27,10 +37,29 @@ def split(dataset: Dataset, task: Task, fraction: float, seed: int) -> tuple[Dat
     n_validation = _allot(round(n_instances * fraction), np.array([len(group) for group in groups]))
     # Its own stream: the epochs of a training draw from [seed, epoch].
     rng = np.random.default_rng([seed, 0, 1])
-    drawn = np.concatenate([rng.permutation(group)[:count] for group, count in zip(groups, n_validation, strict=True)])
-    is_validation = np.zeros(n_instances, dtype=bool)
-    is_validation[drawn] = True
-    return dataset.take(np.flatnonzero(~is_validation)), dataset.take(np.flatnonzero(is_validation))
+    drawn = [rng.permutation(group)[:count] for group, count in zip(groups, n_validation, strict=True)]
+    rows: Rows = np.sort(np.concatenate(drawn))
+    return rows
+
+
+def assign_folds(dataset: Dataset, task: Task, n_folds: int, seed: int) -> Rows:
+    """Deal the instances to folds for cross-validation: the fold of each, (n_instances,), 0 to n_folds - 1.
+
+    The instances of one class after the other are dealt in turn, each class in random order: folds differ by one
+    instance at most, both in all and of every class. The same seed deals the same.
+
+    Raises:
+        InvalidDatasetError: there are fewer than two folds, or more than instances.
+    """
+    if not 2 <= n_folds <= dataset.n_instances:
+        raise InvalidDatasetError(
+            f"expected at least 2 folds and no more than the {dataset.n_instances} instances, got {n_folds}"
+        )
+    rng = np.random.default_rng([seed, 0, 2])
+    dealt = np.concatenate([rng.permutation(group) for group in _groups(dataset, task)])
+    fold_of = np.empty(dataset.n_instances, dtype=np.intp)
+    fold_of[dealt] = np.arange(dataset.n_instances) % n_folds
+    return fold_of
 
 
 def _groups(dataset: Dataset, task: Task) -> list[Rows]:

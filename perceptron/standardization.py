@@ -1,5 +1,6 @@
 """Standardization of features, and its undoing in the weights of a network."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,10 +62,26 @@ def fold(network: Network, standardization: Standardization) -> Network:
         w <- w / scale
         b <- b - (mean / scale) @ w
     """
-    first, *rest = (
-        Layer(layer.weights.astype(np.float64), layer.bias.astype(np.float64), layer.activation)
-        for layer in network.layers
-    )
+    first, *rest = _in_float64(network)
     weights = first.weights / standardization.scale[:, np.newaxis]
     bias = first.bias - (standardization.mean / standardization.scale) @ first.weights
     return Network((Layer(weights, bias, first.activation), *rest))
+
+
+def unfold(network: Network, standardization: Standardization) -> Network:
+    """Give the network, in float64, that gives for standardized features what `network` gives for raw ones.
+
+    It undoes `fold`, so that training can go on from a network for raw features: in the first layer
+
+        b <- b + mean @ w
+        w <- scale * w
+    """
+    first, *rest = _in_float64(network)
+    weights = first.weights * standardization.scale[:, np.newaxis]
+    bias = first.bias + standardization.mean @ first.weights
+    return Network((Layer(weights, bias, first.activation), *rest))
+
+
+def _in_float64(network: Network) -> Iterator[Layer]:
+    for layer in network.layers:
+        yield Layer(layer.weights.astype(np.float64), layer.bias.astype(np.float64), layer.activation)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -10,12 +10,14 @@ import numpy as np
 from perceptron.architecture import Architecture, flatten
 from perceptron.arrays import Floats
 from perceptron.config import NetworkConfig, TrainingConfig, check_trainable, default_initialization
+from perceptron.curvature import with_learning_rate
 from perceptron.dataset import Dataset
+from perceptron.descent import Descent
 from perceptron.epochs import Iterate, Training, epoch_rng, training_of
 from perceptron.errors import DimensionError, DivergedError, InvalidConfigError, InvalidDatasetError
 from perceptron.initialization import initialize
 from perceptron.network import Network
-from perceptron.objective import Objective
+from perceptron.objective import Networks, Objective
 
 StopReason: TypeAlias = Literal["converged", "max_epochs", "early_stopping"]
 
@@ -51,9 +53,11 @@ class TrainingState(NamedTuple):
     epoch: int
     iterate: Iterate
     recent_costs: tuple[float, ...]
-    """before this epoch, newest last: as many as the convergence test looks at, that of the start included"""
+    """before this epoch, newest last, as many as the convergence test looks at; the first is that of the start"""
     best: EpochResult | None = None
     """with early stopping, the epoch of the lowest validation cost so far"""
+    validation_cost: float | None = None
+    """at this epoch"""
 
 
 def fit(
@@ -64,6 +68,8 @@ def fit(
     validation: Dataset | None = None,
     early_stopping_patience: int | None = None,
     start: Network | None = None,
+    n_threads: int = 1,
+    every: int = 1,
 ) -> Iterator[EpochResult]:
     """Train a network and yield after each epoch; the arguments are checked at once, before the first.
 
@@ -76,15 +82,20 @@ def fit(
         early_stopping   `early_stopping_patience` epochs in a row without a validation cost below the lowest
         max_epochs       the last epoch asked for
 
-    and `best` of the last result is the epoch to keep. The same arguments give the same results, bit by bit.
+    and `best` of the last result is the epoch to keep. The same arguments give the same results, bit by bit, on the
+    same NumPy, BLAS and kind of CPU.
 
     Args:
         dataset: the training set.
         network_config: the network to train.
-        training_config: how to train it; an initialization of None is the default for the network.
+        training_config: how to train it; an initialization of None is the default for the network. What "auto"
+            stands for tells `with_learning_rate`.
         validation: instances to report the cost of, never trained on.
         early_stopping_patience: None to go on whatever the validation cost.
         start: a network of the same shape to go on from, instead of an initialization.
+        n_threads: how many threads share the rows of a large data set; another number changes only rounding.
+        every: yield only after so many epochs, and after the last. On a small data set an epoch takes less time
+            than it takes to hand it over.
 
     Raises:
         InvalidConfigError: the configs do not go together, or `start` is of another shape.
@@ -103,21 +114,29 @@ def fit(
     architecture = Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
     if network_config.activation == "step" and dataset.n_outputs != 1:
         raise InvalidDatasetError(f"step has one output, got targets with {dataset.n_outputs}")
-    training = training_of(architecture, _as_dtype(dataset, training_config.dtype), training_config)
-    validation_objective: Objective | None = None
+    training_config = with_learning_rate(dataset, network_config, training_config)
+    converted = as_dtype(dataset, training_config.dtype)
+    validation_cost_of: Callable[[Floats], float] | None = None
     if validation is not None:
         _check_same_shape(dataset, validation)
-        converted = _as_dtype(validation, training_config.dtype)
-        validation_objective = Objective(architecture, converted, loss=training_config.loss)
+        validation_cost_of = _cost_of(architecture, as_dtype(validation, training_config.dtype), training_config)
     parameters = _first_parameters(architecture, network_config, training_config, start)
     return _results(
         architecture,
-        training,
+        training_of(architecture, converted, training_config, n_threads),
         training_config,
-        parameters,
-        validation_cost_of=validation_objective.cost if validation_objective else None,
+        parameters[np.newaxis],
+        validation_cost_of=validation_cost_of,
         patience=early_stopping_patience,
+        descent=Descent.of(architecture, converted, training_config) if validation is None else None,
+        every=every,
     )
+
+
+def _cost_of(architecture: Architecture, dataset: Dataset, config: TrainingConfig) -> Callable[[Floats], float]:
+    objective = Objective(architecture, dataset, loss=config.loss)
+    unpenalized = Networks.single()
+    return lambda parameters: float(objective.cost(parameters, unpenalized)[0])
 
 
 def _results(
@@ -128,44 +147,71 @@ def _results(
     *,
     validation_cost_of: Callable[[Floats], float] | None,
     patience: int | None,
+    descent: Descent | None,
+    every: int,
 ) -> Iterator[EpochResult]:
     # errstate is entered per computation, never around a yield: there it would change the caller's warnings.
     with np.errstate(all="ignore"):
         first = training.start(parameters)
-    if not math.isfinite(first.cost):
-        raise DivergedError(0, config.learning_rate)
+    if not math.isfinite(first.costs[0]):
+        raise DivergedError(0, config.known_learning_rate)
     state = TrainingState(0, first, recent_costs=())
-    while True:
+    stop_reason: StopReason | None = None
+    while stop_reason is None:
         with np.errstate(all="ignore"):
-            state = _next_state(state, training)
-            parameters, cost = state.iterate.parameters, state.iterate.cost
-            validation_cost = validation_cost_of(parameters) if validation_cost_of else None
-        is_finite = math.isfinite(cost) and (validation_cost is None or math.isfinite(validation_cost))
-        if not is_finite or not np.isfinite(parameters).all():
-            raise DivergedError(state.epoch, config.learning_rate)
-        parameters.setflags(write=False)
-        result = EpochResult(state.epoch, architecture.network(parameters), cost, validation_cost)
-        if patience is not None:
-            state = state._replace(best=_better(state.best, result))
-        stop_reason = _stop_reason(state, config, patience)
-        earlier_best = None if state.best is result else state.best
-        yield EpochResult(result.epoch, result.network, cost, validation_cost, stop_reason, earlier_best)
-        if stop_reason is not None:
-            return
+            last = min(state.epoch + every, config.max_epochs)
+            while stop_reason is None and state.epoch < last:
+                if descent is not None:
+                    state = _descended(state, descent, last - state.epoch)
+                else:
+                    state = _next_state(state, training, validation_cost_of)
+                _check_finite(state, config)
+                if patience is not None:
+                    state = state._replace(best=_better(state.best, _result(state, architecture)))
+                stop_reason = _stop_reason(state, config, patience)
+        result = _result(state, architecture)
+        earlier_best = None if state.best is None or state.best.epoch == result.epoch else state.best
+        yield replace(result, stop_reason=stop_reason, earlier_best=earlier_best)
 
 
-def _next_state(state: TrainingState, training: Training) -> TrainingState:
+def _next_state(
+    state: TrainingState, training: Training, validation_cost_of: Callable[[Floats], float] | None
+) -> TrainingState:
     epoch = state.epoch + 1
     iterate = training.epoch(state.iterate, epoch)
-    recent_costs = (*state.recent_costs, state.iterate.cost)[-training.n_costs_compared :]
-    return TrainingState(epoch, iterate, recent_costs, state.best)
+    recent_costs = (*state.recent_costs, float(state.iterate.costs[0]))[-training.n_costs_compared :]
+    validation_cost = validation_cost_of(iterate.parameters) if validation_cost_of else None
+    return TrainingState(epoch, iterate, recent_costs, state.best, validation_cost)
+
+
+def _descended(state: TrainingState, descent: Descent, n_epochs: int) -> TrainingState:
+    before = state.iterate
+    assert before.gradients is not None, "gradient descent begins with a gradient"
+    n_done, parameters, cost, previous, gradient = descent.run(
+        before.parameters[0], float(before.costs[0]), before.gradients[0], n_epochs
+    )
+    iterate = Iterate(parameters[np.newaxis], np.array([cost]), (), gradient[np.newaxis])
+    return TrainingState(state.epoch + n_done, iterate, (previous,))
+
+
+def _check_finite(state: TrainingState, config: TrainingConfig) -> None:
+    costs_are_finite = math.isfinite(state.iterate.costs[0]) and math.isfinite(state.validation_cost or 0.0)
+    if not costs_are_finite or not np.isfinite(state.iterate.parameters).all():
+        raise DivergedError(state.epoch, config.known_learning_rate)
+
+
+def _result(state: TrainingState, architecture: Architecture) -> EpochResult:
+    parameters = state.iterate.parameters[0]
+    parameters.setflags(write=False)
+    cost = float(state.iterate.costs[0])
+    return EpochResult(state.epoch, architecture.network(parameters), cost, state.validation_cost)
 
 
 def _stop_reason(state: TrainingState, config: TrainingConfig, patience: int | None) -> StopReason | None:
     if state.iterate.n_mistakes is not None:
         has_converged = state.iterate.n_mistakes == 0
     else:
-        has_converged = abs(min(state.recent_costs) - state.iterate.cost) < config.tolerance
+        has_converged = abs(min(state.recent_costs) - float(state.iterate.costs[0])) < config.tolerance
     if has_converged:
         return "converged"
     if patience is not None and state.best is not None and state.epoch - state.best.epoch >= patience:
@@ -195,7 +241,12 @@ def _first_parameters(
     return parameters.astype(config.dtype)
 
 
-def _as_dtype(dataset: Dataset, dtype: str) -> Dataset:
+def as_dtype(dataset: Dataset, dtype: str) -> Dataset:
+    """Convert features and targets.
+
+    Raises:
+        InvalidDatasetError: a number is too large for the dtype.
+    """
     with np.errstate(over="ignore"):
         features = dataset.features.astype(dtype, copy=False)
         targets = dataset.targets.astype(dtype, copy=False)

@@ -51,7 +51,7 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits) -> OpenAPI:
     register_error_handlers(app)
     queue = TrainingQueue(redis)
     models = ModelStore(redis)
-    app.register_api(job_routes(JobStore(redis, queue), blobs, limits))
+    app.register_api(job_routes(JobStore(redis, queue), models, blobs, limits))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(LoadedModels(models), limits))
     app.register_api(health_routes(redis, queue))

@@ -2,32 +2,11 @@
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from perceptron import Architecture, NetworkConfig
+from storage import ModelStore, TrainedModel, Version, decode_version
 
-from perceptron import Architecture, Network, NetworkConfig, Task, fold
-from storage import CorruptDataError, ModelStore, Version, decode_model
-
-_TASK = TypeAdapter(Task)
-_NAMES = TypeAdapter(tuple[str, ...])
 _MAX_BYTES = 80_000_000
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A version with its network folded into the units of the raw features, in float64."""
-
-    name: str
-    version: int
-    task: Task
-    feature_names: tuple[str, ...]
-    network: Network
-
-    @property
-    def n_bytes(self) -> int:
-        """How much memory it takes, about: a number has 8 bytes, a text some 60 beside its characters."""
-        return 8 * self.network.n_parameters + sum(60 + len(name) for name in self.feature_names)
 
 
 class LoadedModels:
@@ -35,11 +14,11 @@ class LoadedModels:
 
     def __init__(self, models: ModelStore) -> None:
         self._models = models
-        self._by_version: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
+        self._by_version: OrderedDict[tuple[str, int], TrainedModel] = OrderedDict()
         self._n_bytes = 0
         self._lock = threading.Lock()
 
-    def get(self, model: str, *, version: int | None = None, alias: str | None = None) -> LoadedModel:
+    def get(self, model: str, *, version: int | None = None, alias: str | None = None) -> TrainedModel:
         """Return the version given, the alias's, or else the latest.
 
         Which one that is, and whether it still exists, is asked anew each time.
@@ -70,29 +49,3 @@ def n_parameters(version: Version) -> int:
     n_inputs = len(version.description["feature_names"])
     shape = Architecture.of(NetworkConfig(**network), n_inputs=n_inputs, n_outputs=task["n_outputs"])
     return shape.n_parameters
-
-
-def decode_version(version: Version, weights: bytes) -> LoadedModel:
-    """Make a version ready to predict with.
-
-    Raises:
-        CorruptDataError: the description or the weights are not what was published.
-    """
-    description = version.description
-    try:
-        task = _TASK.validate_python(description["task"])
-        names = _NAMES.validate_python(description["feature_names"])
-        network = description["network"]
-        activations = (network["hidden_activation"],) * len(network["hidden_layers"]) + (task.activation,)
-    except (KeyError, TypeError, ValidationError) as error:
-        raise CorruptDataError(
-            f"version {version.number} of model {version.model!r} cannot be read: {error}"
-        ) from error
-    trained, standardization = decode_model(weights, activations)
-    return LoadedModel(
-        name=version.model,
-        version=version.number,
-        task=task,
-        feature_names=names,
-        network=fold(trained, standardization),
-    )

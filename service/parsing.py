@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from service.errors import Fault, InvalidRequestError, MalformedJsonError, WrongDimensionError
+from service.payloads import TAG
 from service.settings import Limits
 
 Payload = TypeVar("Payload", bound=BaseModel)
@@ -113,7 +114,8 @@ def _without_key_mark(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 
 def _pointer(location: Sequence[int | str]) -> str:
-    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    texts = (str(part) for part in location)
+    parts = (text.replace("~", "~0").replace("/", "~1") for text in texts if not text.startswith(TAG))
     return "".join(f"/{part}" for part in parts)
 
 

@@ -2,14 +2,16 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     WithJsonSchema,
     model_validator,
 )
@@ -80,6 +82,22 @@ ClassWeights = Annotated[dict[str, Annotated[float, Field(ge=0)]], _at_most(MAX_
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA), _at_most(MAX_METADATA, "pairs")]
 
 
+TAG = "\0"
+"""Begins the names of a union's cases, which pydantic puts into the location of a fault; no member's name does."""
+
+
+def _json_tag(value: Any) -> str:
+    """Tell the cases of a union by their JSON types, so that a fault names one thing and not one for each case."""
+    names: dict[type, str] = {dict: "object", list: "array", str: "string"}
+    return TAG + names.get(type(value), "number")
+
+
+LearningRate = Annotated[
+    Annotated[float, Field(gt=0), Tag(f"{TAG}number")] | Annotated[Literal["auto"], Tag(f"{TAG}string")],
+    Discriminator(_json_tag),
+]
+
+
 class RequestPayload(BaseModel):
     """Base of what clients send: no conversion between types, no NaN, no unknown members."""
 
@@ -127,15 +145,23 @@ class TrainingSettings(RequestPayload):
 
     loss: Literal["mean_squared_error", "cross_entropy"] | None = None
     optimizer: Literal["gradient_descent", "momentum", "adam", "lbfgs", "perceptron_rule"] | None = None
-    learning_rate: float = Field(0.5, gt=0, description="alpha of the update w <- w - alpha dC/dw")
+    learning_rate: LearningRate = Field(
+        0.5,
+        description="alpha of the update w <- w - alpha dC/dw; auto is as large as the curvature of the cost allows, "
+        "for networks without hidden layers",
+    )
     batch_size: int | None = Field(None, ge=1, description="Null is the whole data set.")
     max_epochs: int = Field(1000, ge=1, description="At most MAX_EPOCHS, 1,000,000 by default.")
     tolerance: float = Field(1e-6, ge=0, description="Stop when the cost changes by less; never when 0.")
     time_limit_s: float | None = Field(None, gt=0, description="Stop after so long with what was learned.")
     l2: float = Field(0.0, ge=0, description="Adds l2 times the sum of the squared weights to the cost.")
-    class_weights: Literal["balanced"] | ClassWeights | None = Field(
-        None, description="How much the instances of each class count."
-    )
+    class_weights: (
+        Annotated[
+            Annotated[Literal["balanced"], Tag(f"{TAG}string")] | Annotated[ClassWeights, Tag(f"{TAG}object")],
+            Discriminator(_json_tag),
+        ]
+        | None
+    ) = Field(None, description="How much the instances of each class count.")
     initialization: Literal["zeros", "glorot_uniform", "he_normal"] | None = None
     standardize: bool = Field(True, description="Learn on features with mean 0 and deviation 1.")
     seed: int = Field(0, ge=0, le=2**32 - 1)
@@ -145,10 +171,45 @@ class TrainingSettings(RequestPayload):
 class ValidationSettings(RequestPayload):
     """Which rows are held out to judge the network."""
 
-    fraction: float = Field(0.2, gt=0, lt=1)
+    fraction: float | None = Field(None, gt=0, lt=1, description="0.2 when neither it nor folds is given.")
+    folds: int | None = Field(
+        None, ge=2, le=100, description="Cross-validation: every row is held out once; the version learns from all."
+    )
     early_stopping_patience: int | None = Field(
         None, ge=1, description="Stop after so many epochs without a better validation cost."
     )
+
+
+class SweepRange(RequestPayload):
+    """Numbers to draw from."""
+
+    low: float = Field(ge=0)
+    high: float = Field(gt=0)
+    log: bool = Field(False, description="Draw their logarithms evenly.")
+
+
+_Value = TypeVar("_Value")
+_ListOrRange = Annotated[
+    Annotated[list[_Value], Field(min_length=1), Tag(f"{TAG}array")] | Annotated[SweepRange, Tag(f"{TAG}object")],
+    Discriminator(_json_tag),
+]
+
+
+class SweepSettings(RequestPayload):
+    """Settings to try, all in one job: every combination of the lists, or random draws."""
+
+    random: int | None = Field(None, ge=1, description="How many candidates to draw; without it, all combinations.")
+    learning_rate: _ListOrRange[LearningRate] | None = None
+    l2: _ListOrRange[Annotated[float, Field(ge=0)]] | None = None
+    seed: Annotated[list[Annotated[int, Field(ge=0, le=2**32 - 1)]], Field(min_length=1)] | None = None
+    refit: bool = Field(False, description="Train the best one once more, on all rows, for the version.")
+
+
+class StartFrom(RequestPayload):
+    """A version whose weights the training starts from."""
+
+    model: Name
+    version: VersionNumber | None = Field(None, description="The latest when left out.")
 
 
 class TrainingRequest(RequestPayload):
@@ -171,6 +232,8 @@ class TrainingRequest(RequestPayload):
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     validation: ValidationSettings | None = Field(None, description="Null: all rows train.")
+    sweep: SweepSettings | None = Field(None, description="Train many candidates at once and keep the best.")
+    start_from: StartFrom | None = Field(None, description="Go on from a version of the same shape.")
     alias: Name | None = Field(None, description="An alias that is to point at the new version.")
     metadata: Metadata = Field(default_factory=dict)
 
@@ -272,9 +335,27 @@ class ProgressPayload(BaseModel):
 
     epoch: int
     max_epochs: int
-    cost: float
+    cost: float | None = Field(description="With a sweep, the lowest of its candidates.")
     validation_cost: float | None
     estimated_finish_at: str
+    candidates: int | None = Field(None, description="Of a sweep.")
+    running: int | None = Field(None, description="Networks of a sweep that still train: candidates times folds.")
+    phase: Literal["refit"] | None = None
+
+
+class LeaderboardEntry(BaseModel):
+    """What became of one candidate."""
+
+    rank: int
+    candidate: int
+    learning_rate: float | Literal["auto"]
+    l2: float
+    seed: int
+    validation_cost: float | None = Field(description="Of the rows held out, over all folds.")
+    cost: float | None
+    epochs: int
+    best_epoch: int
+    stop_reason: Literal["converged", "max_epochs", "early_stopping", "time_limit", "diverged"]
 
 
 class ResultPayload(BaseModel):
@@ -288,6 +369,10 @@ class ResultPayload(BaseModel):
     validation_cost: float | None
     metrics: dict[str, Any] = Field(
         description="On the rows held out, if any, else on the training rows; `training` holds those on the latter."
+    )
+    is_refitted: bool = Field(False, description="The version was trained once more, on all rows.")
+    leaderboard: list[LeaderboardEntry] | None = Field(
+        None, description="Of a sweep, the best first; only in the job itself, not in lists."
     )
 
 
@@ -311,8 +396,11 @@ class JobPayload(BaseModel):
     metadata: dict[str, str]
 
     @classmethod
-    def of(cls, job: storage.Job) -> "JobPayload":
-        """Show a job record."""
+    def of(cls, job: storage.Job, *, in_list: bool = False) -> "JobPayload":
+        """Show a job record; in a list without its leaderboard, which may be long."""
+        result = dict(job.result or {})
+        if in_list:
+            result.pop("leaderboard", None)
         return cls.model_validate(
             {
                 "id": job.id,
@@ -325,7 +413,7 @@ class JobPayload(BaseModel):
                 "finished_at": rfc3339(job.finished_at_ms),
                 "config": config_payload(job.spec),
                 "progress": job.progress,
-                "result": None if job.result is None else {"version": job.version, **job.result},
+                "result": None if job.result is None else {"version": job.version, **result},
                 "error": job.error,
                 "metadata": job.metadata,
             }
@@ -435,6 +523,8 @@ def config_payload(spec: storage.TrainingSpec) -> dict[str, Any]:
         "training": asdict(spec.training) | {"time_limit_s": spec.time_limit_s},
         "validation": asdict(spec.validation) if spec.validation else None,
         "alias": spec.alias,
+        "candidates": None if spec.sweep is None else len(spec.sweep.candidates),
+        "start_from": asdict(spec.start_from) if spec.start_from else None,
     }
 
 

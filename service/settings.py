@@ -14,6 +14,7 @@ class Limits:
     max_predict_instances: int = 100_000
     max_epochs: int = 1_000_000
     max_parameters: int = 10_000_000
+    max_candidates: int = 4_096
 
     @property
     def max_brackets(self) -> int:

@@ -18,14 +18,24 @@ from perceptron import (
     resolve_task,
     resolve_training_config,
 )
+from service.candidates import expand
 from service.errors import Fault, InvalidRequestError
 from service.parsing import json_type, parse_matrix, parse_vector, refuse
 from service.payloads import InlineData, TrainingRequest, TrainingSettings
 from service.settings import Limits
-from storage import BlobStore, DataReference, TrainingSpec, encode_dataset
+from storage import (
+    BlobStore,
+    DataReference,
+    ModelStore,
+    Sweep,
+    TrainingSpec,
+    VersionReference,
+    decode_version,
+    encode_dataset,
+)
 
 
-def accept(request: TrainingRequest, blobs: BlobStore, limits: Limits) -> TrainingSpec:
+def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limits: Limits) -> TrainingSpec:
     """Check a request in full, store its instances, and return what is to be trained.
 
     Raises:
@@ -47,7 +57,11 @@ def accept(request: TrainingRequest, blobs: BlobStore, limits: Limits) -> Traini
         hidden_layers=tuple(request.network.hidden_layers),
         hidden_activation=request.network.hidden_activation,
     )
-    _check_n_parameters(network, dataset, limits)
+    validation = _validation(request, dataset)
+    sweep = _sweep(request, limits)
+    n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
+    shape = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
+    _check_n_parameters(shape, n_networks, limits)
     return TrainingSpec(
         task=task,
         network=network,
@@ -65,11 +79,13 @@ def accept(request: TrainingRequest, blobs: BlobStore, limits: Limits) -> Traini
             seed=training.seed,
             dtype=training.dtype,
         ),
-        validation=_validation(request, dataset),
+        validation=validation,
         feature_names=_feature_names(request.data, dataset.n_features),
         data=DataReference(blobs.put(encode_dataset(dataset)), dataset.n_instances, dataset.n_features),
         time_limit_s=training.time_limit_s,
         alias=request.alias,
+        sweep=sweep,
+        start_from=_start_from(request, shape, models),
     )
 
 
@@ -101,14 +117,38 @@ def _n_target_values(targets: list[Any], *, is_classification: bool) -> int:
     return len(targets) * (n_classes if n_classes > 2 else 1)
 
 
-def _check_n_parameters(network: NetworkConfig, dataset: Dataset, limits: Limits) -> None:
-    shape = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
-    if shape.n_parameters > limits.max_parameters:
+def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) -> None:
+    n_parameters = shape.n_parameters * n_networks
+    if n_parameters > limits.max_parameters:
+        what = "the network" if n_networks == 1 else f"the {n_networks} networks (candidates times folds)"
+        detail = f"{what} must have at most {limits.max_parameters} parameters (MAX_PARAMETERS), not {n_parameters}"
+        refuse("/network/hidden_layers" if n_networks == 1 else "/sweep", detail)
+
+
+def _sweep(request: TrainingRequest, limits: Limits) -> Sweep | None:
+    if request.sweep is None:
+        return None
+    if request.start_from is not None:
+        refuse("/start_from", "a sweep starts its candidates from their seeds: leave one of the two out")
+    return Sweep(expand(request.sweep, request.training, limits.max_candidates), request.sweep.refit)
+
+
+def _start_from(request: TrainingRequest, shape: Architecture, models: ModelStore) -> VersionReference | None:
+    """Look the version up that the training is to start from, and see whether it fits."""
+    if request.start_from is None:
+        return None
+    if request.validation is not None and request.validation.folds is not None:
+        refuse("/start_from", "cross-validation starts every fold anew: leave one of the two out")
+    number = models.resolve(request.start_from.model, version=request.start_from.version)
+    network = decode_version(*models.load(request.start_from.model, number)).network
+    if Architecture.of_network(network) != shape:
+        there = Architecture.of_network(network)
         detail = (
-            f"the network must have at most {limits.max_parameters} parameters (MAX_PARAMETERS), "
-            f"not {shape.n_parameters}"
+            f"version {number} of model {request.start_from.model!r} has layers of {there.widths} with "
+            f"{there.activations}, and this job asks for {shape.widths} with {shape.activations}"
         )
-        refuse("/network/hidden_layers", detail)
+        refuse("/start_from", detail)
+    return VersionReference(request.start_from.model, number)
 
 
 def _check_dtype(dataset: Dataset, training: TrainingSettings) -> None:
@@ -183,11 +223,13 @@ def _feature_names(data: InlineData, n_features: int) -> tuple[str, ...]:
 
 
 def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig | None:
-    if request.validation is None:
+    given = request.validation
+    if given is None:
         return None
-    if dataset.n_instances < 2:
-        refuse("/validation", "needs at least 2 instances, one to learn from and one to hold out")
-    return ValidationConfig(
-        fraction=request.validation.fraction,
-        early_stopping_patience=request.validation.early_stopping_patience,
-    )
+    if given.folds is not None and given.fraction is not None:
+        refuse("/validation/fraction", "give a fraction or folds, not both")
+    if dataset.n_instances < (given.folds or 2):
+        needed = given.folds or 2
+        refuse("/validation", f"needs at least {needed} instances to hold some out, got {dataset.n_instances}")
+    fraction = given.fraction if given.fraction is not None else 0.2
+    return ValidationConfig(fraction, given.early_stopping_patience, given.folds)

@@ -23,7 +23,8 @@ from storage.jobs import DONE_STATUSES, JOB_STATUSES, Claim, Job, JobStatus, Job
 from storage.models import Model, ModelStore, Version
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
 from storage.reconciler import Reconciler
-from storage.training_spec import DataReference, TrainingSpec
+from storage.trained_model import TrainedModel, decode_version
+from storage.training_spec import DataReference, Sweep, TrainingSpec, VersionReference
 
 __all__ = [
     "DONE_STATUSES",
@@ -50,14 +51,18 @@ __all__ = [
     "Reconciler",
     "StaleAttemptError",
     "StorageError",
+    "Sweep",
+    "TrainedModel",
     "TrainingQueue",
     "TrainingSpec",
     "Version",
     "VersionInUseError",
     "VersionNotFoundError",
+    "VersionReference",
     "connect",
     "decode_dataset",
     "decode_model",
+    "decode_version",
     "encode_dataset",
     "encode_model",
     "is_unavailable",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from perceptron import NetworkConfig, Task, TrainingConfig, ValidationConfig
+from perceptron import Candidate, NetworkConfig, Task, TrainingConfig, ValidationConfig
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,23 @@ class DataReference:
     """sha256 and name of the encoded `Dataset` in the blob store."""
     n_instances: int
     n_features: int
+
+
+@dataclass(frozen=True)
+class VersionReference:
+    """A version of a model."""
+
+    model: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Many settings to train at once."""
+
+    candidates: tuple[Candidate, ...]
+    refit: bool = False
+    """Whether the best one is trained once more on all rows before it becomes the version."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,9 @@ class TrainingSpec:
     time_limit_s: float | None = None
     alias: str | None = None
     """The alias that moves to the new version in the same step that publishes it."""
+    sweep: Sweep | None = None
+    start_from: VersionReference | None = None
+    """The version whose weights the training starts from."""
 
 
 SPEC = TypeAdapter(TrainingSpec)

@@ -13,7 +13,7 @@ from perceptron import (
     ValidationConfig,
     resolve_task,
 )
-from storage import BlobStore, Claim, DataReference, JobStore, TrainingSpec, encode_dataset, encode_model
+from storage import BlobStore, Claim, DataReference, JobStore, Sweep, TrainingSpec, encode_dataset, encode_model
 
 OR_FEATURES = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
 OR_TARGETS = [0.0, 1.0, 1.0, 1.0]
@@ -27,6 +27,7 @@ def training_spec(
     alias: str | None = None,
     validation: ValidationConfig | None = None,
     time_limit_s: float | None = None,
+    sweep: Sweep | None = None,
     **training: Any,
 ) -> TrainingSpec:
     """A spec for one sigmoid neuron that learns logical OR; with a blob store its instances are really there."""
@@ -42,6 +43,7 @@ def training_spec(
         data=DataReference(blob, dataset.n_instances, dataset.n_features),
         time_limit_s=time_limit_s,
         alias=alias,
+        sweep=sweep,
     )
 
 

@@ -1,5 +1,6 @@
 """How a training worker runs. Read once, by the entry points."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ class Settings:
 
     redis_url: str
     blob_url: str
-    blas_threads: int = 1
+    training_threads: int = 1
+    """Threads that share the rows of a large data set; another number changes only rounding."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -25,5 +27,5 @@ class Settings:
         return cls(
             redis_url=env["REDIS_URL"],
             blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
-            blas_threads=int(env.get("BLAS_THREADS", cls.blas_threads)),
+            training_threads=int(env.get("TRAINING_THREADS") or os.cpu_count() or 1),
         )

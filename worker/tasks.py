@@ -14,6 +14,7 @@ from storage import (
     BlobStore,
     Claim,
     JobStore,
+    ModelStore,
     StaleAttemptError,
     TrainingQueue,
     connect,
@@ -21,7 +22,8 @@ from storage import (
 )
 from worker.heartbeat import Heartbeat
 from worker.settings import Settings
-from worker.training import HandedBackError, run_training
+from worker.training import run_training
+from worker.watch import HandedBackError
 
 _log = logging.getLogger(__name__)
 _stop_requested = threading.Event()
@@ -47,20 +49,23 @@ def train_model(job_id: str) -> None:
         return
     _log.info("job %s: attempt %d starts", job_id, claim.attempt)
     try:
-        _train(claim, jobs, settings)
+        _train(claim, jobs, ModelStore(redis), settings)
     except StaleAttemptError as error:
         _log.info("job %s: %s", job_id, error)
 
 
-def _train(claim: Claim, jobs: JobStore, settings: Settings) -> None:
+def _train(claim: Claim, jobs: JobStore, models: ModelStore, settings: Settings) -> None:
     try:
-        with Heartbeat(claim, jobs, _stop_requested), threadpool_limits(limits=settings.blas_threads):
+        # The training shares its rows among threads of its own; BLAS's would only get in their way.
+        with Heartbeat(claim, jobs, _stop_requested), threadpool_limits(limits=1):
             version = run_training(
                 claim,
                 jobs=jobs,
+                models=models,
                 blobs=BlobStore(settings.blob_url),
                 clock=time.monotonic,
                 stop_requested=_stop_requested.is_set,
+                n_threads=settings.training_threads,
             )
         _log.info("job %s: published version %d of model %s", claim.job.id, version, claim.job.model)
     except StaleAttemptError:

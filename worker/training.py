@@ -1,44 +1,42 @@
 """Train a claimed job and publish what it learned. Knows nothing of RQ."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from perceptron import (
-    Dataset,
-    EpochResult,
-    Network,
-    Standardization,
-    evaluate,
-    fit,
-    forward,
-    split,
+from perceptron import Network
+from storage import (
+    BlobStore,
+    Claim,
+    CorruptDataError,
+    JobStore,
+    ModelStore,
+    TrainingSpec,
+    decode_dataset,
+    decode_version,
+    encode_model,
 )
-from storage import BlobStore, Claim, JobStore, TrainingSpec, decode_dataset, encode_model
-
-REPORT_EVERY_S = 0.2
-"""A job's record follows its training with about this delay."""
-
-
-class HandedBackError(Exception):
-    """The process was asked to stop in the middle of the training; another attempt will go on."""
+from worker.single import train_one
+from worker.sweep import train_candidates
+from worker.watch import Watch
 
 
 def run_training(
     claim: Claim,
     *,
     jobs: JobStore,
+    models: ModelStore,
     blobs: BlobStore,
     clock: Callable[[], float],
     stop_requested: Callable[[], bool],
+    n_threads: int = 1,
 ) -> int:
     """Train the claimed job's network and publish it as a new version of its model.
 
     Args:
         clock: seconds that never run backwards.
         stop_requested: asked after every epoch; true makes the attempt end without a result.
+        n_threads: how many threads share the rows of a large data set.
 
     Returns:
         The number of the new version.
@@ -49,98 +47,38 @@ def run_training(
         PerceptronError: the data or the settings cannot lead to a network.
     """
     spec = claim.job.spec
-    training_rows, validation_rows = _split(decode_dataset(blobs.get(spec.data.blob)), spec)
-    standardization = Standardization.of(training_rows.features) if spec.training.standardize else None
-    training_set = _standardized(training_rows, standardization)
-    validation_set = None if validation_rows is None else _standardized(validation_rows, standardization)
+    dataset = decode_dataset(blobs.get(spec.data.blob))
+    watch = Watch(claim, jobs, clock, stop_requested)
+    if spec.sweep is not None or (spec.validation is not None and spec.validation.folds is not None):
+        trained = train_candidates(spec, dataset, watch, n_threads)
+    else:
+        start = None if spec.start_from is None else _start_network(spec, models)
+        trained = train_one(spec, spec.training, dataset, watch, n_threads, start=start)
 
-    started_at = clock()
-    reported_at = float("-inf")
-    stop_reason = None
-    for result in fit(
-        training_set,
-        spec.network,
-        spec.training,
-        validation=validation_set,
-        early_stopping_patience=spec.validation.early_stopping_patience if spec.validation else None,
-    ):
-        now = clock()
-        elapsed_s = now - started_at
-        if spec.time_limit_s is not None and elapsed_s >= spec.time_limit_s:
-            stop_reason = "time_limit"
-        if now - reported_at >= REPORT_EVERY_S or stop_reason or result.stop_reason:
-            jobs.record_progress(claim, _progress(result, spec.training.max_epochs, elapsed_s))
-            reported_at = now
-        if stop_reason:
-            break
-        if stop_requested():
-            raise HandedBackError
-    kept = result.best
-    outcome = {
-        "stop_reason": stop_reason or result.stop_reason,
-        "epochs": result.epoch,
-        "best_epoch": kept.epoch,
-        "cost": kept.cost,
-        "validation_cost": kept.validation_cost,
-        "metrics": _metrics(spec, kept.network, training_set, validation_set),
-    }
-    weights = encode_model(kept.network, standardization)
+    weights = encode_model(trained.network, trained.standardization if spec.training.standardize else None)
     description = {
         "job": claim.job.id,
         "task": asdict(spec.task),
         "network": asdict(spec.network),
         "feature_names": spec.feature_names,
-        "training": asdict(spec.training),
+        "training": asdict(trained.config),
         "validation": asdict(spec.validation) if spec.validation else None,
+        "start_from": asdict(spec.start_from) if spec.start_from else None,
         "n_instances": spec.data.n_instances,
-        **outcome,
+        "n_threads": n_threads,
+        **{name: value for name, value in trained.outcome.items() if name != "leaderboard"},
         "digests": {"weights": hashlib.sha256(weights).hexdigest(), "data": spec.data.blob},
     }
-    return jobs.publish(claim, weights=weights, description=description, result=outcome)
+    return jobs.publish(claim, weights=weights, description=description, result=trained.outcome)
 
 
-def _split(dataset: Dataset, spec: TrainingSpec) -> tuple[Dataset, Dataset | None]:
-    if spec.validation is None:
-        return dataset, None
-    return split(dataset, spec.task, spec.validation.fraction, spec.training.seed)
-
-
-def _standardized(dataset: Dataset, standardization: Standardization | None) -> Dataset:
-    if standardization is None:
-        return dataset
-    return dataset.with_features(standardization.apply(dataset.features))
-
-
-def _progress(result: EpochResult, max_epochs: int, elapsed_s: float) -> dict[str, Any]:
-    remaining_s = elapsed_s / result.epoch * (max_epochs - result.epoch)
-    finish_at = datetime.now(UTC) + timedelta(seconds=remaining_s)
-    return {
-        "epoch": result.epoch,
-        "max_epochs": max_epochs,
-        "cost": result.cost,
-        "validation_cost": result.validation_cost,
-        "estimated_finish_at": finish_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    }
-
-
-def _metrics(
-    spec: TrainingSpec, network: Network, training_set: Dataset, validation_set: Dataset | None
-) -> Mapping[str, Any]:
-    """What the network gets right on the rows held out and on those it learned from.
-
-    The plain names hold the figures that tell most about new instances: those of the rows held out, if any.
-    """
-    of_training = _evaluate(spec, network, training_set)
-    if validation_set is None:
-        return {"evaluated_on": "training", "n_instances": training_set.n_instances, **of_training}
-    return {
-        "evaluated_on": "validation",
-        "n_instances": validation_set.n_instances,
-        **_evaluate(spec, network, validation_set),
-        "training": {"n_instances": training_set.n_instances, **of_training},
-    }
-
-
-def _evaluate(spec: TrainingSpec, network: Network, dataset: Dataset) -> dict[str, float]:
-    outputs = forward(network, dataset.features)
-    return evaluate(spec.task, outputs, dataset.targets, dataset.instance_weights)
+def _start_network(spec: TrainingSpec, models: ModelStore) -> Network:
+    """Return the network to start from, for raw features."""
+    assert spec.start_from is not None, "asked only of jobs that start from a version"
+    version, weights = models.load(spec.start_from.model, spec.start_from.version)
+    network = decode_version(version, weights).network
+    if network.n_inputs != spec.data.n_features:
+        raise CorruptDataError(
+            f"the version to start from takes {network.n_inputs} features, not {spec.data.n_features}"
+        )
+    return network

@@ -14,13 +14,13 @@ from service.payloads import JobList, JobPath, JobPayload, JobsQuery, TrainingRe
 from service.rendering import to_json
 from service.settings import Limits
 from service.training_request import accept
-from storage import BlobStore, Job, JobNotFoundError, JobStore, TrainingSpec
+from storage import BlobStore, Job, JobNotFoundError, JobStore, ModelStore, TrainingSpec
 from storage.training_spec import SPEC
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x20\x21\x23-\x7e]{1,255}")
 
 
-def job_routes(jobs: JobStore, blobs: BlobStore, limits: Limits) -> APIBlueprint:
+def job_routes(jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Limits) -> APIBlueprint:
     """Build the routes from their parts."""
     routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs", description="Train models.")])
 
@@ -29,7 +29,7 @@ def job_routes(jobs: JobStore, blobs: BlobStore, limits: Limits) -> APIBlueprint
         summary="Train a model",
         responses={
             202: answer(JobPayload, "Accepted", Location="where to ask for the job", Retry_After="when, in seconds"),
-            **body_problems(),
+            **body_problems(404),
         },
         openapi_extensions={
             "parameters": [
@@ -43,7 +43,7 @@ def job_routes(jobs: JobStore, blobs: BlobStore, limits: Limits) -> APIBlueprint
     )
     def create_job(body: TrainingRequest) -> Response:
         digest = _idempotency_digest()
-        spec = accept(body, blobs, limits)
+        spec = accept(body, blobs, models, limits)
         job = jobs.submit(
             body.model,
             spec,
@@ -63,7 +63,7 @@ def job_routes(jobs: JobStore, blobs: BlobStore, limits: Limits) -> APIBlueprint
             raise InvalidRequestError([Fault("/after", str(error))]) from error
         return to_json(
             JobList(
-                data=[JobPayload.of(job) for job in page],
+                data=[JobPayload.of(job, in_list=True) for job in page],
                 has_more=has_more,
                 last_id=page[-1].id if page else None,
             )

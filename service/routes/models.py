@@ -4,7 +4,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from perceptron import Layer
-from service.loaded_models import decode_version, n_parameters
+from service.loaded_models import n_parameters
 from service.openapi import body_problems, problems
 from service.payloads import (
     AliasPath,
@@ -20,7 +20,7 @@ from service.payloads import (
     rfc3339,
 )
 from service.rendering import to_json
-from storage import ModelStore
+from storage import ModelStore, decode_version
 
 MAX_SHOWN_PARAMETERS = 10_000
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from perceptron import Architecture, Dataset, NetworkConfig, Objective
+from perceptron import Architecture, Dataset, NetworkConfig
+from tests.perceptron.one_network import OneNetwork
 
 OUTPUTS_AND_LOSSES = [
     ("identity", "mean_squared_error"),
@@ -43,7 +44,7 @@ def a_problem(activation, *, hidden_layers, hidden_activation="tanh", is_weighte
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_the_gradient_is_the_slope_of_the_cost(activation, loss, hidden_layers, l2, is_weighted):
     architecture, dataset, parameters = a_problem(activation, hidden_layers=hidden_layers, is_weighted=is_weighted)
-    objective = Objective(architecture, dataset, loss=loss, l2=l2)
+    objective = OneNetwork(architecture, dataset, loss=loss, l2=l2)
     np.testing.assert_allclose(
         objective.evaluate(parameters).gradient,
         numerical_gradient(objective.cost, parameters),
@@ -58,7 +59,7 @@ def test_the_gradient_passes_back_through_every_hidden_activation(hidden_activat
     architecture, dataset, parameters = a_problem(
         "softmax", hidden_layers=hidden_layers, hidden_activation=hidden_activation
     )
-    objective = Objective(architecture, dataset, loss="cross_entropy", l2=0.01)
+    objective = OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.01)
     np.testing.assert_allclose(
         objective.evaluate(parameters).gradient,
         numerical_gradient(objective.cost, parameters),
@@ -69,7 +70,7 @@ def test_the_gradient_passes_back_through_every_hidden_activation(hidden_activat
 
 def test_the_cost_of_an_evaluation_is_the_cost():
     architecture, dataset, parameters = a_problem("sigmoid", hidden_layers=(5,), is_weighted=True)
-    objective = Objective(architecture, dataset, loss="cross_entropy", l2=0.3)
+    objective = OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.3)
     assert objective.evaluate(parameters).cost == objective.cost(parameters)
 
 
@@ -77,25 +78,40 @@ def test_many_blocks_of_rows_give_what_one_would():
     # 9,000 rows are three blocks; 1,000 times the same 9 rows have the mean of the 9.
     architecture, small, parameters = a_problem("softmax", hidden_layers=(5,), is_weighted=True)
     large = small.take(np.tile(np.arange(9), 1000))
-    once = Objective(architecture, small, loss="cross_entropy", l2=0.1).evaluate(parameters)
-    often = Objective(architecture, large, loss="cross_entropy", l2=0.1).evaluate(parameters)
+    once = OneNetwork(architecture, small, loss="cross_entropy", l2=0.1).evaluate(parameters)
+    often = OneNetwork(architecture, large, loss="cross_entropy", l2=0.1).evaluate(parameters)
     assert often.cost == pytest.approx(once.cost, rel=1e-12)
     np.testing.assert_allclose(often.gradient, once.gradient, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+@pytest.mark.parametrize("hidden_layers", [(), (5,)])
+def test_threads_change_only_the_rounding_and_repeat_themselves(n_threads, hidden_layers):
+    architecture, small, parameters = a_problem("softmax", hidden_layers=hidden_layers, is_weighted=True)
+    dataset = small.take(np.random.default_rng(0).integers(0, 9, 30_000))
+    alone = OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1).evaluate(parameters)
+    first, second = (
+        OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1, n_threads=n_threads).evaluate(parameters)
+        for _ in range(2)
+    )
+    np.testing.assert_allclose(first.gradient, alone.gradient, rtol=1e-11, atol=1e-15)
+    assert first.cost == pytest.approx(alone.cost, rel=1e-13)
+    assert (first.cost, first.gradient.tobytes()) == (second.cost, second.gradient.tobytes())
 
 
 def test_an_instance_of_weight_2_counts_as_two_and_one_of_weight_0_not_at_all():
     architecture, dataset, parameters = a_problem("sigmoid", hidden_layers=(5,))
     weighted = Dataset(dataset.features, dataset.targets, np.array([2.0, 0, 1, 1, 1, 1, 1, 1, 1]))
     repeated = dataset.take(np.array([0, 0, 2, 3, 4, 5, 6, 7, 8]))
-    one = Objective(architecture, weighted, loss="mean_squared_error").evaluate(parameters)
-    other = Objective(architecture, repeated, loss="mean_squared_error").evaluate(parameters)
+    one = OneNetwork(architecture, weighted, loss="mean_squared_error").evaluate(parameters)
+    other = OneNetwork(architecture, repeated, loss="mean_squared_error").evaluate(parameters)
     assert one.cost == pytest.approx(other.cost, rel=1e-14)
     np.testing.assert_allclose(one.gradient, other.gradient, rtol=1e-12, atol=1e-15)
 
 
 def test_mini_batches_average_to_the_whole_gradient():
     architecture, dataset, parameters = a_problem("sigmoid", hidden_layers=(5,), is_weighted=True)
-    objective = Objective(architecture, dataset, loss="cross_entropy", l2=0.1)
+    objective = OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1)
     batches = [objective.evaluate_batch(parameters, rows) for rows in np.arange(9).reshape(3, 3)]
     whole = objective.evaluate(parameters)
     np.testing.assert_allclose(np.mean([batch.cost for batch in batches]), whole.cost, rtol=1e-12)
@@ -108,7 +124,7 @@ def test_the_penalty_takes_the_weights_and_leaves_the_biases():
     # one instance x = 0, y = 0, identity: cost = b^2 + l2 (w1^2 + w2^2) = 25 + 0.1 (4 + 9)
     architecture = Architecture((2, 1), ("identity",))
     dataset = Dataset(np.zeros((1, 2)), np.zeros((1, 1)))
-    objective = Objective(architecture, dataset, loss="mean_squared_error", l2=0.1)
+    objective = OneNetwork(architecture, dataset, loss="mean_squared_error", l2=0.1)
     cost, gradient = objective.evaluate(np.array([2.0, 3.0, 5.0]))
     assert cost == pytest.approx(26.3, rel=1e-15)
     np.testing.assert_allclose(gradient, [0.4, 0.6, 10.0], rtol=1e-15)

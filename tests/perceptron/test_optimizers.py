@@ -3,8 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from perceptron import Architecture, Dataset, NetworkConfig, Objective, TrainingConfig, fit, flatten
+from perceptron import Architecture, Dataset, NetworkConfig, TrainingConfig, fit, flatten
 from perceptron.optimizers import adam, gradient_descent, momentum
+from tests.perceptron.one_network import OneNetwork
 
 
 def test_gradient_descent_goes_against_the_gradient():
@@ -105,7 +106,7 @@ def test_every_optimizer_brings_the_gradient_of_a_penalised_classifier_to_rest(o
         optimizer=optimizer, loss=loss, l2=0.05, learning_rate=learning_rate, max_epochs=5000, tolerance=0.0
     )
     *_, last = fit(dataset, network, config)
-    objective = Objective(Architecture.of_network(last.network), dataset, loss=loss, l2=0.05)
+    objective = OneNetwork(Architecture.of_network(last.network), dataset, loss=loss, l2=0.05)
     assert np.abs(objective.evaluate(flatten(last.network)).gradient).max() < 1e-6
 
 

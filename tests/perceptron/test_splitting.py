@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perceptron import Dataset, InvalidDatasetError, resolve_task, split
+from perceptron import Dataset, InvalidDatasetError, assign_folds, resolve_task, split, validation_rows
 
 
 def classes(*counts):
@@ -93,3 +93,41 @@ def test_one_instance_cannot_be_split():
     dataset, task = numbers(1)
     with pytest.raises(InvalidDatasetError, match="at least 2 instances to split, got 1"):
         split(dataset, task, 0.5, seed=0)
+
+
+def test_split_keeps_the_validation_rows():
+    dataset, task = classes(20, 10)
+    _, validation = split(dataset, task, 0.3, seed=2)
+    np.testing.assert_array_equal(validation_rows(dataset, task, 0.3, seed=2), validation.features[:, 0])
+
+
+def test_folds_share_every_class_and_all_instances_evenly():
+    # 7 of class 0 go to folds 0 1 2 0 1 2 0, 5 of class 1 on to 1 2 0 1 2
+    dataset, task = classes(7, 5)
+    fold_of = assign_folds(dataset, task, 3, seed=0)
+    assert np.bincount(fold_of[:7]).tolist() == [3, 2, 2]
+    assert np.bincount(fold_of[7:]).tolist() == [1, 2, 2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=5), st.integers(2, 10), st.integers(0, 2**32 - 1))
+def test_folds_differ_by_one_instance_at_most(counts, n_folds, seed):
+    dataset, task = classes(*counts)
+    n_folds = min(n_folds, dataset.n_instances)
+    fold_of = assign_folds(dataset, task, n_folds, seed)
+    indices = task.class_indices(dataset.targets)
+    for rows in [np.ones_like(indices, dtype=bool), *(indices == k for k in range(len(counts)))]:
+        assert np.ptp(np.bincount(fold_of[rows], minlength=n_folds)) <= 1
+
+
+def test_folds_belong_to_the_seed():
+    dataset, task = numbers(50)
+    np.testing.assert_array_equal(assign_folds(dataset, task, 5, seed=1), assign_folds(dataset, task, 5, seed=1))
+    assert not np.array_equal(assign_folds(dataset, task, 5, seed=1), assign_folds(dataset, task, 5, seed=2))
+
+
+@pytest.mark.parametrize("n_folds", [1, 4])
+def test_there_are_at_least_2_folds_and_no_more_than_instances(n_folds):
+    dataset, task = numbers(3)
+    with pytest.raises(InvalidDatasetError, match=f"no more than the 3 instances, got {n_folds}"):
+        assign_folds(dataset, task, n_folds, seed=0)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from perceptron import Architecture, NetworkConfig, Standardization, fold, forward
+from perceptron import Architecture, NetworkConfig, Standardization, fold, forward, unfold
 
 
 def test_the_mean_and_the_deviation_of_the_population_by_hand():
@@ -87,3 +87,23 @@ def test_folding_the_identity_changes_no_number():
     folded = fold(network, Standardization.identity(2))
     np.testing.assert_array_equal(folded.layers[0].weights, network.layers[0].weights)
     np.testing.assert_array_equal(folded.layers[0].bias, network.layers[0].bias)
+
+
+@pytest.mark.parametrize("hidden_layers", [(), (5,)])
+def test_folding_undoes_unfolding(hidden_layers):
+    rng = np.random.default_rng(2)
+    standardization = Standardization(np.array([0.0, -3e4, 5e-6]), np.array([1.0, 1e4, 1e-6]))
+    architecture = Architecture.of(NetworkConfig("sigmoid", hidden_layers), n_inputs=3, n_outputs=2)
+    network = architecture.network(rng.normal(size=architecture.n_parameters))
+    there_and_back = fold(unfold(network, standardization), standardization)
+    for layer, expected in zip(there_and_back.layers, network.layers, strict=True):
+        np.testing.assert_allclose(layer.weights, expected.weights, rtol=1e-14)
+        # the bias is the small difference of numbers as large as 3e4 times a weight
+        np.testing.assert_allclose(layer.bias, expected.bias, atol=1e-10)
+
+
+def test_unfolding_by_hand():
+    # 2 x + 1 at x = 10 + 4 s is 8 s + 21
+    standardization = Standardization(np.array([10.0]), np.array([4.0]))
+    network = unfold(Architecture((1, 1), ("identity",)).network(np.array([2.0, 1.0])), standardization)
+    assert (network.layers[0].weights[0, 0], network.layers[0].bias[0]) == (8.0, 21.0)

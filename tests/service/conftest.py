@@ -10,7 +10,7 @@ from redis import Redis
 
 from service.app import create_app
 from service.settings import Limits
-from storage import BlobStore, JobStore
+from storage import BlobStore, JobStore, ModelStore
 from worker.training import run_training
 
 LIMITS = Limits(
@@ -38,7 +38,14 @@ def train(http: FlaskClient, jobs: JobStore, blobs: BlobStore) -> Callable[..., 
         assert answer.status_code == 202, answer.text
         claim = jobs.claim(answer.get_json()["id"])
         assert claim is not None
-        run_training(claim, jobs=jobs, blobs=blobs, clock=time.monotonic, stop_requested=lambda: False)
+        run_training(
+            claim,
+            jobs=jobs,
+            models=ModelStore(jobs._redis),
+            blobs=blobs,
+            clock=time.monotonic,
+            stop_requested=lambda: False,
+        )
         return http.get(answer.headers["Location"]).get_json()
 
     return train

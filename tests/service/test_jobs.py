@@ -436,7 +436,9 @@ def test_a_succeeded_job_shows_result_and_metrics(train: Callable[..., Any]) -> 
     assert (job["status"], job["done"], job["attempt"], job["error"]) == ("succeeded", True, 1, None)
     result = job["result"]
     assert (result["version"], result["stop_reason"], result["epochs"]) == (1, "max_epochs", 1000)
-    assert result["metrics"] == {"evaluated_on": "training", "n_instances": 4, "accuracy": 1.0}
+    metrics = result["metrics"]
+    assert (metrics["evaluated_on"], metrics["n_instances"], metrics["accuracy"]) == ("training", 4, 1.0)
+    assert metrics["confusion_matrix"] == [[1, 0], [0, 3]]
     assert job["progress"]["epoch"] == 1000
     assert job["progress"]["cost"] == result["cost"]
 

@@ -11,7 +11,8 @@ from perceptron import ValidationConfig
 from storage import BlobStore, Claim, JobStore, ModelStore, StaleAttemptError, decode_model
 from tests.builders import OR_FEATURES, OR_TARGETS, training_spec
 from tests.perceptron import twin
-from worker.training import HandedBackError, run_training
+from worker.training import run_training
+from worker.watch import HandedBackError
 
 
 def start(jobs: JobStore, blobs: BlobStore, **spec: Any) -> Claim:
@@ -21,7 +22,14 @@ def start(jobs: JobStore, blobs: BlobStore, **spec: Any) -> Claim:
 
 
 def run(claim: Claim, jobs: JobStore, blobs: BlobStore) -> int:
-    return run_training(claim, jobs=jobs, blobs=blobs, clock=time.monotonic, stop_requested=lambda: False)
+    return run_training(
+        claim,
+        jobs=jobs,
+        models=ModelStore(jobs._redis),
+        blobs=blobs,
+        clock=time.monotonic,
+        stop_requested=lambda: False,
+    )
 
 
 def test_the_weights_are_those_of_the_plain_twin(jobs: JobStore, models: ModelStore, blobs: BlobStore) -> None:
@@ -47,7 +55,8 @@ def test_the_same_job_gives_the_same_bytes(jobs: JobStore, models: ModelStore, b
     assert first == second
 
 
-def test_progress_follows_the_training(jobs: JobStore, blobs: BlobStore) -> None:
+def test_progress_follows_the_training(jobs: JobStore, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.watch.VALUES_BETWEEN_LOOKS", 1)  # look after every epoch
     claim = start(jobs, blobs, max_epochs=20, tolerance=0.0)
     seen = []
     now = iter(range(1000))
@@ -56,17 +65,29 @@ def test_progress_follows_the_training(jobs: JobStore, blobs: BlobStore) -> None
         seen.append(jobs.get(claim.job.id).progress)
         return float(next(now))  # a second passes at each look: every epoch is reported
 
-    run_training(claim, jobs=jobs, blobs=blobs, clock=clock, stop_requested=lambda: False)
+    run_training(
+        claim, jobs=jobs, models=ModelStore(jobs._redis), blobs=blobs, clock=clock, stop_requested=lambda: False
+    )
     epochs = [progress["epoch"] for progress in seen if progress]
     assert epochs == list(range(1, 20))  # the clock is asked before each report
     costs = [progress["cost"] for progress in seen if progress]
     assert costs == sorted(costs, reverse=True)
 
 
-def test_a_time_limit_ends_the_training_with_what_was_learned(jobs: JobStore, blobs: BlobStore) -> None:
+def test_a_time_limit_ends_the_training_with_what_was_learned(
+    jobs: JobStore, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.watch.VALUES_BETWEEN_LOOKS", 1)  # look after every epoch
     claim = start(jobs, blobs, max_epochs=1_000_000, tolerance=0.0, time_limit_s=5.0)
     now = iter(range(1000))
-    run_training(claim, jobs=jobs, blobs=blobs, clock=lambda: float(next(now)), stop_requested=lambda: False)
+    run_training(
+        claim,
+        jobs=jobs,
+        models=ModelStore(jobs._redis),
+        blobs=blobs,
+        clock=lambda: float(next(now)),
+        stop_requested=lambda: False,
+    )
     job = jobs.get(claim.job.id)
     assert job.result is not None
     assert (job.status, job.result["stop_reason"], job.result["epochs"]) == ("succeeded", "time_limit", 5)
@@ -91,11 +112,19 @@ def test_early_stopping_publishes_the_best_epoch(jobs: JobStore, blobs: BlobStor
 
 
 def test_a_stop_request_leaves_the_job_to_the_next_attempt(
-    jobs: JobStore, models: ModelStore, blobs: BlobStore
+    jobs: JobStore, models: ModelStore, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("worker.watch.VALUES_BETWEEN_LOOKS", 1)  # look after every epoch
     claim = start(jobs, blobs)
     with pytest.raises(HandedBackError):
-        run_training(claim, jobs=jobs, blobs=blobs, clock=time.monotonic, stop_requested=lambda: True)
+        run_training(
+            claim,
+            jobs=jobs,
+            models=ModelStore(jobs._redis),
+            blobs=blobs,
+            clock=time.monotonic,
+            stop_requested=lambda: True,
+        )
     assert models.page(limit=1) == ([], False)
     jobs.hand_back(claim)
     again = jobs.claim(claim.job.id)

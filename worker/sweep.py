@@ -1,0 +1,130 @@
+"""Train many candidates at once, on every fold, and give the best one."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceptron import (
+    Candidate,
+    Dataset,
+    TrainedNetwork,
+    assign_folds,
+    fit_sweep,
+    fold,
+    forward,
+    validation_rows,
+)
+from storage import TrainingSpec
+from worker.single import Trained, metrics_of, train_one
+from worker.watch import Watch, epochs_between_looks
+
+
+def train_candidates(spec: TrainingSpec, dataset: Dataset, watch: Watch, n_threads: int) -> Trained:
+    """Train all candidates of a sweep, each on every fold, and give the best one."""
+    config, validation = spec.training, spec.validation
+    own = Candidate(config.learning_rate, config.l2, config.seed)
+    candidates = spec.sweep.candidates if spec.sweep is not None else (own,)
+    fold_of = None
+    if validation is not None and validation.folds is not None:
+        fold_of = assign_folds(dataset, spec.task, validation.folds, config.seed)
+    elif validation is not None:
+        fold_of = np.full(dataset.n_instances, -1)
+        fold_of[validation_rows(dataset, spec.task, validation.fraction, config.seed)] = 0
+    n_networks = len(candidates) * (1 if fold_of is None else int(fold_of.max()) + 1)
+
+    for progress in fit_sweep(
+        dataset,
+        spec.network,
+        config,
+        candidates,
+        fold_of=fold_of,
+        early_stopping_patience=validation.early_stopping_patience if validation else None,
+        n_threads=n_threads,
+        every=epochs_between_looks(spec, n_networks),
+    ):
+        if watch.is_time_up(
+            progress.epoch,
+            progress.cost,
+            progress.validation_cost,
+            is_last=progress.is_last,
+            candidates=len(candidates),
+            running=progress.n_running,
+        ):
+            break
+    trained = progress.trained()
+    leaderboard = _leaderboard(candidates, trained, dataset, fold_of)
+    best = leaderboard[0]
+    winners = [one for one in trained if one.candidate == best["candidate"]]
+    config = candidates[best["candidate"]].config(config)
+    outcome = {
+        "stop_reason": best["stop_reason"],
+        "epochs": best["epochs"],
+        "best_epoch": best["best_epoch"],
+        "cost": best["cost"],
+        "validation_cost": best["validation_cost"],
+        "metrics": _metrics_of_winner(winners, spec, dataset, fold_of),
+        "leaderboard": [{"rank": rank + 1, **entry} for rank, entry in enumerate(leaderboard)],
+    }
+    if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
+        (winner,) = winners
+        assert winner.network is not None, "the best candidate did not diverge"
+        return Trained(winner.network, winner.standardization, config, outcome)
+    # As long as the winner learned before it got worse on what it did not see.
+    refitted = train_one(
+        spec, replace(config, max_epochs=best["best_epoch"]), dataset, watch, n_threads, holds_out=False, phase="refit"
+    )
+    return replace(refitted, outcome={**outcome, "cost": refitted.outcome["cost"], "is_refitted": True})
+
+
+def _leaderboard(
+    candidates: tuple[Candidate, ...],
+    trained: tuple[TrainedNetwork, ...],
+    dataset: Dataset,
+    fold_of: NDArray[np.intp] | None,
+) -> list[dict[str, Any]]:
+    """Rank the candidates by the cost of the rows held out, else by their cost; diverged ones come last."""
+    entries = []
+    for k, candidate in enumerate(candidates):
+        networks = [one for one in trained if one.candidate == k]
+        # None: the time was up while it ran, or before it began.
+        reasons = {one.stop_reason or "time_limit" for one in networks} or {"time_limit"}
+        sizes = [1 if one.fold is None or fold_of is None else int((fold_of == one.fold).sum()) for one in networks]
+        entries.append(
+            {
+                "candidate": k,
+                "learning_rate": candidate.learning_rate,
+                "l2": candidate.l2,
+                "seed": candidate.seed,
+                "validation_cost": _mean([one.validation_cost for one in networks], sizes),
+                "cost": _mean([one.cost for one in networks], sizes),
+                "epochs": max((one.epochs for one in networks), default=0),
+                "best_epoch": max(1, round(sum(one.best_epoch for one in networks) / max(len(networks), 1))),
+                "stop_reason": "diverged" if "diverged" in reasons else sorted(reasons)[-1],
+            }
+        )
+    measure = "cost" if fold_of is None else "validation_cost"
+    return sorted(entries, key=lambda entry: (entry[measure] is None, entry[measure] or 0.0))
+
+
+def _mean(values: list[float | None], sizes: list[int]) -> float | None:
+    """Average by the sizes of the folds; None when one of the values is, or there are none."""
+    if not values or any(value is None for value in values):
+        return None
+    return float(np.average([float(value or 0.0) for value in values], weights=sizes))
+
+
+def _metrics_of_winner(
+    winners: list[TrainedNetwork], spec: TrainingSpec, dataset: Dataset, fold_of: NDArray[np.intp] | None
+) -> dict[str, Any]:
+    """Evaluate the networks of the winner, each on the rows that it did not train on."""
+    outputs = np.empty((dataset.n_instances, spec.task.n_outputs))
+    is_judged = np.ones(dataset.n_instances, dtype=bool) if fold_of is None else fold_of >= 0
+    for one in winners:
+        assert one.network is not None, "the best candidate did not diverge"
+        rows = np.flatnonzero(is_judged) if fold_of is None or one.fold is None else np.flatnonzero(fold_of == one.fold)
+        outputs[rows] = forward(fold(one.network, one.standardization), dataset.features[rows])
+    judged = np.flatnonzero(is_judged)
+    on = "training" if fold_of is None else "validation" if len(winners) == 1 else "folds"
+    return {"evaluated_on": on, **metrics_of(spec, dataset.take(judged), outputs[judged])}
