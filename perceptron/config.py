@@ -154,10 +154,14 @@ def resolve_training_config(network: NetworkConfig, **given: Any) -> TrainingCon
 
 
 def default_initialization(network: NetworkConfig) -> str:
-    """Give zeros without hidden layers, else glorot_uniform, and he_normal for relu."""
-    if not network.hidden_layers:
-        return "zeros"
-    return "he_normal" if network.hidden_activation == "relu" else "glorot_uniform"
+    """Give zeros without hidden layers, else glorot_uniform, and he_normal for relu.
+
+    From zeros a relu would never learn: at z = 0 it has no slope.
+    """
+    first = network.hidden_activation if network.hidden_layers else network.activation
+    if first == "relu":
+        return "he_normal"
+    return "glorot_uniform" if network.hidden_layers else "zeros"
 
 
 def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:

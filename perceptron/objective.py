@@ -17,7 +17,7 @@ from perceptron.losses import LOSSES
 
 BLOCK_BYTES = 1_600_000
 """About what stays in a core's cache while a block of rows goes forward and back."""
-MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 256, 4096
+MIN_BLOCK_ROWS, MAX_BLOCK_ROWS = 8, 4096
 
 
 class Evaluation(NamedTuple):

@@ -63,7 +63,7 @@ def test_the_message_gives_the_limit_and_the_value():
         (NetworkConfig("step"), "perceptron_rule", "zeros"),
         (NetworkConfig("sigmoid", (4,)), "gradient_descent", "glorot_uniform"),
         (NetworkConfig("sigmoid", (4,), "relu"), "gradient_descent", "he_normal"),
-        (NetworkConfig("relu"), "gradient_descent", "zeros"),
+        (NetworkConfig("relu"), "gradient_descent", "he_normal"),
     ],
 )
 def test_defaults_follow_from_the_network(network, optimizer, initialization):

@@ -246,3 +246,13 @@ def test_training_leaves_the_warnings_of_its_caller_as_they_are():
     results = fit(noisy_classes(), SIGMOID, TrainingConfig())
     next(results)
     assert np.geterr() == before
+
+
+def test_a_relu_output_learns_from_its_default_start():
+    # y = 3 x for x in 1..4: from zeros the slope at z = 0 would be 0 for ever
+    dataset = Dataset(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([[3.0], [6.0], [9.0], [12.0]]))
+    network = NetworkConfig("relu")
+    config = resolve_training_config(network, learning_rate=0.03, max_epochs=2000, tolerance=0.0, seed=1)
+    *_, last = fit(dataset, network, config)
+    assert config.initialization == "he_normal"
+    assert last.cost < 1e-6
