@@ -371,7 +371,7 @@ def t7() -> Iterator[Row]:
 
         def child(how: str) -> float:
             limit = ALLOWED_BYTES if how == "mapped" else 0
-            command = [sys.executable, str(Path(__file__).with_name("from_file.py")), path, str(limit)]
+            command = [sys.executable, str(Path(__file__).with_name("_from_file.py")), path, str(limit)]
             answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             if how == "mapped":
                 peaks.append(answer)

@@ -1,6 +1,6 @@
 """Train on the features in a file, for the row T7 of `training.py`: in a process of its own, to be limited.
 
-Run it as `python benchmarks/from_file.py features.npy limit_bytes`. With a limit the file is mapped and the process
+Run it as `python benchmarks/_from_file.py features.npy limit_bytes`. With a limit the file is mapped and the process
 gets no more memory of its own than that; with 0 the file is read into memory. Prints the median seconds of an epoch,
 and the bytes that were resident: its own ones at the end, and all of them, cached pages of the file included, at most.
 """
