@@ -4,10 +4,10 @@ from flask_openapi3 import Info, OpenAPI
 from redis import Redis
 from werkzeug.routing import BaseConverter
 
+from service.answers import Problem
 from service.errors import register_error_handlers
 from service.loaded_models import LoadedModels
 from service.parsing import invalid_request
-from service.payloads import Problem
 from service.requests import json_request, register_request_checks
 from service.routes.docs import docs_routes
 from service.routes.health import health_routes

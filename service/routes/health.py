@@ -4,8 +4,8 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
+from service.answers import Liveness, Readiness
 from service.openapi import problems
-from service.payloads import Liveness, Readiness
 from service.rendering import to_json
 from storage import TrainingQueue
 

@@ -7,10 +7,11 @@ import orjson
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
+from service.answers import JobList, JobPayload
 from service.errors import RETRY_AFTER_S, Fault, InvalidRequestError
 from service.openapi import answer, body_problems, header, problems
 from service.parsing import refuse
-from service.payloads import JobList, JobPath, JobPayload, JobsQuery, TrainingRequest
+from service.payloads import JobPath, JobsQuery, TrainingRequest
 from service.rendering import to_json
 from service.settings import Limits
 from service.training_request import accept

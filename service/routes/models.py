@@ -4,21 +4,10 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from perceptron import Layer
+from service.answers import ModelList, ModelPayload, ModelSummary, VersionPayload, VersionSummary, rfc3339
 from service.loaded_models import n_parameters
 from service.openapi import body_problems, problems
-from service.payloads import (
-    AliasPath,
-    AliasRequest,
-    ModelList,
-    ModelPath,
-    ModelPayload,
-    ModelsQuery,
-    ModelSummary,
-    VersionPath,
-    VersionPayload,
-    VersionSummary,
-    rfc3339,
-)
+from service.payloads import AliasPath, AliasRequest, ModelPath, ModelsQuery, VersionPath
 from service.rendering import to_json
 from storage import ModelStore, decode_version
 

@@ -3,9 +3,10 @@
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
+from service.answers import PredictionPayload
 from service.loaded_models import LoadedModels
 from service.openapi import body_problems, json_body
-from service.payloads import PredictionPayload, PredictionRequest
+from service.payloads import PredictionRequest
 from service.predict import predict
 from service.requests import require_json
 from service.settings import Limits
