@@ -19,6 +19,7 @@ from storage.errors import (
     VersionNotFoundError,
     is_unavailable,
 )
+from storage.events import Event, decode_events
 from storage.jobs import DONE_STATUSES, JOB_STATUSES, Claim, Job, JobStatus, JobStore
 from storage.models import Model, ModelStore, Version
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
@@ -39,6 +40,7 @@ __all__ = [
     "Claim",
     "CorruptDataError",
     "DataReference",
+    "Event",
     "IdempotencyKeyReusedError",
     "Job",
     "JobAlreadyDoneError",
@@ -61,6 +63,7 @@ __all__ = [
     "VersionReference",
     "connect",
     "decode_dataset",
+    "decode_events",
     "decode_model",
     "decode_version",
     "encode_dataset",

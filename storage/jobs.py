@@ -17,6 +17,7 @@ from storage.errors import (
     JobNotFoundError,
     StaleAttemptError,
 )
+from storage.events import Event, decode_events
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 from storage.training_spec import SPEC, TrainingSpec
@@ -78,6 +79,7 @@ class JobStore:
         self._claim = load_script(redis, "claim")
         self._heartbeat = load_script(redis, "heartbeat")
         self._progress = load_script(redis, "progress")
+        self._log = load_script(redis, "log")
         self._fail = load_script(redis, "fail")
         self._hand_back = load_script(redis, "hand_back")
         self._end_dead_attempt = load_script(redis, "end_dead_attempt")
@@ -240,13 +242,43 @@ class JobStore:
         """
         self._fenced(claim, self._heartbeat(keys=[keys.job(claim.job.id)], args=[claim.attempt]))
 
-    def record_progress(self, claim: Claim, progress: Mapping[str, Any]) -> None:
+    def record_progress(
+        self, claim: Claim, progress: Mapping[str, Any], *, point: Mapping[str, Any] | None = None
+    ) -> None:
         """Say how far the attempt is, and that it is alive.
+
+        Args:
+            point: what becomes an event of the job, a point of its learning curve.
 
         Raises:
             StaleAttemptError: the attempt no longer owns the job and should stop.
         """
-        self._fenced(claim, self._progress(keys=[keys.job(claim.job.id)], args=[claim.attempt, orjson.dumps(progress)]))
+        args: list[Any] = [claim.attempt, orjson.dumps(progress), b"" if point is None else orjson.dumps(point)]
+        self._fenced(claim, self._progress(keys=[keys.job(claim.job.id)], args=args))
+
+    def log(self, claim: Claim, message: str) -> None:
+        """Add a line to the events of the job, for its owner to read.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job and should stop.
+        """
+        line = orjson.dumps({"attempt": claim.attempt, "message": message})
+        self._fenced(claim, self._log(keys=[keys.job(claim.job.id)], args=[claim.attempt, line]))
+
+    def events(self, job_id: str, *, limit: int, after: str | None = None) -> tuple[list[Event], bool]:
+        """Return up to `limit` events, the oldest first, and whether there are more.
+
+        Args:
+            after: the id of the last event of the page before.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+        """
+        if not self._redis.exists(keys.job(job_id)):
+            raise JobNotFoundError(job_id)
+        start = "-" if after is None else f"({after}"
+        page = decode_events(self._redis.xrange(keys.events(job_id), start, "+", count=limit + 1))
+        return page[:limit], len(page) > limit
 
     def publish(
         self,

@@ -40,5 +40,13 @@ def version(model: str, number: int | str) -> str:
     return f"perceptron:model:{model}:version:{number}"
 
 
+def events(job_id: str) -> str:
+    """Stream: what a job has to tell; its entries' ids are times. The scripts make the same name from the job's key."""
+    return f"{job(job_id)}:events"
+
+
+CHANGES = "perceptron:changes"
+"""Channel: `job <id> <status>` and `model <name>`, published by the step that changes it."""
+
 RECONCILER_LEASE = "perceptron:reconciler"
 """String with a short expiry: the worker that holds it looks after stalled jobs."""

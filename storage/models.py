@@ -45,6 +45,7 @@ class ModelStore:
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._set_alias = load_script(redis, "set_alias")
+        self._delete_alias = load_script(redis, "delete_alias")
         self._delete_version = load_script(redis, "delete_version")
         self._delete_model = load_script(redis, "delete_model")
 
@@ -141,7 +142,7 @@ class ModelStore:
         Raises:
             ModelNotFoundError, VersionNotFoundError: what was named does not exist.
         """
-        if not self._set_alias(keys=[keys.versions(model), keys.aliases(model)], args=[alias, number]):
+        if not self._set_alias(keys=[keys.versions(model), keys.aliases(model)], args=[model, alias, number]):
             self.get(model)
             raise VersionNotFoundError(model, number)
 
@@ -151,7 +152,7 @@ class ModelStore:
         Raises:
             ModelNotFoundError, AliasNotFoundError: what was named does not exist.
         """
-        if not self._redis.hdel(keys.aliases(model), alias):
+        if not self._delete_alias(keys=[keys.aliases(model)], args=[model, alias]):
             self.get(model)
             raise AliasNotFoundError(model, alias)
 

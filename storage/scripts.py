@@ -5,6 +5,9 @@ from importlib.resources import files
 from redis import Redis
 from redis.commands.core import Script
 
+from storage import keys
+from storage.events import MAX_EVENTS
+
 
 def load_script(redis: Redis, name: str) -> Script:
     """Return the script `storage/lua/<name>.lua`, ready to be called with `keys` and `args`.
@@ -13,4 +16,5 @@ def load_script(redis: Redis, name: str) -> Script:
     """
     folder = files("storage") / "lua"
     prelude, body = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))
-    return redis.register_script(prelude + body)
+    constants = f"local CHANGES = '{keys.CHANGES}'\nlocal MAX_EVENTS = {MAX_EVENTS}\n"
+    return redis.register_script(constants + prelude + body)

@@ -8,4 +8,5 @@ end
 move(ARGV[1], status == 'queued' and KEYS[2] or KEYS[3], KEYS[4])
 redis.call('HSET', KEYS[1], 'status', 'cancelled', 'finished_at_ms', now_ms())
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
+note_status(KEYS[1], 'cancelled')
 return 'cancelled'

@@ -13,4 +13,6 @@ move(ARGV[1], KEYS[2], KEYS[3])
 redis.call('HSETNX', KEYS[1], 'started_at_ms', now_ms())
 redis.call('HSET', KEYS[1], 'status', 'running', 'claim', ARGV[2], 'heartbeat_at_ms', now_ms())
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
-return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+note_status(KEYS[1], 'claimed')
+return attempt

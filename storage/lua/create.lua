@@ -7,6 +7,7 @@ end
 local now = now_ms()
 redis.call('HSET', KEYS[1], 'model', ARGV[2], 'status', 'queued', 'attempt', 0, 'revision', 1, 'spec', ARGV[3],
   'metadata', ARGV[4], 'created_at_ms', now, 'rung_at_ms', now)
+note_status(KEYS[1], 'submitted')
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 redis.call('ZADD', KEYS[3], now, ARGV[1])
 if KEYS[4] ~= '' then

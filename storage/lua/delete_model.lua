@@ -7,4 +7,5 @@ for _, version in ipairs(versions) do
 end
 redis.call('DEL', KEYS[2], KEYS[3])
 redis.call('ZREM', KEYS[1], ARGV[1])
+tell_model(ARGV[1])
 return #versions

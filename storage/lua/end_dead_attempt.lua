@@ -9,8 +9,10 @@ redis.call('HINCRBY', KEYS[1], 'revision', 1)
 if redis.call('HINCRBY', KEYS[1], 'n_deaths', 1) >= tonumber(ARGV[4]) then
   move(ARGV[1], KEYS[2], KEYS[4])
   redis.call('HSET', KEYS[1], 'status', 'failed', 'error', ARGV[5], 'finished_at_ms', now_ms())
+  note_status(KEYS[1], 'attempt_died')
   return 'failed'
 end
 move(ARGV[1], KEYS[2], KEYS[3])
 redis.call('HSET', KEYS[1], 'status', 'queued', 'rung_at_ms', now_ms())
+note_status(KEYS[1], 'attempt_died')
 return 'queued'

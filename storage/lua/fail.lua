@@ -8,4 +8,5 @@ end
 move(ARGV[1], KEYS[2], KEYS[3])
 redis.call('HSET', KEYS[1], 'status', 'failed', 'error', ARGV[3], 'finished_at_ms', now_ms())
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
+note_status(KEYS[1], 'failed')
 return 1

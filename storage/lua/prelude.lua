@@ -15,3 +15,21 @@ end
 local function owns(job, attempt)
   return redis.call('HGET', job, 'status') == 'running' and redis.call('HGET', job, 'attempt') == attempt
 end
+
+-- Tell the API processes that listen that a model's versions or aliases have changed.
+local function tell_model(model)
+  redis.call('PUBLISH', CHANGES, 'model ' .. model)
+end
+
+-- Add an event to what a job has to tell, and wake those who wait for one. The job's key ends with its id.
+local function note(job, kind, data)
+  redis.call('XADD', job .. ':events', 'MAXLEN', '~', MAX_EVENTS, '*', 'type', kind, 'data', data)
+  redis.call('PUBLISH', CHANGES, 'job ' .. string.match(job, '[^:]+$') .. ' ' .. redis.call('HGET', job, 'status'))
+end
+
+-- Note the state that a job is in now, and why.
+local function note_status(job, reason)
+  local state = redis.call('HMGET', job, 'status', 'attempt', 'version')
+  local version = state[3] and tonumber(state[3]) or nil
+  note(job, 'status', cjson.encode({status = state[1], attempt = tonumber(state[2]), reason = reason, version = version}))
+end

@@ -1,8 +1,11 @@
 -- The running attempt reports how far it is.
--- KEYS: job. ARGV: attempt, progress as JSON. Returns 1, or 0 when the attempt no longer owns the job.
+-- KEYS: job. ARGV: attempt, progress as JSON, the same as a point of the learning curve or ''. Returns 1, or 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return 0
 end
 redis.call('HSET', KEYS[1], 'progress', ARGV[2], 'heartbeat_at_ms', now_ms())
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
+if ARGV[3] ~= '' then
+  note(KEYS[1], 'epoch', ARGV[3])
+end
 return 1

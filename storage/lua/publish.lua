@@ -18,4 +18,6 @@ end
 move(ARGV[1], KEYS[2], KEYS[3])
 redis.call('HSET', KEYS[1], 'status', 'succeeded', 'version', version, 'result', ARGV[6], 'finished_at_ms', now)
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
+note_status(KEYS[1], 'published')
+tell_model(ARGV[3])
 return version
