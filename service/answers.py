@@ -40,6 +40,38 @@ class JobErrorPayload(BaseModel):
     detail: str
 
 
+class EventPayload(BaseModel):
+    """Something that happened to a job."""
+
+    id: str = Field(description="Where to go on: `after` or `Last-Event-ID`.")
+    type: Literal["status", "epoch", "log"]
+    at: str
+    data: dict[str, Any] = Field(
+        description="`status`: the state, attempt and reason, and the version once there is one. `epoch`: a point of "
+        "the learning curve. `log`: a message."
+    )
+
+    @classmethod
+    def of(cls, event: storage.Event) -> "EventPayload":
+        """Show an event."""
+        return cls(id=event.id, type=event.type, at=rfc3339(event.at_ms), data=dict(event.data))
+
+
+class EventList(BaseModel):
+    """Events, the oldest first."""
+
+    model_config = ConfigDict(
+        openapi_extra={  # type: ignore[typeddict-unknown-key]  # flask-openapi3's
+            "description": "So far, as JSON; or as they come, for `Accept: text/event-stream`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    )
+
+    data: list[EventPayload]
+    has_more: bool
+    last_id: str | None
+
+
 class ProgressPayload(BaseModel):
     """How far a job is."""
 

@@ -9,7 +9,7 @@ from redis.retry import Retry
 from service.app import create_app
 from service.settings import Settings
 from service.shell import Shell
-from storage import BlobStore, connect
+from storage import BlobStore, connect, connect_on_loop
 
 
 def create_shell() -> Shell:
@@ -20,7 +20,8 @@ def create_shell() -> Shell:
     # connection below it, four waits in all.
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
     app = create_app(redis, BlobStore(settings.blob_url), settings.limits)
-    return Shell(app, threads=settings.api_threads, max_body_bytes=settings.limits.max_body_bytes)
+    on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8)
+    return Shell(app, on_loop, threads=settings.api_threads, max_body_bytes=settings.limits.max_body_bytes)
 
 
 app = create_shell()

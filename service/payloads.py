@@ -24,6 +24,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+EventId = Annotated[str, StringConstraints(pattern=f"^{storage.EVENT_ID_PATTERN}$")]
 VersionNumber = Annotated[int, Field(ge=1, le=2**53)]
 
 MAX_METADATA = 16
@@ -287,6 +288,21 @@ class JobsQuery(BaseModel):
     after: str | None = Field(None, description="The last_id of the page before.")
     status: storage.JobStatus | None = None
     model: Name | None = None
+
+
+class EventsQuery(BaseModel):
+    """Which events of a job to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(storage.MAX_EVENTS, ge=1, le=storage.MAX_EVENTS)
+    after: EventId | None = Field(None, description="The id of the last event seen.")
+
+
+class EventsHeader(BaseModel):
+    """Where an event stream goes on."""
+
+    last_event_id: EventId | None = Field(None, alias="Last-Event-ID", description="As `after`; it comes first.")
 
 
 class ModelsQuery(BaseModel):

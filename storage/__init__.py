@@ -2,7 +2,7 @@
 
 from storage.blobs import BlobStore
 from storage.codec import decode_dataset, decode_model, encode_dataset, encode_model
-from storage.connection import connect
+from storage.connection import connect, connect_on_loop
 from storage.errors import (
     UNAVAILABLE_ERRORS,
     AliasNotFoundError,
@@ -19,7 +19,7 @@ from storage.errors import (
     VersionNotFoundError,
     is_unavailable,
 )
-from storage.events import Event, decode_events
+from storage.events import EVENT_ID_PATTERN, MAX_EVENTS, Event, decode_events
 from storage.jobs import DONE_STATUSES, JOB_STATUSES, Claim, Job, JobStatus, JobStore
 from storage.models import Model, ModelStore, Version
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
@@ -29,7 +29,9 @@ from storage.training_spec import DataReference, Sweep, TrainingSpec, VersionRef
 
 __all__ = [
     "DONE_STATUSES",
+    "EVENT_ID_PATTERN",
     "JOB_STATUSES",
+    "MAX_EVENTS",
     "QUEUE_NAME",
     "TRAIN_TASK",
     "UNAVAILABLE_ERRORS",
@@ -62,6 +64,7 @@ __all__ = [
     "VersionNotFoundError",
     "VersionReference",
     "connect",
+    "connect_on_loop",
     "decode_dataset",
     "decode_events",
     "decode_model",

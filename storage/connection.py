@@ -1,7 +1,10 @@
-"""One way to connect to Redis, with time limits fit for the caller."""
+"""How to connect to Redis, with time limits fit for the caller."""
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 
@@ -23,3 +26,20 @@ def connect(redis_url: str, *, timeout_s: float, n_retries: int) -> Redis:
         health_check_interval=15,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), n_retries),
     )
+
+
+def connect_on_loop(redis_url: str, *, timeout_s: float, max_connections: int) -> AsyncRedis:
+    """Connect lazily, for an event loop. A command is not tried again: whoever waits there has time to ask anew.
+
+    Args:
+        max_connections: who needs one more waits, up to `timeout_s`.
+    """
+    pool = BlockingConnectionPool.from_url(
+        redis_url,
+        timeout=timeout_s,
+        max_connections=max_connections,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=AsyncRetry(NoBackoff(), 0),
+    )
+    return AsyncRedis.from_pool(pool)

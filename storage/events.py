@@ -1,16 +1,19 @@
 """What a job has to tell: its states, its learning curve and its log, a stream that can be read from any place."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import orjson
+
+from storage.errors import CorruptDataError
+
+EventType = Literal["status", "epoch", "log"]
 
 MAX_EVENTS = 2_000
 """About so many events are kept of a job, the newest ones; the points of a learning curve are fewer."""
 
-EVENT_ID = re.compile(r"[0-9]{1,16}-[0-9]{1,16}")
+EVENT_ID_PATTERN = r"[0-9]{1,16}-[0-9]{1,16}"
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Event:
 
     id: str
     """The later of two events of a job has the greater one, as pairs of numbers."""
-    type: str
+    type: EventType
     at_ms: int
     """Since 1970, UTC."""
     data: Mapping[str, Any]
@@ -35,13 +38,19 @@ class Event:
 
 
 def decode_events(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
-    """Read what XRANGE gives of an event stream."""
-    return [
-        Event(
-            id=entry_id.decode(),
-            type=fields[b"type"].decode(),
-            at_ms=int(entry_id.partition(b"-")[0]),
-            data=orjson.loads(fields[b"data"]),
-        )
-        for entry_id, fields in entries
-    ]
+    """Read what XRANGE gives of an event stream.
+
+    Raises:
+        CorruptDataError: an entry is something else.
+    """
+    return [_decode(entry_id.decode(), fields) for entry_id, fields in entries]
+
+
+def _decode(event_id: str, fields: Mapping[bytes, bytes]) -> Event:
+    try:
+        kind: Any = fields[b"type"].decode()
+        if kind not in get_args(EventType):
+            raise ValueError(f"unknown type {kind!r}")
+        return Event(event_id, kind, int(event_id.partition("-")[0]), orjson.loads(fields[b"data"]))
+    except (KeyError, ValueError) as error:
+        raise CorruptDataError(f"event {event_id} of a job cannot be read: {error}") from error

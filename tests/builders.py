@@ -75,5 +75,12 @@ def publish(jobs: JobStore, model: str = "or", *, weight: float = 1.0, **spec: A
             "feature_names": ["x0", "x1"],
             "metrics": {"accuracy": 1.0},
         },
-        result={"stop_reason": "converged", "epochs": 1, "cost": 0.25, "metrics": {"accuracy": 1.0}},
+        result={
+            "stop_reason": "converged",
+            "epochs": 1,
+            "best_epoch": 1,
+            "cost": 0.25,
+            "validation_cost": None,
+            "metrics": {"accuracy": 1.0},
+        },
     )

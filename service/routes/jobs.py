@@ -7,11 +7,11 @@ import orjson
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.answers import JobList, JobPayload
+from service.answers import EventList, EventPayload, JobList, JobPayload
 from service.errors import RETRY_AFTER_S, Fault, InvalidRequestError
 from service.openapi import answer, body_problems, header, problems
 from service.parsing import refuse
-from service.payloads import JobPath, JobsQuery, TrainingRequest
+from service.payloads import EventsHeader, EventsQuery, JobPath, JobsQuery, TrainingRequest
 from service.rendering import to_json
 from service.settings import Limits
 from service.training_request import accept
@@ -78,10 +78,30 @@ def job_routes(jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Lim
             304: {"description": "Unchanged since the ETag in If-None-Match"},
             **problems(404),
         },
-        openapi_extensions={"parameters": [header("If-None-Match", "The ETag of the answer before.")]},
+        openapi_extensions={
+            "parameters": [
+                header("If-None-Match", "The ETag of the answer before."),
+                header("Prefer", "`wait=N` holds the answer until the job is done, at most N seconds, at most 60."),
+            ]
+        },
     )
     def show_job(path: JobPath) -> Response:
         return _show(jobs.get(path.job_id))
+
+    @routes.get(
+        "/jobs/<job_id>/events",
+        summary="Show the states, the learning curve and the log of a job",
+        responses={
+            200: EventList,
+            204: {"description": "To a stream that is resumed: the job is done, and there is nothing after this event"},
+            **problems(404, 422),
+        },
+    )
+    def list_events(path: JobPath, query: EventsQuery, header: EventsHeader) -> Response:
+        after = header.last_event_id or query.after
+        page, has_more = jobs.events(path.job_id, limit=query.limit, after=after)
+        data = [EventPayload.of(event) for event in page]
+        return to_json(EventList(data=data, has_more=has_more, last_id=page[-1].id if page else after))
 
     @routes.post("/jobs/<job_id>/cancel", summary="Cancel a job", responses={200: JobPayload, **problems(404, 409)})
     def cancel_job(path: JobPath) -> Response:

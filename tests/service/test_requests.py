@@ -156,6 +156,7 @@ def test_the_openapi_document_is_valid_and_complete(http: FlaskClient) -> None:
         ("POST", "/jobs"),
         ("GET", "/jobs"),
         ("GET", "/jobs/{job_id}"),
+        ("GET", "/jobs/{job_id}/events"),
         ("POST", "/jobs/{job_id}/cancel"),
         ("GET", "/models"),
         ("GET", "/models/{name}"),

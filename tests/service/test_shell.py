@@ -11,13 +11,14 @@ from flask.testing import FlaskClient
 from service.app import create_app
 from service.settings import Limits
 from service.shell import Shell
-from storage import BlobStore, connect
+from storage import BlobStore, connect, connect_on_loop
 
 
 @pytest.fixture
 def shell(blobs: BlobStore, tmp_path: Path) -> Shell:
     nobody = connect(f"unix://{tmp_path}/nobody.sock", timeout_s=0.5, n_retries=0)
-    return Shell(create_app(nobody, blobs, Limits()), threads=1, max_body_bytes=100, body_timeout_s=0.1)
+    on_loop = connect_on_loop(f"unix://{tmp_path}/nobody.sock", timeout_s=0.5, max_connections=1)
+    return Shell(create_app(nobody, blobs, Limits()), on_loop, threads=1, max_body_bytes=100, body_timeout_s=0.1)
 
 
 def ask(shell: Shell, method: str, path: str, **options: Any) -> httpx.Response:
