@@ -1,5 +1,6 @@
 """The Lua scripts that make each transition one atomic step, read from `storage/lua/`."""
 
+from functools import cache
 from importlib.resources import files
 
 from redis import Redis
@@ -14,7 +15,11 @@ def load_script(redis: Redis, name: str) -> Script:
 
     redis-py sends its digest and, when the server does not know it (after a restart), its text.
     """
+    return redis.register_script(_text(name))
+
+
+@cache  # a work horse inherits what its parent has read
+def _text(name: str) -> str:
     folder = files("storage") / "lua"
     prelude, body = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))
-    constants = f"local CHANGES = '{keys.CHANGES}'\nlocal MAX_EVENTS = {MAX_EVENTS}\n"
-    return redis.register_script(constants + prelude + body)
+    return f"local CHANGES = '{keys.CHANGES}'\nlocal MAX_EVENTS = {MAX_EVENTS}\n{prelude}{body}"

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-from storage import connect
+from storage import BlobStore, connect
 from worker.process import TrainingWorker
 from worker.settings import Settings
 
@@ -23,6 +23,7 @@ def main() -> int:
     except ValueError as error:
         print(f"a setting cannot be read: {error}", file=sys.stderr)
         return 2
+    BlobStore(settings.blob_url)  # imports what its URL needs now, and not in every work horse
     # The time limit must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. And
     # the patience must be that of the training: it does not outlive this process.
     TrainingWorker(connect(settings.redis_url, timeout_s=15, n_retries=60)).work(logging_level="WARNING")

@@ -7,7 +7,7 @@ import time
 from types import FrameType
 
 from rq.timeouts import JobTimeoutException
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from perceptron import DivergedError, PerceptronError
 from storage import (
@@ -27,6 +27,7 @@ from worker.watch import HandedBackError
 
 _log = logging.getLogger(__name__)
 _stop_requested = threading.Event()
+_THREAD_POOLS = ThreadpoolController()  # made by the parent: finding the libraries takes 5 ms
 
 
 def request_stop(_signal_number: int, _frame: FrameType | None) -> None:
@@ -57,7 +58,7 @@ def train_model(job_id: str) -> None:
 def _train(claim: Claim, jobs: JobStore, models: ModelStore, settings: Settings) -> None:
     try:
         # The training shares its rows among threads of its own; BLAS's would only get in their way.
-        with Heartbeat(claim, jobs, _stop_requested), threadpool_limits(limits=1):
+        with Heartbeat(claim, jobs, _stop_requested), _THREAD_POOLS.limit(limits=1):
             version = run_training(
                 claim,
                 jobs=jobs,

@@ -1,0 +1,104 @@
+"""What the benchmarks share: rounds in which the contestants take turns, rows of ratios, and the table of them."""
+
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+RESULTS = Path(__file__).parent / "results"
+
+Contestants = dict[str, Callable[[], float]]
+"""Each runs once and gives its figure: seconds, or something a second."""
+
+
+@dataclass
+class Row:
+    """A line of the table: `ratio` is how many times better than the other we are, or a share."""
+
+    target: str
+    what: str
+    ours: str
+    other: str
+    ratio: float
+    low: float
+    high: float
+    goal: float
+    unit: str = "x"
+
+    @property
+    def is_met(self) -> bool:
+        return self.ratio >= self.goal
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = perf_counter()
+    run()
+    return perf_counter() - start
+
+
+def rounds(contestants: Contestants, n_rounds: int) -> dict[str, list[float]]:
+    """Let the contestants take turns: whatever else the machine does meets all of them alike."""
+    figures: dict[str, list[float]] = {name: [] for name in contestants}
+    for run in contestants.values():
+        run()  # once for the caches
+    for _ in range(n_rounds):
+        for name, run in contestants.items():
+            figures[name].append(run())
+    return figures
+
+
+def shown(figures: Sequence[float], unit: str = "s") -> str:
+    factor = 1.0
+    if unit == "s":
+        unit, factor = ("us", 1e6) if median(figures) < 1e-3 else ("ms", 1e3)
+    return f"{median(figures) * factor:.3g} {unit} ({min(figures) * factor:.3g}-{max(figures) * factor:.3g})"
+
+
+def row(target: str, what: str, ours: Sequence[float], other: Sequence[float], goal: float, *, unit: str = "s") -> Row:
+    """Compare figures of the same rounds: seconds, of which fewer are better, or something a second."""
+    pairs = list(zip(ours, other, strict=True))
+    ratios = [theirs / mine if unit == "s" else mine / theirs for mine, theirs in pairs]
+    return Row(target, what, shown(ours, unit), shown(other, unit), median(ratios), min(ratios), max(ratios), goal)
+
+
+def machine(*packages: str) -> dict[str, str]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    about = {"cpu": f"{model}, {os.cpu_count()} cores", "python": platform.python_version()}
+    for package in packages:
+        try:
+            about[package] = version(package)
+        except PackageNotFoundError:
+            about[package] = "none"
+    return {**about, "system": platform.platform()}
+
+
+def report(name: str, title: str, rows: Sequence[Row], about: dict[str, str]) -> None:
+    """Print the table and keep it as benchmarks/results/<name>-<date>.md and .json, in the place of an older one."""
+    lines = [
+        ", ".join(f"{name} {value}" for name, value in about.items()) + ".",
+        "Medians, (smallest-largest) of interleaved rounds; ratios are taken within rounds.",
+        "",
+        "| # | what | ours | other | ratio | goal | met |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        ratio, goal = f"{r.ratio:.3g} ({r.low:.3g}-{r.high:.3g})", f"{r.goal:g} {r.unit}"
+        lines.append(
+            f"| {r.target} | {r.what} | {r.ours} | {r.other} | {ratio} | {goal} | {'yes' if r.is_met else 'no'} |"
+        )
+    text = "\n".join(lines) + "\n"
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    for old in RESULTS.glob(f"{name}-*"):
+        old.unlink()
+    path = RESULTS / f"{name}-{datetime.now(UTC).date()}"
+    path.with_suffix(".md").write_text(f"# {title}\n\n{text}")
+    document = {"machine": about, "rows": [{**asdict(r), "is_met": r.is_met} for r in rows]}
+    path.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
