@@ -10,6 +10,10 @@ from standalone import EmbeddedServer
 from storage import BlobStore, JobStore, ModelStore, TrainingQueue, connect
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--times", default=2, type=int, help="how often the tests in tests/faults/ repeat their faults")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     with EmbeddedServer(tmp_path_factory.mktemp("server")) as server:

@@ -1,0 +1,21 @@
+"""Fault tests repeat what they do: a few times by default, as often as the scorecard asks with `--times`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.faults.rig import Rig, running_rig
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--times"))
+
+
+@pytest.fixture
+def start_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    """Start a service of this test's own; it ends with the test."""
+    with ExitStack() as on_exit:
+        yield lambda **options: on_exit.enter_context(running_rig(tmp_path, **options))

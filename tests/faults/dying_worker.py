@@ -1,0 +1,60 @@
+"""A training worker that is killed at one point of its work: `python -m tests.faults.dying_worker POINT`.
+
+The worker is the real one; a function at that point is wrapped to kill -9 the work horse and its parent before or after
+it does its part.
+"""
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rq.worker import Worker
+
+import worker.tasks
+from storage import JobStore
+from worker.main import main
+from worker.process import TrainingRing, TrainingWorker
+from worker.watch import Watch
+
+PARENT = os.getpid()
+
+POINTS: dict[str, tuple[type, str, bool]] = {
+    # name: (class, method, whether it has done its part)
+    "after the pop": (TrainingWorker, "execute_job", False),
+    "before the claim": (TrainingRing, "perform", False),
+    "after the claim": (JobStore, "claim", True),
+    "in the middle of training": (Watch, "is_time_up", True),
+    "before publish": (JobStore, "publish", False),
+    "after publish": (JobStore, "publish", True),
+    "before the acknowledgement": (Worker, "handle_job_success", False),
+    "after the acknowledgement": (Worker, "handle_job_success", True),
+}
+
+
+def die(*_: Any) -> None:
+    """End horse and parent at once. The parent first: it would note the death of its horse."""
+    if os.getpid() != PARENT:
+        os.kill(PARENT, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wrap(owner: type, name: str, is_after: bool) -> None:
+    method: Callable[..., Any] = getattr(owner, name)
+
+    @functools.wraps(method)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if not is_after:
+            die()
+        method(*args, **kwargs)
+        die()
+
+    setattr(owner, name, wrapped)
+
+
+if __name__ == "__main__":
+    assert worker.tasks  # imported by the parent, as `worker.main` does
+    wrap(*POINTS[sys.argv[1]])
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""The service's own processes, to be killed: a server, API and workers that are started again as a supervisor would."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+from standalone import EmbeddedServer
+from standalone.stack import API_COMMAND, WORKER_COMMAND, WORKER_READY_LINE
+from storage import BlobStore, JobStore, ModelStore, TrainingQueue, connect
+
+ROOT = Path(__file__).parents[2]
+Process = subprocess.Popen[bytes]
+
+
+def wait_for(what: Callable[[], object], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+class Rig:
+    """A Redis of its own, one API of two processes, and workers.
+
+    Everything lies in `folder`; logs are `<name>.log`. What is killed comes back by `tend`, as under a supervisor.
+    """
+
+    def __init__(self, folder: Path, *, n_workers: int, api_processes: int = 2, **settings: str) -> None:
+        self.folder = folder
+        self.server = EmbeddedServer(folder)
+        self._n_workers = n_workers
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self._port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._settings = {"DATA_DIR": str(folder), "API_PROCESSES": str(api_processes), **settings}
+        self.workers: list[Process] = []
+        self.api: Process | None = None
+        self.n_started = 0
+        """workers, over all time"""
+
+    def start(self) -> "Rig":
+        self.server.start()
+        self.redis = connect(self.server.url, timeout_s=5, n_retries=20)
+        self.queue = TrainingQueue(self.redis)
+        self.jobs, self.models = JobStore(self.redis, self.queue), ModelStore(self.redis)
+        self.blobs = BlobStore((self.folder / "blobs").as_uri())
+        self._settings |= {"REDIS_URL": self.server.url, "PORT": str(self._port)}
+        self.tend()
+        wait_for(self.is_ready)
+        return self
+
+    def is_ready(self) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/readyz").status_code == 200
+        return False
+
+    def tend(self) -> None:
+        """Start what does not run."""
+        if self.api is None or self.api.poll() is not None:
+            self.api = self._start(API_COMMAND, "api")
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        while len(self.workers) < self._n_workers:
+            self.start_worker()
+
+    def start_worker(self, *, is_awaited: bool = False) -> Process:
+        log = self.folder / f"worker-{self.n_started}.log"
+        worker = self._start(WORKER_COMMAND, log.stem)
+        self.n_started += 1
+        self.workers.append(worker)
+        if is_awaited:
+            wait_for(lambda: WORKER_READY_LINE in log.read_text())
+        return worker
+
+    def _start(self, command: tuple[str, ...], name: str) -> Process:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, **self._settings}, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill_worker(self, worker: Process, *, with_horse: bool = True) -> list[int]:
+        """kill -9; returns the work horses that it had."""
+        horses = children_of(worker.pid)
+        send(worker.pid, signal.SIGKILL)
+        if with_horse:
+            for horse in horses:
+                send(horse, signal.SIGKILL)
+        worker.wait()
+        return horses
+
+    def kill_redis(self, down_s: float = 0.0) -> None:
+        """kill -9, and start it again after some time."""
+        self.server.kill()
+        time.sleep(down_s)
+        self.server.start()
+
+    def kill_all(self) -> None:
+        """Kill -9 everything, as a power cut would end it."""
+        for worker in self.workers:
+            self.kill_worker(worker)
+        if self.api is not None:
+            for pid in (*children_of(self.api.pid), self.api.pid):
+                send(pid, signal.SIGKILL)
+            self.api.wait()
+        self.server.kill()
+
+    def stop(self) -> None:
+        running = [process for process in (*self.workers, self.api) if process is not None and process.poll() is None]
+        for process in running:
+            send(process.pid, signal.SIGCONT)
+            process.terminate()
+        for process in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            for pid in (*children_of(process.pid), process.pid):
+                send(pid, signal.SIGKILL)
+        self.server.stop()
+
+
+@contextmanager
+def running_rig(folder: Path, *, n_workers: int, api_processes: int = 2, **settings: str) -> Iterator[Rig]:
+    rig = Rig(folder, n_workers=n_workers, api_processes=api_processes, **settings)
+    try:
+        yield rig.start()
+    finally:
+        rig.stop()
