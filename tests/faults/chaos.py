@@ -84,7 +84,8 @@ def _inject(rig: Rig, history: History, plan: Plan) -> None:
             rig.kill_redis(down_s)
             next_redis += plan.redis_kill_every_s
         if now >= next_worker and rig.workers:
-            worker = rng.choice(rig.workers)
+            # An idle worker has little to lose.
+            worker = rng.choice([one for one in rig.workers if children_of(one.pid)] or rig.workers)
             match rng.choice(["kill", "kill", "kill parent", "stop", "terminate"]):
                 case "kill":
                     history.note(f"worker {worker.pid}: kill -9 with its horse")
@@ -136,7 +137,7 @@ def _submit(rig: Rig, history: History, plan: Plan, is_over: threading.Event, pa
             job = {
                 "model": f"m{rng.randrange(8)}",
                 "data": {"features": features, "targets": [0, 1] * 4},
-                "training": {"max_epochs": rng.choice([10, 10, 10, 2_000, 100_000]), "tolerance": 0},
+                "training": {"max_epochs": rng.choices([10, 2_000, 300_000], [12, 2, 1])[0], "tolerance": 0},
             }
             key = f"{plan.seed}-{k}"
             while not is_over.is_set():
@@ -146,7 +147,7 @@ def _submit(rig: Rig, history: History, plan: Plan, is_over: threading.Event, pa
                     break
                 time.sleep(0.2)
             # As many are under way as are done in the time there is.
-            time.sleep(plan.minutes * 60 * 4 / plan.n_jobs * 0.5)
+            time.sleep(plan.minutes * 60 * 4 / plan.n_jobs * 0.9)
 
 
 def _read(rig: Rig, history: History, plan: Plan, is_over: threading.Event) -> None:
