@@ -6,6 +6,7 @@ a result is an argument. Source of the maths: S. Ravi, "Neural Networks: The Mat
 
 from perceptron.activations import ACTIVATIONS, Activation
 from perceptron.architecture import Architecture, flatten
+from perceptron.candidates import Candidate, SweepProgress, TrainedNetwork
 from perceptron.config import (
     DTYPES,
     HIDDEN_ACTIVATIONS,
@@ -36,7 +37,7 @@ from perceptron.prediction import predict_outputs, predictions
 from perceptron.rosenblatt import perceptron_rule_epoch
 from perceptron.splitting import assign_folds, split, validation_rows
 from perceptron.standardization import Standardization, fold, unfold
-from perceptron.sweep import Candidate, SweepProgress, TrainedNetwork, fit_sweep
+from perceptron.sweep import fit_sweep
 from perceptron.task import Targets, Task, TaskKind, resolve_task
 from perceptron.training import EpochResult, StopReason, fit
 from perceptron.weighting import class_weights
