@@ -34,12 +34,14 @@ from perceptron.metrics import evaluate
 from perceptron.network import Layer, Network, forward
 from perceptron.objective import Evaluation, Folds, Networks, Objective
 from perceptron.prediction import predict_outputs, predictions
+from perceptron.race import RaceState
 from perceptron.rosenblatt import perceptron_rule_epoch
 from perceptron.splitting import assign_folds, split, validation_rows
 from perceptron.standardization import Standardization, fold, unfold
-from perceptron.sweep import fit_sweep
+from perceptron.states import STATE_TYPES
+from perceptron.sweep import OneByOneState, fit_sweep
 from perceptron.task import Targets, Task, TaskKind, resolve_task
-from perceptron.training import EpochResult, StopReason, fit
+from perceptron.training import EpochResult, StopReason, TrainingState, fit
 from perceptron.weighting import class_weights
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "INITIALIZATIONS",
     "LOSSES",
     "OPTIMIZERS",
+    "STATE_TYPES",
     "Activation",
     "Architecture",
     "Candidate",
@@ -67,8 +70,10 @@ __all__ = [
     "NetworkConfig",
     "Networks",
     "Objective",
+    "OneByOneState",
     "OutputNotFiniteError",
     "PerceptronError",
+    "RaceState",
     "Standardization",
     "StopReason",
     "SweepProgress",
@@ -78,6 +83,7 @@ __all__ = [
     "TaskKind",
     "TrainedNetwork",
     "TrainingConfig",
+    "TrainingState",
     "ValidationConfig",
     "assign_folds",
     "auto_learning_rate",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from perceptron.config import LearningRate, TrainingConfig
 from perceptron.network import Network
@@ -59,5 +59,9 @@ class SweepProgress:
     validation_cost: float | None
     """the lowest one of a fold"""
     is_last: bool
+    total_epochs: int
+    """done by now: each counts once for all networks that are trained together; it never falls"""
     trained: Callable[[], tuple[TrainedNetwork, ...]]
     """gives the networks as they are now, by candidate, then by fold; to be asked before the sweep goes on"""
+    state: Callable[[], Any]
+    """gives what `fit_sweep` goes on from, a `RaceState` or a `OneByOneState`; to be asked before the sweep goes on"""

@@ -46,9 +46,10 @@ class LbfgsState(NamedTuple):
     def take(self, which: Rows) -> "LbfgsState":
         """Give the state of some of the networks."""
         return LbfgsState(
-            self.steps[:, which],
-            self.gradient_changes[:, which],
-            self.reciprocals[:, which],
+            # In C order, unlike self.steps[:, which]: another order in memory would round sums differently.
+            np.take(self.steps, which, axis=1),
+            np.take(self.gradient_changes, which, axis=1),
+            np.take(self.reciprocals, which, axis=1),
             self.scale[which],
             self.is_at_rest[which],
         )

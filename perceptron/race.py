@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from perceptron.candidates import Candidate, CandidateStop, SweepProgress, Train
 from perceptron.config import NetworkConfig, TrainingConfig, default_initialization
 from perceptron.curvature import curvature, rate_for
 from perceptron.dataset import Dataset
-from perceptron.epochs import epoch_rng, full_batch
+from perceptron.epochs import Iterate, epoch_rng, full_batch
+from perceptron.errors import InvalidConfigError
 from perceptron.fold_units import FoldUnits
 from perceptron.initialization import initialize
 from perceptron.objective import Networks, Objective
@@ -32,10 +34,22 @@ class _Race:
     best_epochs: Rows
     stop_reasons: list[CandidateStop | None]
     learning_rates: NDArray[np.float64]
-    running: Rows = field(init=False)
+    running: Rows
 
-    def __post_init__(self) -> None:
-        self.running = np.arange(len(self.candidate))
+
+class RaceState(NamedTuple):
+    """All that the rest of a race depends on, beside its arguments. Arrays are by network; see `_Race`."""
+
+    epoch: int
+    iterate: Iterate
+    """of those that still run"""
+    running: Rows
+    parameters: Floats
+    costs: NDArray[np.float64]
+    held_out_costs: NDArray[np.float64] | None
+    epochs: Rows
+    best_epochs: Rows
+    stop_reasons: tuple[CandidateStop | None, ...]
 
 
 def train_together(
@@ -47,7 +61,9 @@ def train_together(
     patience: int | None,
     n_threads: int,
     every: int,
+    resume_from: RaceState | None,
 ) -> Iterator[SweepProgress]:
+    """Train all networks at once; the arguments are those of `fit_sweep`."""
     architecture = Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
     objective = Objective(architecture, dataset, loss=config.loss, folds=units.folds, n_threads=n_threads)
     n_each = len(units.held_out)
@@ -55,27 +71,29 @@ def train_together(
     fold = np.tile(np.arange(n_each), len(candidates))
     l2 = np.array([one.l2 for one in candidates])[candidate]
     learning_rates = _learning_rates(dataset, network_config, config, candidates, units)
-    initialization = config.initialization or default_initialization(network_config)
-    parameters = np.array([initialize(architecture, initialization, epoch_rng(one.seed, 0)) for one in candidates])
-    parameters = parameters[candidate].astype(config.dtype)
-
     networks = Networks(l2, None if units.fold_of is None else fold)
-    with np.errstate(all="ignore"):
+    if resume_from is None:
         training = full_batch(objective, networks, config.optimizer, learning_rates)
-        iterate = training.start(parameters)
-    n = len(candidate)
+        parameters = _first_parameters(architecture, network_config, config, candidates)[candidate]
+        with np.errstate(all="ignore"):
+            resume_from = _first_state(training.start(parameters), has_folds=units.fold_of is not None)
+    _check_shapes(resume_from, len(candidate), architecture)
+    iterate, running = resume_from.iterate, resume_from.running
     race = _Race(
         candidate,
         fold,
-        parameters.copy(),
-        np.full(n, np.inf),
-        None if units.fold_of is None else np.full(n, np.inf),
-        np.zeros(n, dtype=np.intp),
-        np.zeros(n, dtype=np.intp),
-        [None] * n,
+        resume_from.parameters.copy(),
+        resume_from.costs.copy(),
+        None if resume_from.held_out_costs is None else resume_from.held_out_costs.copy(),
+        resume_from.epochs.copy(),
+        resume_from.best_epochs.copy(),
+        list(resume_from.stop_reasons),
         learning_rates,
+        running,
     )
-    for epoch in range(1, config.max_epochs + 1):
+    networks = networks.take(running)
+    training = full_batch(objective, networks, config.optimizer, learning_rates[running])
+    for epoch in range(resume_from.epoch + 1, config.max_epochs + 1):
         previous = iterate.costs
         with np.errstate(all="ignore"):
             iterate = training.epoch(iterate, epoch)
@@ -92,8 +110,40 @@ def train_together(
         if not race.running.size:
             break
         if epoch % every == 0:
-            yield _progress(race, epoch, architecture, units)
-    yield _progress(race, epoch, architecture, units)
+            yield _progress(race, epoch, iterate, architecture, units)
+    yield _progress(race, epoch, iterate, architecture, units)
+
+
+def _first_parameters(
+    architecture: Architecture, network_config: NetworkConfig, config: TrainingConfig, candidates: Sequence[Candidate]
+) -> Floats:
+    """Give those of each candidate, (n_candidates, n_parameters)."""
+    initialization = config.initialization or default_initialization(network_config)
+    first = [initialize(architecture, initialization, epoch_rng(one.seed, 0)) for one in candidates]
+    return np.array(first).astype(config.dtype)
+
+
+def _first_state(iterate: Iterate, *, has_folds: bool) -> RaceState:
+    n = len(iterate.costs)
+    return RaceState(
+        epoch=0,
+        iterate=iterate,
+        running=np.arange(n),
+        parameters=iterate.parameters,
+        costs=np.full(n, np.inf),
+        held_out_costs=np.full(n, np.inf) if has_folds else None,
+        epochs=np.zeros(n, dtype=np.intp),
+        best_epochs=np.zeros(n, dtype=np.intp),
+        stop_reasons=(None,) * n,
+    )
+
+
+def _check_shapes(state: RaceState, n_networks: int, architecture: Architecture) -> None:
+    expected, running = (n_networks, architecture.n_parameters), (len(state.running), architecture.n_parameters)
+    if state.parameters.shape != expected or state.iterate.parameters.shape != running:
+        raise InvalidConfigError(
+            f"expected to resume from parameters {expected}, got {state.parameters.shape}", field="network"
+        )
 
 
 def _learning_rates(
@@ -159,7 +209,7 @@ def _stops(
     return stops
 
 
-def _progress(race: _Race, epoch: int, architecture: Architecture, units: FoldUnits) -> SweepProgress:
+def _progress(race: _Race, epoch: int, iterate: Iterate, architecture: Architecture, units: FoldUnits) -> SweepProgress:
     costs = race.costs[np.isfinite(race.costs)]
     held_out = None if race.held_out_costs is None else race.held_out_costs[np.isfinite(race.held_out_costs)]
     return SweepProgress(
@@ -168,7 +218,19 @@ def _progress(race: _Race, epoch: int, architecture: Architecture, units: FoldUn
         cost=float(costs.min()) if costs.size else None,
         validation_cost=float(held_out.min()) if held_out is not None and held_out.size else None,
         is_last=not race.running.size,
+        total_epochs=epoch,
         trained=lambda: tuple(_trained(race, architecture, units)),
+        state=lambda: RaceState(
+            epoch,
+            iterate,
+            race.running,
+            race.parameters.copy(),
+            race.costs.copy(),
+            None if race.held_out_costs is None else race.held_out_costs.copy(),
+            race.epochs.copy(),
+            race.best_epochs.copy(),
+            tuple(race.stop_reasons),
+        ),
     )
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -37,6 +38,8 @@ class EpochResult:
     stop_reason: StopReason | None = None
     earlier_best: "EpochResult | None" = None
     """with early stopping, the epoch of the lowest validation cost when it is not this one"""
+    state: "TrainingState | None" = None
+    """what `fit` goes on from after this epoch; None for an earlier best"""
 
     @property
     def best(self) -> "EpochResult":
@@ -44,8 +47,18 @@ class EpochResult:
         return self.earlier_best or self
 
 
+class KeptEpoch(NamedTuple):
+    """An epoch to come back to."""
+
+    epoch: int
+    parameters: Floats
+    """(n_parameters,)"""
+    cost: float
+    validation_cost: float
+
+
 class TrainingState(NamedTuple):
-    """All that the rest of a training depends on, beside its arguments.
+    """All that the rest of a training depends on, beside its arguments: named tuples of arrays and numbers.
 
     There is no state of a random generator: the one of an epoch comes from the seed and the epoch alone.
     """
@@ -54,7 +67,7 @@ class TrainingState(NamedTuple):
     iterate: Iterate
     recent_costs: tuple[float, ...]
     """before this epoch, newest last, as many as the convergence test looks at; the first is that of the start"""
-    best: EpochResult | None = None
+    best: KeptEpoch | None = None
     """with early stopping, the epoch of the lowest validation cost so far"""
     validation_cost: float | None = None
     """at this epoch"""
@@ -68,6 +81,7 @@ def fit(
     validation: Dataset | None = None,
     early_stopping_patience: int | None = None,
     start: Network | None = None,
+    resume_from: TrainingState | None = None,
     n_threads: int = 1,
     every: int = 1,
 ) -> Iterator[EpochResult]:
@@ -93,12 +107,14 @@ def fit(
         validation: instances to report the cost of, never trained on.
         early_stopping_patience: None to go on whatever the validation cost.
         start: a network of the same shape to go on from, instead of an initialization.
+        resume_from: the `state` of an epoch of a training with these same arguments, which is gone on with: the
+            results after that epoch are the same, bit by bit.
         n_threads: how many threads share the rows of a large data set; another number changes only rounding.
         every: yield only after so many epochs, and after the last. On a small data set an epoch takes less time
             than it takes to hand it over.
 
     Raises:
-        InvalidConfigError: the configs do not go together, or `start` is of another shape.
+        InvalidConfigError: the configs do not go together, or `start` or `resume_from` is of another shape.
         InvalidDatasetError: a data set cannot be used in the dtype asked for, or for these outputs.
         DimensionError: the validation set has other features than the training set.
         DivergedError: (while iterating) the cost or a weight is no longer finite.
@@ -120,12 +136,18 @@ def fit(
     if validation is not None:
         _check_same_shape(dataset, validation)
         validation_cost_of = _cost_of(architecture, as_dtype(validation, training_config.dtype), training_config)
-    parameters = _first_parameters(architecture, network_config, training_config, start)
+    training = training_of(architecture, converted, training_config, n_threads)
+    if resume_from is None:
+        parameters = _first_parameters(architecture, network_config, training_config, start)[np.newaxis]
+        begin = partial(_first_state, training, parameters, training_config)
+    else:
+        begin = partial(_checked, resume_from, architecture, training_config)
+        begin()
     return _results(
         architecture,
-        training_of(architecture, converted, training_config, n_threads),
+        training,
         training_config,
-        parameters[np.newaxis],
+        begin,
         validation_cost_of=validation_cost_of,
         patience=early_stopping_patience,
         descent=Descent.of(architecture, converted, training_config) if validation is None else None,
@@ -143,19 +165,14 @@ def _results(
     architecture: Architecture,
     training: Training,
     config: TrainingConfig,
-    parameters: Floats,
+    begin: Callable[[], TrainingState],
     *,
     validation_cost_of: Callable[[Floats], float] | None,
     patience: int | None,
     descent: Descent | None,
     every: int,
 ) -> Iterator[EpochResult]:
-    # errstate is entered per computation, never around a yield: there it would change the caller's warnings.
-    with np.errstate(all="ignore"):
-        first = training.start(parameters)
-    if not math.isfinite(first.costs[0]):
-        raise DivergedError(0, config.known_learning_rate)
-    state = TrainingState(0, first, recent_costs=())
+    state = begin()
     stop_reason: StopReason | None = None
     while stop_reason is None:
         with np.errstate(all="ignore"):
@@ -167,11 +184,18 @@ def _results(
                     state = _next_state(state, training, validation_cost_of)
                 _check_finite(state, config)
                 if patience is not None:
-                    state = state._replace(best=_better(state.best, _result(state, architecture)))
+                    state = state._replace(best=_better(state))
                 stop_reason = _stop_reason(state, config, patience)
-        result = _result(state, architecture)
-        earlier_best = None if state.best is None or state.best.epoch == result.epoch else state.best
-        yield replace(result, stop_reason=stop_reason, earlier_best=earlier_best)
+        yield _result(state, architecture, stop_reason)
+
+
+def _first_state(training: Training, parameters: Floats, config: TrainingConfig) -> TrainingState:
+    # errstate is entered per computation, never around a yield: there it would change the caller's warnings.
+    with np.errstate(all="ignore"):
+        first = training.start(parameters)
+    if not math.isfinite(first.costs[0]):
+        raise DivergedError(0, config.known_learning_rate)
+    return TrainingState(0, first, recent_costs=())
 
 
 def _next_state(
@@ -200,11 +224,21 @@ def _check_finite(state: TrainingState, config: TrainingConfig) -> None:
         raise DivergedError(state.epoch, config.known_learning_rate)
 
 
-def _result(state: TrainingState, architecture: Architecture) -> EpochResult:
+def _result(state: TrainingState, architecture: Architecture, stop_reason: StopReason | None) -> EpochResult:
     parameters = state.iterate.parameters[0]
     parameters.setflags(write=False)
-    cost = float(state.iterate.costs[0])
-    return EpochResult(state.epoch, architecture.network(parameters), cost, state.validation_cost)
+    best = state.best
+    return EpochResult(
+        state.epoch,
+        architecture.network(parameters),
+        float(state.iterate.costs[0]),
+        state.validation_cost,
+        stop_reason,
+        earlier_best=None
+        if best is None or best.epoch == state.epoch
+        else EpochResult(best.epoch, architecture.network(best.parameters), best.cost, best.validation_cost),
+        state=state,
+    )
 
 
 def _stop_reason(state: TrainingState, config: TrainingConfig, patience: int | None) -> StopReason | None:
@@ -219,11 +253,27 @@ def _stop_reason(state: TrainingState, config: TrainingConfig, patience: int | N
     return "max_epochs" if state.epoch >= config.max_epochs else None
 
 
-def _better(best: EpochResult | None, result: EpochResult) -> EpochResult:
-    assert result.validation_cost is not None, "early stopping has a validation set"
-    if best is None or best.validation_cost is None or result.validation_cost < best.validation_cost:
-        return result
-    return best
+def _better(state: TrainingState) -> KeptEpoch:
+    assert state.validation_cost is not None, "early stopping has a validation set"
+    if state.best is None or state.validation_cost < state.best.validation_cost:
+        parameters = state.iterate.parameters[0]
+        return KeptEpoch(state.epoch, parameters, float(state.iterate.costs[0]), state.validation_cost)
+    return state.best
+
+
+def _checked(state: TrainingState, architecture: Architecture, config: TrainingConfig) -> TrainingState:
+    parameters = state.iterate.parameters
+    if parameters.shape != (1, architecture.n_parameters) or parameters.dtype != config.dtype:
+        raise InvalidConfigError(
+            f"expected to resume from {architecture.n_parameters} parameters in {config.dtype}, "
+            f"got {parameters.shape} in {parameters.dtype}",
+            field="network",
+        )
+    if not state.epoch < config.max_epochs:
+        raise InvalidConfigError(
+            f"expected to resume from before epoch {config.max_epochs}, got {state.epoch}", field="training/max_epochs"
+        )
+    return state
 
 
 def _first_parameters(

@@ -1,6 +1,7 @@
 """Everything that is kept: jobs and models in Redis, instances in a blob store, and the queue's bell."""
 
 from storage.blobs import BlobStore
+from storage.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
 from storage.codec import decode_dataset, decode_model, encode_dataset, encode_model
 from storage.connection import connect, connect_on_loop
 from storage.errors import (
@@ -39,6 +40,7 @@ __all__ = [
     "BlobNotFoundError",
     "BlobStore",
     "BlobStoreUnavailableError",
+    "Checkpoint",
     "Claim",
     "CorruptDataError",
     "DataReference",
@@ -65,10 +67,12 @@ __all__ = [
     "VersionReference",
     "connect",
     "connect_on_loop",
+    "decode_checkpoint",
     "decode_dataset",
     "decode_events",
     "decode_model",
     "decode_version",
+    "encode_checkpoint",
     "encode_dataset",
     "encode_model",
     "is_unavailable",

@@ -16,7 +16,7 @@ def encode_dataset(dataset: Dataset) -> bytes:
     arrays = {"features": dataset.features, "targets": dataset.targets}
     if dataset.instance_weights is not None:
         arrays["instance_weights"] = dataset.instance_weights
-    return _save(arrays)
+    return save_arrays(arrays)
 
 
 def decode_dataset(content: bytes) -> Dataset:
@@ -25,7 +25,7 @@ def decode_dataset(content: bytes) -> Dataset:
     Raises:
         CorruptDataError: the bytes are something else.
     """
-    arrays = _load(content)
+    arrays = load_arrays(content)
     try:
         return Dataset(arrays["features"], arrays["targets"], arrays.get("instance_weights"))
     except (KeyError, PerceptronError) as error:
@@ -41,7 +41,7 @@ def encode_model(network: Network, standardization: Standardization | None) -> b
     if standardization is not None:
         arrays["standardization.mean"] = standardization.mean
         arrays["standardization.scale"] = standardization.scale
-    return _save(arrays)
+    return save_arrays(arrays)
 
 
 def decode_model(content: bytes, activations: tuple[str, ...]) -> tuple[Network, Standardization]:
@@ -53,7 +53,7 @@ def decode_model(content: bytes, activations: tuple[str, ...]) -> tuple[Network,
     Raises:
         CorruptDataError: the bytes are something else.
     """
-    arrays = _load(content)
+    arrays = load_arrays(content)
     try:
         network = Network(
             tuple(
@@ -68,11 +68,17 @@ def decode_model(content: bytes, activations: tuple[str, ...]) -> tuple[Network,
         raise CorruptDataError(f"the bytes are no network with {len(activations)} layers: {error}") from error
 
 
-def _save(arrays: dict[str, NDArray[Any]]) -> bytes:
+def save_arrays(arrays: dict[str, NDArray[Any]]) -> bytes:
+    """Write arrays under their names."""
     return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
-def _load(content: bytes) -> dict[str, NDArray[Any]]:
+def load_arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """Read what `save_arrays` wrote.
+
+    Raises:
+        CorruptDataError: the bytes are something else.
+    """
     try:
         return safetensors.numpy.load(content)
     except SafetensorError as error:
