@@ -241,7 +241,7 @@ def _trained(race: _Race, architecture: Architecture, units: FoldUnits) -> Itera
         yield TrainedNetwork(
             candidate=int(race.candidate[k]),
             fold=fold,
-            network=architecture.network(race.parameters[k]) if is_usable else None,
+            network=architecture.network(race.parameters[k].copy()) if is_usable else None,
             standardization=units.from_raw(fold),
             cost=float(race.costs[k]) if is_usable else None,
             validation_cost=None if not is_usable or race.held_out_costs is None else float(race.held_out_costs[k]),

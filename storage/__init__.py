@@ -18,10 +18,12 @@ from storage.errors import (
     StorageError,
     VersionInUseError,
     VersionNotFoundError,
+    is_full,
     is_unavailable,
 )
 from storage.events import EVENT_ID_PATTERN, MAX_EVENTS, Event, decode_events
-from storage.jobs import DONE_STATUSES, JOB_STATUSES, Claim, Job, JobStatus, JobStore
+from storage.job_record import DONE_STATUSES, JOB_STATUSES, CheckpointReference, Claim, Job, JobStatus
+from storage.jobs import JobStore
 from storage.models import Model, ModelStore, Version
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
 from storage.reconciler import Reconciler
@@ -41,6 +43,7 @@ __all__ = [
     "BlobStore",
     "BlobStoreUnavailableError",
     "Checkpoint",
+    "CheckpointReference",
     "Claim",
     "CorruptDataError",
     "DataReference",
@@ -75,5 +78,6 @@ __all__ = [
     "encode_checkpoint",
     "encode_dataset",
     "encode_model",
+    "is_full",
     "is_unavailable",
 ]

@@ -75,6 +75,19 @@ class BlobStore:
             raise CorruptDataError(f"the blob with sha256 {digest} has other content")
         return content
 
+    def delete(self, digest: str) -> None:
+        """Remove the bytes with this sha256; nothing happens when there are none.
+
+        Raises:
+            BlobStoreUnavailableError: they cannot be removed now.
+        """
+        try:
+            self._filesystem.rm_file(self._path(digest))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise BlobStoreUnavailableError(f"the blob store removes no blob: {error}") from error
+
     def _path(self, digest: str) -> str:
         # Two levels keep a folder's listing short when there are many blobs.
         return f"{self._root}/{digest[:2]}/{digest}"

@@ -1,7 +1,7 @@
 """Checkpoints as bytes: what a training goes on from, its arrays as safetensors and all else as JSON among them.
 
-The blob store names them by their sha256 and compares it when they are read. Nothing in them is run: the types of a state
-are named, and only those of `STATE_TYPES` are known.
+The blob store names them by their sha256 and compares it when they are read. They name types, and only those of
+`STATE_TYPES` are known: nothing in them is run.
 """
 
 import hashlib

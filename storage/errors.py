@@ -124,6 +124,13 @@ UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
 _REFUSALS = ("MISCONF", "NOREPLICAS")
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a store has no room: reading from it goes on, and so does what frees some."""
+    return isinstance(error, exceptions.OutOfMemoryError) or (
+        isinstance(error, exceptions.ResponseError) and str(error).startswith("MISCONF")
+    )
+
+
 def is_unavailable(error: BaseException) -> bool:
     """Whether the stores refuse what they would take at another time."""
     return isinstance(error, UNAVAILABLE_ERRORS) or (

@@ -2,67 +2,26 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import orjson
-from pydantic import ValidationError
 from redis import Redis, WatchError
 
 from storage import keys
 from storage.errors import (
-    CorruptDataError,
     IdempotencyKeyReusedError,
     JobAlreadyDoneError,
     JobNotFoundError,
     StaleAttemptError,
 )
 from storage.events import Event, decode_events
+from storage.job_record import Claim, Job, JobStatus, decode_job
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 from storage.training_spec import SPEC, TrainingSpec
 
-JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-JOB_STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
-DONE_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
-
 _IDEMPOTENCY_S = 24 * 3600
 _CHUNK = 200
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job record as it was at one moment. Times are milliseconds since 1970, UTC."""
-
-    id: str
-    model: str
-    status: JobStatus
-    attempt: int
-    revision: int
-    """Grows with every change of the record."""
-    spec: TrainingSpec
-    metadata: Mapping[str, str]
-    created_at_ms: int
-    started_at_ms: int | None
-    finished_at_ms: int | None
-    progress: Mapping[str, Any] | None
-    version: int | None
-    """The version that the job published."""
-    result: Mapping[str, Any] | None
-    error: Mapping[str, Any] | None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the state is one that never changes again."""
-        return self.status in DONE_STATUSES
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right of one attempt to report on a job, granted by `JobStore.claim`; a later attempt or a cancel ends it."""
-
-    job: Job
-    attempt: int
 
 
 class JobStore:
@@ -78,6 +37,8 @@ class JobStore:
         self._create = load_script(redis, "create")
         self._claim = load_script(redis, "claim")
         self._heartbeat = load_script(redis, "heartbeat")
+        self._checkpoint = load_script(redis, "checkpoint")
+        self._drop_checkpoint = load_script(redis, "drop_checkpoint")
         self._progress = load_script(redis, "progress")
         self._log = load_script(redis, "log")
         self._fail = load_script(redis, "fail")
@@ -149,7 +110,7 @@ class JobStore:
         record = self._redis.hgetall(keys.job(job_id))
         if not record:
             raise JobNotFoundError(job_id)
-        return _decode(job_id, record)
+        return decode_job(job_id, record)
 
     def page(
         self, *, limit: int, after: str | None = None, status: str | None = None, model: str | None = None
@@ -202,7 +163,7 @@ class JobStore:
             for job_id in job_ids:
                 pipeline.hgetall(keys.job(job_id))
             records = pipeline.execute()
-        return [_decode(job_id, record) for job_id, record in zip(job_ids, records, strict=True) if record]
+        return [decode_job(job_id, record) for job_id, record in zip(job_ids, records, strict=True) if record]
 
     def cancel(self, job_id: str) -> Job:
         """Cancel the job, now: whatever its running attempt does afterwards is refused. Repeatable.
@@ -226,13 +187,22 @@ class JobStore:
             raise JobAlreadyDoneError(job_id, status.decode())
         return self.get(job_id)
 
-    def claim(self, job_id: str) -> Claim | None:
-        """Take a queued job; None when there is nothing to do: it is running, done or unknown."""
+    def claim(self, job_id: str, token: str | None = None) -> Claim | None:
+        """Take a queued job; None when there is nothing to do: it is running, done or unknown.
+
+        Args:
+            token: a text that only this claim has, for `is_held_by`.
+        """
         attempt = self._claim(
             keys=[keys.job(job_id), keys.jobs_with_status("queued"), keys.jobs_with_status("running")],
-            args=[job_id, uuid.uuid4().hex],
+            args=[job_id, token or uuid.uuid4().hex],
         )
         return None if attempt is None else Claim(self.get(job_id), attempt)
+
+    def is_held_by(self, job_id: str, token: str) -> bool:
+        """Say whether the attempt that claimed the job with this token still owns it."""
+        status, holder = self._redis.hmget(keys.job(job_id), "status", "claim")
+        return bool(status == b"running" and holder == token.encode())
 
     def heartbeat(self, claim: Claim) -> None:
         """Say that the attempt is alive.
@@ -264,6 +234,30 @@ class JobStore:
         """
         line = orjson.dumps({"attempt": claim.attempt, "message": message})
         self._fenced(claim, self._log(keys=[keys.job(claim.job.id)], args=[claim.attempt, line]))
+
+    def record_checkpoint(self, claim: Claim, *, blob: str, total_epochs: int) -> bool:
+        """Say from where the next attempt can go on. An older checkpoint never takes the place of a newer one.
+
+        Args:
+            blob: sha256 of the checkpoint in the blob store, where it must be safe by now.
+
+        Returns:
+            Whether it is the job's checkpoint now.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job; the checkpoint is nobody's.
+        """
+        answer = self._checkpoint(keys=[keys.job(claim.job.id)], args=[claim.attempt, blob, total_epochs])
+        self._fenced(claim, answer)
+        return bool(answer == 1)
+
+    def drop_checkpoint(self, claim: Claim) -> None:
+        """Forget the job's checkpoint: nobody can go on from it.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job.
+        """
+        self._fenced(claim, self._drop_checkpoint(keys=[keys.job(claim.job.id)], args=[claim.attempt]))
 
     def events(self, job_id: str, *, limit: int, after: str | None = None) -> tuple[list[Event], bool]:
         """Return up to `limit` events, the oldest first, and whether there are more.
@@ -356,9 +350,21 @@ class JobStore:
         self._queue.ring(job_id)
 
     def end_dead_attempt(
-        self, job_id: str, attempt: int, last_heartbeat: int, *, max_deaths: int, error: Mapping[str, Any]
+        self,
+        job_id: str,
+        attempt: int,
+        last_heartbeat: int,
+        *,
+        max_deaths: int,
+        error: Mapping[str, Any],
+        counts: bool = True,
     ) -> JobStatus | None:
         """Queue the job of an attempt that died again, or fail it with the error when too many have died.
+
+        A death counts when the attempt left no checkpoint that is newer than any before it.
+
+        Args:
+            counts: false when the attempt could not help it, as in an outage of Redis.
 
         Returns:
             The job's new state; None when the attempt has gone on since its last heartbeat, or owns the job no more.
@@ -370,7 +376,7 @@ class JobStore:
                 keys.jobs_with_status("queued"),
                 keys.jobs_with_status("failed"),
             ],
-            args=[job_id, attempt, last_heartbeat, max_deaths, orjson.dumps(error)],
+            args=[job_id, attempt, last_heartbeat, max_deaths, orjson.dumps(error), int(counts)],
         )
         if status == b"queued":
             self._queue.ring(job_id)
@@ -386,34 +392,3 @@ class JobStore:
     def _fenced(claim: Claim, answer: int) -> None:
         if not answer:
             raise StaleAttemptError(claim.job.id, claim.attempt)
-
-
-def _decode(job_id: str, record: Mapping[bytes, bytes]) -> Job:
-    def number(name: bytes) -> int | None:
-        return int(record[name]) if name in record else None
-
-    def value(name: bytes) -> Any:
-        return orjson.loads(record[name]) if name in record else None
-
-    try:
-        status = record[b"status"].decode()
-        if status not in JOB_STATUSES:
-            raise ValueError(f"unknown status {status!r}")
-        return Job(
-            id=job_id,
-            model=record[b"model"].decode(),
-            status=status,
-            attempt=int(record[b"attempt"]),
-            revision=int(record[b"revision"]),
-            spec=SPEC.validate_json(record[b"spec"]),
-            metadata=value(b"metadata"),
-            created_at_ms=int(record[b"created_at_ms"]),
-            started_at_ms=number(b"started_at_ms"),
-            finished_at_ms=number(b"finished_at_ms"),
-            progress=value(b"progress"),
-            version=number(b"version"),
-            result=value(b"result"),
-            error=value(b"error"),
-        )
-    except (KeyError, ValueError, ValidationError) as error:
-        raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {error}") from error

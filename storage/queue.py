@@ -47,7 +47,12 @@ class TrainingQueue:
     def waiting_job_ids(self) -> set[str]:
         """Return the ids of the jobs whose ring no worker has taken yet."""
         rings: list[bytes] = self._redis.lrange(self.rq_queue.key, 0, -1)
-        return {ring.decode().partition("-")[0] for ring in rings}
+        return {self.job_id_of(ring.decode()) for ring in rings}
+
+    @staticmethod
+    def job_id_of(ring_id: str) -> str:
+        """Return the id of the job that a ring is for."""
+        return ring_id.partition("-")[0]
 
     def n_workers(self) -> int:
         """Return how many training workers are registered; one killed hard stays so for about a minute."""

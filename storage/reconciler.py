@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis
 
 from storage import keys
-from storage.jobs import JobStatus, JobStore
+from storage.job_record import JobStatus
+from storage.jobs import JobStore
 from storage.queue import TrainingQueue
 
 DEAD_AFTER_S = 8.0
@@ -23,6 +24,14 @@ MAX_DEATHS = 3
 _LEASE_S = 10
 
 _log = logging.getLogger(__name__)
+
+
+class _Attempt(NamedTuple):
+    """An attempt and the heartbeat that it was seen with."""
+
+    job_id: str
+    number: int
+    heartbeat_at_ms: int
 
 
 class Reconciler:
@@ -51,8 +60,12 @@ class Reconciler:
         self._queue = queue
         self._holder = holder
         self._clock = clock
-        self._last_seen: dict[tuple[str, int, int], float] = {}
-        """(job id, attempt, heartbeat) -> when this reconciler saw it first"""
+        self._last_seen: dict[_Attempt, float] = {}
+        """when this reconciler saw it first"""
+        self._was_away = False
+        """whether Redis has refused to answer since it was read last"""
+        self._interrupted: set[_Attempt] = set()
+        """those that had to report through an outage, and have not been heard of since"""
 
     def run(self) -> None:
         """Look at all jobs that are queued or running.
@@ -62,41 +75,56 @@ class Reconciler:
         """
         try:
             dead = self._watch_heartbeats()
+            if not self._holds_lease():
+                return
+            for attempt in dead:
+                self._end(attempt)
+            self._ring_for_forgotten()
         except BaseException:
             self._last_seen.clear()
+            self._was_away = True
             raise
-        if not self._holds_lease():
-            return
-        for job_id, attempt, heartbeat in dead:
-            self._end(job_id, attempt, heartbeat)
-        self._ring_for_forgotten()
 
-    def _watch_heartbeats(self) -> list[tuple[str, int, int]]:
+    def _watch_heartbeats(self) -> list[_Attempt]:
         """Return the attempts whose heartbeat did not move while this reconciler looked on, by its own clock.
 
         Heartbeats are times of the server's clock, but are only compared with one another: no two clocks need agree.
         """
         now = self._clock()
         records = self._read("running", "attempt", "heartbeat_at_ms")
-        seen = [(job_id, attempt, heartbeat) for job_id, (attempt, heartbeat) in records.items()]
-        self._last_seen = {key: self._last_seen.get(key, now) for key in seen}
-        return [key for key, since in self._last_seen.items() if now - since >= DEAD_AFTER_S]
+        seen = [_Attempt(job_id, attempt, heartbeat) for job_id, (attempt, heartbeat) in records.items()]
+        self._interrupted = set(seen) if self._was_away else self._interrupted.intersection(seen)
+        self._was_away = False
+        self._last_seen = {attempt: self._last_seen.get(attempt, now) for attempt in seen}
+        return [attempt for attempt, since in self._last_seen.items() if now - since >= DEAD_AFTER_S]
 
-    def _end(self, job_id: str, attempt: int, heartbeat: int) -> None:
-        detail = f"{MAX_DEATHS} attempts died, the last one was attempt {attempt}; does the job fit in memory?"
+    def _end(self, dead: _Attempt) -> None:
+        is_victim = dead in self._interrupted or dead.heartbeat_at_ms < self._server_started_at_ms()
+        detail = (
+            f"{MAX_DEATHS} attempts died without getting further than those before, the last one was attempt "
+            f"{dead.number}; does the job fit in memory?"
+        )
         status = self._jobs.end_dead_attempt(
-            job_id,
-            attempt,
-            heartbeat,
+            dead.job_id,
+            dead.number,
+            dead.heartbeat_at_ms,
             max_deaths=MAX_DEATHS,
             error={"code": "attempts_exhausted", "detail": detail},
+            counts=not is_victim,
         )
         if status is not None:
-            _log.warning("attempt %d of job %s is dead; the job is %s", attempt, job_id, status)
+            _log.warning("attempt %d of job %s is dead; the job is %s", dead.number, dead.job_id, status)
+
+    def _server_started_at_ms(self) -> int:
+        uptime_s: int = self._redis.info("server")["uptime_in_seconds"]  # less than a second too few
+        return self._now_ms() - 1000 * (uptime_s + 1)
+
+    def _now_ms(self) -> int:
+        seconds, microseconds = self._redis.time()
+        return int(seconds * 1000 + microseconds // 1000)
 
     def _ring_for_forgotten(self) -> None:
-        seconds, microseconds = self._redis.time()
-        long_ago_ms = seconds * 1000 + microseconds // 1000 - int(RING_AGAIN_AFTER_S * 1000)
+        long_ago_ms = self._now_ms() - int(RING_AGAIN_AFTER_S * 1000)
         queued = self._read("queued", "rung_at_ms")
         forgotten = [job_id for job_id, (rung_at_ms,) in queued.items() if rung_at_ms <= long_ago_ms]
         if not forgotten:

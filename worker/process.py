@@ -6,18 +6,25 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 from redis import Redis
-from rq import Queue, Worker
+from redis.exceptions import ResponseError
+from rq import Queue, Worker, worker_registration
 from rq.executions import Execution
 from rq.job import Job as RqJob
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from storage import TRAIN_TASK, UNAVAILABLE_ERRORS, JobStore, Reconciler, TrainingQueue
-from worker.tasks import request_stop
+from storage import QUEUE_NAME, TRAIN_TASK, JobStore, Reconciler, TrainingQueue, is_unavailable
+from worker.guard import Guard
+from worker.tasks import prepare_attempt, request_stop
 
-HAND_BACK_AFTER_S = 5.0
-"""On SIGTERM a job may still finish for so long; then it is handed back. A drain has 25 s in all."""
+HAND_BACK_AFTER_S = 2.0
+"""On SIGTERM a job may still finish for so long; then it is handed back, with a checkpoint.
+
+After that, an epoch may last another 6 s: all is over before the 10 s are, after which some managers kill.
+"""
 
 HEARTBEAT_TTL_S = 12
 """RQ's default adds 60 s. It must be longer than three monitoring intervals."""
@@ -68,7 +75,9 @@ class TrainingWorker(Worker):
             log_job_description=False,
         )
         self.log_result_lifespan = False
-        self._reconciler = Reconciler(redis, JobStore(redis, queue), queue, holder=self.name)
+        self._jobs = JobStore(redis, queue)
+        self._reconciler = Reconciler(redis, self._jobs, queue, holder=self.name)
+        self._guard: Guard | None = None
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Register, subscribe, and say that the worker is ready."""
@@ -79,19 +88,54 @@ class TrainingWorker(Worker):
         """Return how many seconds RQ takes a silent execution for alive."""
         return HEARTBEAT_TTL_S
 
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """Wait for a ring. RQ waits for a Redis that is away; this also waits for one that is full."""
+        while True:
+            try:
+                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            except ResponseError as error:
+                if not is_unavailable(error):
+                    raise
+                _log.warning("waiting for Redis: %s", error)
+                time.sleep(1)
+
     def run_maintenance_tasks(self) -> None:
         """Every few seconds while idle: RQ's own upkeep, and ours."""
+        self._register_again()
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._reconciler.run()
 
+    def fork_work_horse(self, job: RqJob, queue: Queue) -> None:
+        """Fork the child that trains, and begin to look after it."""
+        attempt = prepare_attempt()
+        self._guard = Guard(TrainingQueue.job_id_of(job.id), attempt, self._jobs)
+        super().fork_work_horse(job, queue)
+
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
-        """Every few seconds while a job trains: RQ's heartbeat, and our upkeep."""
+        """Every few seconds while a job trains: a look at the child, RQ's heartbeat, and our upkeep."""
         try:
+            reason = self._guard.reason_to_kill() if self._guard is not None else None
+            if reason is not None:
+                _log.warning("ring %s: its process %s and is killed", job.id, reason)
+                self.kill_horse()
+            self._register_again()
             super().maintain_heartbeats(job, execution)
             self._reconciler.run()
-        except UNAVAILABLE_ERRORS as error:
+        except Exception as error:
             # To give up now would end the training along with this process.
-            _log.warning("cannot reach Redis while a job trains: %s", error)
+            if not is_unavailable(error):
+                raise
+            _log.warning("no upkeep while a job trains: %s", error)
+
+    def _register_again(self) -> None:
+        """Register in a Redis that has lost this worker: it was away for long, or began anew."""
+        if not self.connection.sismember(WORKERS_BY_QUEUE_KEY % QUEUE_NAME, self.key):
+            with self.connection.pipeline() as transaction:
+                transaction.hset(self.key, mapping=self.serialize())
+                worker_registration.register(self, transaction)
+                transaction.expire(self.key, self.worker_ttl + 60)
+                transaction.execute()
+            _log.info("registered again as %s", self.name)
 
     def main_work_horse(self, job: RqJob, queue: Queue) -> None:
         """Tie the child's life to the parent's, then train."""

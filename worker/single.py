@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from perceptron import (
     Network,
     Standardization,
     TrainingConfig,
+    TrainingState,
     evaluate,
     fit,
     forward,
@@ -42,10 +44,15 @@ def train_one(
     n_threads: int,
     *,
     start: Network | None = None,
+    resume_from: TrainingState | None = None,
     holds_out: bool = True,
     **progress: Any,
 ) -> Trained:
-    """Train one network; with a validation, on the rows that are not held out."""
+    """Train one network; with a validation, on the rows that are not held out.
+
+    Raises:
+        TimeUpError: the time limit passed before there was any network.
+    """
     rows, held_out = dataset, None
     patience = None
     if spec.validation is not None and holds_out:
@@ -57,19 +64,26 @@ def train_one(
         held_out = held_out.with_features(standardization.apply(held_out.features))
     config = with_learning_rate(rows, spec.network, config)
 
-    is_time_up = False
-    for result in fit(
+    results = fit(
         rows,
         spec.network,
         config,
         validation=held_out,
         early_stopping_patience=patience,
         start=None if start is None else unfold(start, standardization),
+        resume_from=resume_from,
         n_threads=n_threads,
         every=epochs_between_looks(spec),
-    ):
+    )
+    for result in watch.epochs(results):
         is_time_up = watch.is_time_up(
-            result.epoch, result.cost, result.validation_cost, is_last=result.stop_reason is not None, **progress
+            result.epoch,
+            result.cost,
+            result.validation_cost,
+            is_last=result.stop_reason is not None,
+            total_epochs=result.epoch,
+            state=partial(getattr, result, "state"),
+            **progress,
         )
         if is_time_up:
             break

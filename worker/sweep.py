@@ -1,5 +1,6 @@
 """Train many candidates at once, on every fold, and give the best one."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,55 +10,41 @@ from numpy.typing import NDArray
 from perceptron import (
     Candidate,
     Dataset,
+    OneByOneState,
+    RaceState,
     TrainedNetwork,
+    TrainingState,
     assign_folds,
     fit_sweep,
     fold,
     forward,
     validation_rows,
 )
-from storage import TrainingSpec
+from storage import Checkpoint, TrainingSpec
+from worker.deadline import TimeUpError
 from worker.single import Trained, metrics_of, train_one
 from worker.watch import Watch, epochs_between_looks
 
 
-def train_candidates(spec: TrainingSpec, dataset: Dataset, watch: Watch, n_threads: int) -> Trained:
-    """Train all candidates of a sweep, each on every fold, and give the best one."""
-    config, validation = spec.training, spec.validation
-    own = Candidate(config.learning_rate, config.l2, config.seed)
-    candidates = spec.sweep.candidates if spec.sweep is not None else (own,)
-    fold_of = None
-    if validation is not None and validation.folds is not None:
-        fold_of = assign_folds(dataset, spec.task, validation.folds, config.seed)
-    elif validation is not None:
-        fold_of = np.full(dataset.n_instances, -1)
-        fold_of[validation_rows(dataset, spec.task, validation.fraction, config.seed)] = 0
-    n_networks = len(candidates) * (1 if fold_of is None else int(fold_of.max()) + 1)
+def train_candidates(
+    spec: TrainingSpec, dataset: Dataset, watch: Watch, n_threads: int, *, checkpoint: Checkpoint | None = None
+) -> Trained:
+    """Train all candidates of a sweep, each on every fold, and give the best one.
 
-    for progress in fit_sweep(
-        dataset,
-        spec.network,
-        config,
-        candidates,
-        fold_of=fold_of,
-        early_stopping_patience=validation.early_stopping_patience if validation else None,
-        n_threads=n_threads,
-        every=epochs_between_looks(spec, n_networks),
-    ):
-        if watch.is_time_up(
-            progress.epoch,
-            progress.cost,
-            progress.validation_cost,
-            is_last=progress.is_last,
-            candidates=len(candidates),
-            running=progress.n_running,
-        ):
-            break
-    trained = progress.trained()
+    Raises:
+        TimeUpError: the time limit passed before there was any network.
+    """
+    own = Candidate(spec.training.learning_rate, spec.training.l2, spec.training.seed)
+    candidates = spec.sweep.candidates if spec.sweep is not None else (own,)
+    if checkpoint is not None and "outcome" in checkpoint.stage:
+        return _refit(spec, candidates, dataset, watch, n_threads, checkpoint.stage, checkpoint.state)
+    state = None if checkpoint is None else checkpoint.state
+    fold_of = _fold_of(spec, dataset)
+    trained, total_epochs = _run(spec, candidates, dataset, fold_of, watch, n_threads, state)
+
     leaderboard = _leaderboard(candidates, trained, dataset, fold_of)
     best = leaderboard[0]
     winners = [one for one in trained if one.candidate == best["candidate"]]
-    config = candidates[best["candidate"]].config(config)
     outcome = {
         "stop_reason": best["stop_reason"],
         "epochs": best["epochs"],
@@ -70,11 +57,85 @@ def train_candidates(spec: TrainingSpec, dataset: Dataset, watch: Watch, n_threa
     if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
         (winner,) = winners
         assert winner.network is not None, "the best candidate did not diverge"
+        config = candidates[best["candidate"]].config(spec.training)
         return Trained(winner.network, winner.standardization, config, outcome)
-    # As long as the winner learned before it got worse on what it did not see.
-    refitted = train_one(
-        spec, replace(config, max_epochs=best["best_epoch"]), dataset, watch, n_threads, holds_out=False, phase="refit"
+    stage = {"outcome": outcome, "total_epochs": total_epochs}
+    return _refit(spec, candidates, dataset, watch, n_threads, stage, None)
+
+
+def _fold_of(spec: TrainingSpec, dataset: Dataset) -> NDArray[np.intp] | None:
+    validation = spec.validation
+    if validation is None:
+        return None
+    if validation.folds is not None:
+        return assign_folds(dataset, spec.task, validation.folds, spec.training.seed)
+    fold_of = np.full(dataset.n_instances, -1)
+    fold_of[validation_rows(dataset, spec.task, validation.fraction, spec.training.seed)] = 0
+    return fold_of
+
+
+def _run(
+    spec: TrainingSpec,
+    candidates: tuple[Candidate, ...],
+    dataset: Dataset,
+    fold_of: NDArray[np.intp] | None,
+    watch: Watch,
+    n_threads: int,
+    state: RaceState | OneByOneState | None,
+) -> tuple[tuple[TrainedNetwork, ...], int]:
+    """Give what became of every candidate on every fold, and how many epochs it took."""
+    n_networks = len(candidates) * (1 if fold_of is None else int(fold_of.max()) + 1)
+    results = fit_sweep(
+        dataset,
+        spec.network,
+        spec.training,
+        candidates,
+        fold_of=fold_of,
+        early_stopping_patience=spec.validation.early_stopping_patience if spec.validation else None,
+        resume_from=state,
+        n_threads=n_threads,
+        every=epochs_between_looks(spec, n_networks),
     )
+    trained: tuple[TrainedNetwork, ...] | None = None
+    for progress in watch.epochs(results):
+        is_time_up = watch.is_time_up(
+            progress.epoch,
+            progress.cost,
+            progress.validation_cost,
+            is_last=progress.is_last,
+            total_epochs=progress.total_epochs,
+            state=progress.state,
+            candidates=len(candidates),
+            running=progress.n_running,
+        )
+        # Once the next epoch has begun, and perhaps was interrupted, nothing can be asked any more.
+        trained = progress.trained() if progress.is_last or is_time_up or watch.is_slow else None
+        if is_time_up:
+            break
+    if trained is None:
+        raise TimeUpError
+    return trained, progress.total_epochs
+
+
+def _refit(
+    spec: TrainingSpec,
+    candidates: tuple[Candidate, ...],
+    dataset: Dataset,
+    watch: Watch,
+    n_threads: int,
+    stage: Mapping[str, Any],
+    state: TrainingState | None,
+) -> Trained:
+    """Train the best candidate on all rows, as long as it learned before it got worse on what it did not see.
+
+    Args:
+        stage: the outcome of the sweep, as it is written in checkpoints.
+    """
+    outcome = stage["outcome"]
+    best = candidates[outcome["leaderboard"][0]["candidate"]]
+    config = replace(best.config(spec.training), max_epochs=outcome["best_epoch"])
+    watch.begin_stage(stage, epochs_before=stage["total_epochs"])
+    refitted = train_one(spec, config, dataset, watch, n_threads, resume_from=state, holds_out=False, phase="refit")
     return replace(refitted, outcome={**outcome, "cost": refitted.outcome["cost"], "is_refitted": True})
 
 

@@ -12,14 +12,18 @@ from threadpoolctl import ThreadpoolController
 from perceptron import DivergedError, PerceptronError
 from storage import (
     BlobStore,
+    BlobStoreUnavailableError,
     Claim,
     JobStore,
     ModelStore,
     StaleAttemptError,
     TrainingQueue,
     connect,
+    is_full,
     is_unavailable,
 )
+from worker.deadline import TimeUpError, time_limit_error
+from worker.guard import Attempt
 from worker.heartbeat import Heartbeat
 from worker.settings import Settings
 from worker.training import run_training
@@ -28,6 +32,14 @@ from worker.watch import HandedBackError
 _log = logging.getLogger(__name__)
 _stop_requested = threading.Event()
 _THREAD_POOLS = ThreadpoolController()  # made by the parent: finding the libraries takes 5 ms
+_attempt = Attempt()
+
+
+def prepare_attempt() -> Attempt:
+    """Make what the parent that calls this and the child that it forks next have in common."""
+    global _attempt
+    _attempt = Attempt()
+    return _attempt
 
 
 def request_stop(_signal_number: int, _frame: FrameType | None) -> None:
@@ -44,7 +56,7 @@ def train_model(job_id: str) -> None:
     settings = Settings.from_env(os.environ)
     redis = connect(settings.redis_url, timeout_s=5, n_retries=60)
     jobs = JobStore(redis, TrainingQueue(redis))
-    claim = jobs.claim(job_id)
+    claim = jobs.claim(job_id, _attempt.token)
     if claim is None:
         _log.info("job %s needs no training", job_id)
         return
@@ -58,7 +70,9 @@ def train_model(job_id: str) -> None:
 def _train(claim: Claim, jobs: JobStore, models: ModelStore, settings: Settings) -> None:
     try:
         # The training shares its rows among threads of its own; BLAS's would only get in their way.
-        with Heartbeat(claim, jobs, _stop_requested), _THREAD_POOLS.limit(limits=1):
+        deadline = _attempt.deadline
+        deadline.install()
+        with Heartbeat(claim, jobs, _stop_requested, deadline), _THREAD_POOLS.limit(limits=1):
             version = run_training(
                 claim,
                 jobs=jobs,
@@ -67,6 +81,7 @@ def _train(claim: Claim, jobs: JobStore, models: ModelStore, settings: Settings)
                 clock=time.monotonic,
                 stop_requested=_stop_requested.is_set,
                 n_threads=settings.training_threads,
+                deadline=deadline,
             )
         _log.info("job %s: published version %d of model %s", claim.job.id, version, claim.job.model)
     except StaleAttemptError:
@@ -80,9 +95,18 @@ def _train(claim: Claim, jobs: JobStore, models: ModelStore, settings: Settings)
         _fail(claim, jobs, "invalid_data", str(error))
     except MemoryError:
         _fail(claim, jobs, "out_of_memory", "the worker has too little memory for this data set and network")
+    except TimeUpError:
+        jobs.fail(claim, time_limit_error())
+        _log.info("job %s: failed: its time limit passed before there was a network", claim.job.id)
     except JobTimeoutException as error:
         _fail(claim, jobs, "time_limit", str(error))
+    except BlobStoreUnavailableError as error:
+        jobs.hand_back(claim)  # no worker can do without it: the job waits for it
+        _log.warning("job %s: handed back: %s", claim.job.id, error)
     except Exception as error:
+        if is_full(error):
+            _fail(claim, jobs, "internal", f"the storage is full, and the network could not be published: {error}")
+            return
         if is_unavailable(error):
             raise  # nobody there to tell: the reconciler finds the silent attempt
         _log.exception("job %s: attempt %d met an unexpected error", claim.job.id, claim.attempt)

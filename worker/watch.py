@@ -1,10 +1,13 @@
 """What a training does between epochs: report, and see whether it should end."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from storage import Claim, JobStore, TrainingSpec
+from storage import Claim, JobStore, TrainingSpec, is_unavailable
+from worker.checkpoints import Checkpoints
+from worker.deadline import Deadline, TimeUpError
 
 REPORT_EVERY_S = 0.2
 """A job's record follows its training with about this delay."""
@@ -13,36 +16,106 @@ VALUES_BETWEEN_LOOKS = 2_000_000
 """About so many values go through a network between two looks at the clock, some milliseconds of work."""
 
 
+SLOW_S = 0.5
+"""From here on, a look after every epoch costs nothing to speak of."""
+
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
 class HandedBackError(Exception):
     """The process was asked to stop in the middle of the training; another attempt will go on."""
 
 
 class Watch:
-    """Looks at the clock between epochs: reports progress, and says when to end."""
+    """Looks at the clock between epochs: reports progress, writes checkpoints, and says when to end.
+
+    Args:
+        used_s: how much of the job's time limit earlier attempts have used.
+    """
 
     def __init__(
-        self, claim: Claim, jobs: JobStore, clock: Callable[[], float], stop_requested: Callable[[], bool]
+        self,
+        claim: Claim,
+        jobs: JobStore,
+        checkpoints: Checkpoints,
+        clock: Callable[[], float],
+        stop_requested: Callable[[], bool],
+        deadline: Deadline,
+        *,
+        used_s: float = 0.0,
     ) -> None:
         self._claim = claim
         self._jobs = jobs
+        self._checkpoints = checkpoints
         self._clock = clock
         self._stop_requested = stop_requested
-        self._started_at = clock()
+        self._deadline = deadline
+        self._began_at = self._looked_at = clock()
+        self._used_s = used_s
         self._reported_at = float("-inf")
         self._last_point = 0
+        self._stage: Mapping[str, Any] = {}
+        self._epochs_before = 0
+        self.is_slow = False
+        """Whether epochs take so long that one may be interrupted: what it leaves behind is unfinished."""
+
+    def begin_stage(self, stage: Mapping[str, Any], *, epochs_before: int) -> None:
+        """Begin another part of the training.
+
+        Args:
+            stage: what its checkpoints say of the parts before.
+            epochs_before: done in the parts before.
+        """
+        self._stage = stage
+        self._epochs_before = epochs_before
+
+    def epochs(self, results: Iterator[Result]) -> Iterator[Result]:
+        """Pass on what a training yields, until it ends or is interrupted because its time is up.
+
+        Raises:
+            TimeUpError: its time is up and it has yielded nothing.
+        """
+        has_any = False
+        while True:
+            try:
+                with self._deadline.interruptible():
+                    result = next(results, None)
+            except TimeUpError:
+                if not has_any:
+                    raise
+                return
+            if result is None:
+                return
+            has_any = True
+            yield result
 
     def is_time_up(
-        self, epoch: int, cost: float | None, validation_cost: float | None, *, is_last: bool, **more: Any
+        self,
+        epoch: int,
+        cost: float | None,
+        validation_cost: float | None,
+        *,
+        is_last: bool,
+        total_epochs: int,
+        state: Callable[[], Any],
+        **more: Any,
     ) -> bool:
         """Note an epoch, and say whether the job's time limit has passed.
 
+        Args:
+            total_epochs: done in this part of the training, by all attempts.
+            state: gives what the training can be gone on with.
+
         Raises:
             StaleAttemptError: the job was cancelled or taken over.
-            HandedBackError: the process is to stop.
+            HandedBackError: the process is to stop; there is a checkpoint of where the training is.
         """
         spec = self._claim.job.spec
         now = self._clock()
-        elapsed_s = now - self._started_at
+        self.is_slow, self._looked_at = now - self._looked_at >= SLOW_S, now
+        elapsed_s = now - self._began_at + self._used_s
         is_up = spec.time_limit_s is not None and elapsed_s >= spec.time_limit_s
         if is_last or is_up or now - self._reported_at >= REPORT_EVERY_S:
             max_epochs = spec.training.max_epochs
@@ -55,11 +128,26 @@ class Watch:
                 "estimated_finish_at": finish_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 **more,
             }
-            self._jobs.record_progress(self._claim, progress, point=self._point(progress, is_last or is_up, **more))
+            self._report(progress, self._point(progress, is_last or is_up, **more))
             self._reported_at = now
-        if not is_last and not is_up and self._stop_requested():
+        if is_last or is_up:
+            return is_up
+        is_to_stop = self._stop_requested()
+        if is_to_stop or self._checkpoints.is_due(now, began_at=self._began_at):
+            total_epochs += self._epochs_before
+            self._checkpoints.save(state(), total_epochs=total_epochs, used_s=elapsed_s, stage=self._stage)
+        if is_to_stop:
             raise HandedBackError
-        return is_up
+        return False
+
+    def _report(self, progress: Mapping[str, Any], point: Mapping[str, Any] | None) -> None:
+        try:
+            self._jobs.record_progress(self._claim, progress, point=point)
+        except Exception as error:
+            # A training can do without being watched.
+            if not is_unavailable(error):
+                raise
+            _log.warning("job %s: no progress reported: %s", self._claim.job.id, error)
 
     def _point(self, progress: Mapping[str, Any], is_last: bool, **more: Any) -> dict[str, Any] | None:
         """Give the point of the learning curve, unless it is too near the one before."""

@@ -11,7 +11,8 @@ if state[1] ~= 'queued' then
 end
 move(ARGV[1], KEYS[2], KEYS[3])
 redis.call('HSETNX', KEYS[1], 'started_at_ms', now_ms())
-redis.call('HSET', KEYS[1], 'status', 'running', 'claim', ARGV[2], 'heartbeat_at_ms', now_ms())
+redis.call('HSET', KEYS[1], 'status', 'running', 'claim', ARGV[2], 'heartbeat_at_ms', now_ms(),
+  'furthest_at_claim', redis.call('HGET', KEYS[1], 'furthest_epochs') or -1)
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 note_status(KEYS[1], 'claimed')

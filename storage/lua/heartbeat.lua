@@ -2,5 +2,6 @@
 if not owns(KEYS[1], ARGV[1]) then
   return 0
 end
+even_when_full(KEYS[1])
 redis.call('HSET', KEYS[1], 'heartbeat_at_ms', now_ms())
 return 1

@@ -6,9 +6,17 @@ local function now_ms()
 end
 
 -- Move a job from one state's sorted set to another's, keeping its time of creation.
+-- First out, then in: a server whose memory is full refuses what may need some, but only until a script has written
+-- something. So a job can be cancelled, fail and be handed back when there is no memory left.
 local function move(job_id, from, to)
-  redis.call('ZADD', to, redis.call('ZSCORE', from, job_id) or 0, job_id)
+  local created_at_ms = redis.call('ZSCORE', from, job_id) or 0
   redis.call('ZREM', from, job_id)
+  redis.call('ZADD', to, created_at_ms, job_id)
+end
+
+-- Go on though memory may be full, for the same reason: what follows takes none to speak of.
+local function even_when_full(key)
+  redis.call('HDEL', key, '')
 end
 
 -- Whether the attempt runs the job now.

@@ -1,5 +1,6 @@
 -- The running attempt reports how far it is.
--- KEYS: job. ARGV: attempt, progress as JSON, the same as a point of the learning curve or ''. Returns 1, or 0 when the attempt no longer owns the job.
+-- KEYS: job. ARGV: attempt, progress as JSON, the same as a point of the learning curve or ''.
+-- Returns 1, or 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return 0
 end

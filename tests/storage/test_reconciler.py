@@ -96,6 +96,38 @@ def test_an_outage_is_no_death(
     assert jobs.get(claim.job.id).status == "running"
 
 
+def test_who_was_not_heard_of_since_an_outage_gets_another_attempt_for_nothing(
+    jobs: JobStore, reconciler: Reconciler, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = claimed(jobs)
+    reconciler.run()
+
+    def unreachable(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as outage:
+        outage.setattr(reconciler, "_read", unreachable)
+        with pytest.raises(ConnectionError):
+            reconciler.run()
+    reconciler.run()
+    clock.now += DEAD_AFTER_S
+    reconciler.run()
+    job = jobs.get(claim.job.id)
+    assert (job.status, job.n_deaths) == ("queued", 0)
+
+
+def test_who_beat_before_the_server_was_started_last_gets_another_attempt_for_nothing(
+    jobs: JobStore, redis: Redis, reconciler: Reconciler, clock: Clock
+) -> None:
+    claim = claimed(jobs)
+    redis.hset(keys.job(claim.job.id), "heartbeat_at_ms", 1)
+    reconciler.run()
+    clock.now += DEAD_AFTER_S
+    reconciler.run()
+    job = jobs.get(claim.job.id)
+    assert (job.status, job.n_deaths) == ("queued", 0)
+
+
 def test_the_third_death_fails_the_job(jobs: JobStore, reconciler: Reconciler, clock: Clock) -> None:
     job_id = jobs.submit("or", training_spec(), metadata={}).id
     for attempt in (1, 2, 3):
