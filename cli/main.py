@@ -35,6 +35,22 @@ _redis_url = click.option(
     help="The server that keeps jobs and models.",
 )
 
+_data_dir = click.option(
+    "--data-dir",
+    envvar="DATA_DIR",
+    default=Path("./data"),
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    help="Where jobs, models and data sets are kept.",
+)
+_own_redis_url = click.option(
+    "--redis-url",
+    envvar="REDIS_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="A server to use; without it one is started on the data directory.",
+)
+
 
 def _version() -> str:
     try:
@@ -70,21 +86,8 @@ def perceptron() -> None:
     show_envvar=True,
     help="Training workers.",
 )
-@click.option(
-    "--data-dir",
-    envvar="DATA_DIR",
-    default=Path("./data"),
-    type=click.Path(path_type=Path),
-    show_envvar=True,
-    help="Where jobs, models and data sets are kept.",
-)
-@click.option(
-    "--redis-url",
-    envvar="REDIS_URL",
-    show_envvar=True,
-    metavar="URL",
-    help="A server to use; without it one is started on the data directory.",
-)
+@_data_dir
+@_own_redis_url
 def _up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, redis_url: str | None) -> None:
     """Run everything on this machine: embedded Redis, API and training workers.
 
@@ -105,6 +108,30 @@ def _up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, 
         redis_url=redis_url,
     )
     sys.exit(up(settings))
+
+
+@perceptron.command(name="init")
+@_data_dir
+@_own_redis_url
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Take a Redis that was emptied or replaced as it is: give up what it had before.",
+)
+def _init(data_dir: Path, redis_url: str | None, accept_loss: bool) -> None:
+    """Make Redis and the blob store belong together.
+
+    Each carries the same epoch, so that a Redis that lost its data is not taken for a new one. Without
+    --accept-loss, this only says whether they agree.
+
+    \b
+    Examples:
+      perceptron init --data-dir /srv/perceptron
+      perceptron init --accept-loss --data-dir /srv/perceptron
+    """
+    from cli.init import init  # here, so that the other commands need not load the storage
+
+    click.echo(init(data_dir, redis_url, is_loss_accepted=accept_loss))
 
 
 @perceptron.command(name="serve")

@@ -7,19 +7,23 @@ from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 from service.app import create_app
+from service.requests import register_epoch_check
 from service.settings import Settings
 from service.shell import Shell
-from storage import BlobStore, connect, connect_on_loop
+from storage import BlobStore, Epoch, connect, connect_on_loop
 
 
 def create_shell() -> Shell:
     """Build what is served, from the environment. No socket is opened before the first request."""
     settings = Settings.from_env(os.environ)
-    redis = connect(settings.redis_url, timeout_s=0.9, n_retries=1)
+    blobs = BlobStore(settings.blob_url)
+    epoch = Epoch(blobs)
+    redis = connect(settings.redis_url, timeout_s=0.9, n_retries=1, epoch=epoch)
     # A lost connection is worth a second attempt. Silence is not: redis-py would retry both the command and the
     # connection below it, four waits in all.
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
-    app = create_app(redis, BlobStore(settings.blob_url), settings.limits)
+    app = create_app(redis, blobs, settings.limits)
+    register_epoch_check(app, epoch, redis)
     on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8)
     return Shell(app, on_loop, threads=settings.api_threads, max_body_bytes=settings.limits.max_body_bytes)
 

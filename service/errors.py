@@ -159,7 +159,10 @@ def known_problem(error: Exception) -> Response:
     """Answer with what the table says of the error; what it does not know is our own fault."""
     if storage.is_unavailable(error) or isinstance(error, RedisHangsError):
         _log.warning("request %s: %s", g.get("request_id"), error)
-        return problem(503, "unavailable", "the store of jobs and models cannot be reached or takes no writes now")
+        detail = "the store of jobs and models cannot be reached or takes no writes now"
+        if isinstance(error, storage.ReplacedRedisError):
+            detail = str(error)
+        return problem(503, "unavailable", detail)
     for kind in type(error).__mro__:
         if kind in STATUS_AND_CODE:
             status, code = STATUS_AND_CODE[kind]

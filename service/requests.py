@@ -18,10 +18,12 @@ from service.errors import (
 )
 from service.parsing import parse_object
 from service.settings import Limits
+from storage import Epoch
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _JSON_ANSWERS = ("application/json", "application/problem+json")
 _GIVE_UP_FOR_S = 1.0
+_CHECK_EPOCH_EVERY_S = 1.0
 
 
 class JsonRequest(Request):
@@ -93,6 +95,28 @@ def register_request_checks(app: Flask, limits: Limits) -> None:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Cache-Control", "no-cache")
         return response
+
+
+def register_epoch_check(app: Flask, epoch: Epoch, store: redis.Redis) -> None:
+    """Refuse whatever needs Redis while it is one that was emptied or replaced.
+
+    New connections are checked by themselves; this is for those that outlive a FLUSHALL. Predictions go on: what is in
+    memory stays right.
+    """
+    checked_at = float("-inf")
+
+    @app.before_request
+    def check_epoch() -> None:
+        nonlocal checked_at
+        now = time.monotonic()
+        if (
+            request.blueprint in ("docs", "predict")
+            or request.path == "/livez"
+            or now - checked_at < _CHECK_EPOCH_EVERY_S
+        ):
+            return
+        epoch.check(store)
+        checked_at = now
 
 
 def register_short_way_out(app: Flask) -> None:

@@ -5,6 +5,7 @@ StandaloneError
 │   └── DataDirectoryInUseError another process works on it
 ├── AddressError                the API cannot listen where it was asked to
 ├── RedisUnreachableError       nothing answers at REDIS_URL
+├── DataLostError               Redis has no longer the data that the blobs belong to
 ├── ServerBinaryNotFoundError   no Valkey or Redis to embed
 ├── ServerStartError            the embedded server did not start
 └── ChildFailedError            a process of the tree ended, or hung, before all were ready
@@ -43,6 +44,10 @@ class AddressError(StandaloneError):
 
 class RedisUnreachableError(StandaloneError):
     """Nothing answers at REDIS_URL."""
+
+
+class DataLostError(StandaloneError):
+    """Redis has no longer the data that the blobs belong to."""
 
 
 class ServerBinaryNotFoundError(StandaloneError):

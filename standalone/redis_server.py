@@ -128,6 +128,12 @@ class EmbeddedServer:
     def pass_fds(self) -> tuple[int, ...]:
         return () if self._lock_fd is None else (self._lock_fd,)
 
+    @property
+    def has_data(self) -> bool:
+        """Whether there is a file that a server would load: of an append-only file (by 7.0 or newer, or older) or a
+        snapshot."""
+        return any((self.directory / name).exists() for name in ("appendonlydir", "appendonly.aof", "dump.rdb"))
+
     def prepare(self) -> None:
         """Make the directories, see off a server of an earlier run, and take the lock.
 

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from standalone.data_directory import DataDirectory
-from standalone.errors import AddressError, RedisUnreachableError
+from standalone.errors import AddressError, DataLostError, RedisUnreachableError
 from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http
 
@@ -31,6 +31,9 @@ API_COMMAND = (
 )
 WORKER_COMMAND = (sys.executable, "-m", "worker.main")
 WORKER_READY_LINE = "ready for training jobs"
+
+# What `storage.Epoch` writes once a Redis is in use, where the blobs are.
+EPOCH_MARK = Path("blobs", "epoch")
 
 # An API whose supervisor was killed goes on draining, and holds the port for that long at most.
 KILLED_API_DRAINS_WITHIN_S = 25.0
@@ -77,6 +80,7 @@ def up(settings: UpSettings) -> int:
             redis_url = settings.redis_url
         else:
             server = EmbeddedServer(data.path)
+            _check_files(server, data.path)
             server.prepare()
             on_exit.callback(server.release)
             redis_url = server.url
@@ -117,8 +121,7 @@ def _embedded_server(server: EmbeddedServer) -> ChildSpec:
 
 
 def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> list[ChildSpec]:
-    blob_url = os.environ.get("BLOB_URL") or f"file://{data_dir / 'blobs'}"
-    stores = {"REDIS_URL": redis_url, "BLOB_URL": blob_url}
+    stores = {"REDIS_URL": redis_url, "BLOB_URL": os.environ.get("BLOB_URL") or f"file://{data_dir / 'blobs'}"}
     api = ChildSpec(
         name="api",
         command=API_COMMAND,
@@ -180,6 +183,20 @@ def _wait_for_port(host: str, port: int, patience_s: float) -> None:
             if error.errno == errno.EACCES:
                 raise AddressError(f"port {port} needs more rights: try --port 8000") from error
             raise AddressError(f"cannot listen on {host} ({error.strerror}): try --host 127.0.0.1") from error
+
+
+def _check_files(server: EmbeddedServer, data_dir: Path) -> None:
+    """Check that the embedded server has something to load when it had data before.
+
+    Raises:
+        DataLostError: It has not.
+    """
+    if (data_dir / EPOCH_MARK).exists() and not server.has_data:
+        raise DataLostError(
+            f"{server.directory} has no data, though {data_dir / EPOCH_MARK} says that there was some: bring it back "
+            "from a backup, set REDIS_URL if it is elsewhere, or give it up for lost with "
+            "'perceptron init --accept-loss'"
+        )
 
 
 def _check_redis(url: str) -> None:

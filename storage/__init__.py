@@ -4,6 +4,7 @@ from storage.blobs import BlobStore
 from storage.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
 from storage.codec import decode_dataset, decode_model, encode_dataset, encode_model
 from storage.connection import connect, connect_on_loop
+from storage.epoch import Epoch, accept_loss
 from storage.errors import (
     UNAVAILABLE_ERRORS,
     AliasNotFoundError,
@@ -14,6 +15,7 @@ from storage.errors import (
     JobAlreadyDoneError,
     JobNotFoundError,
     ModelNotFoundError,
+    ReplacedRedisError,
     StaleAttemptError,
     StorageError,
     VersionInUseError,
@@ -47,6 +49,7 @@ __all__ = [
     "Claim",
     "CorruptDataError",
     "DataReference",
+    "Epoch",
     "Event",
     "IdempotencyKeyReusedError",
     "Job",
@@ -58,6 +61,7 @@ __all__ = [
     "ModelNotFoundError",
     "ModelStore",
     "Reconciler",
+    "ReplacedRedisError",
     "StaleAttemptError",
     "StorageError",
     "Sweep",
@@ -68,6 +72,7 @@ __all__ = [
     "VersionInUseError",
     "VersionNotFoundError",
     "VersionReference",
+    "accept_loss",
     "connect",
     "connect_on_loop",
     "decode_checkpoint",

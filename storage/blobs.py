@@ -31,15 +31,15 @@ class BlobStore:
             BlobStoreUnavailableError: it cannot be written, for want of space for instance; nothing is left behind.
         """
         digest = hashlib.sha256(content).hexdigest()
+        path = self._path(digest)
         try:
-            self._write(self._path(digest), content)
+            if not self._filesystem.exists(path):
+                self._write(path, content)
         except OSError as error:
             raise BlobStoreUnavailableError(f"the blob store takes no blob: {error}") from error
         return digest
 
     def _write(self, path: str, content: bytes) -> None:
-        if self._filesystem.exists(path):
-            return
         folder = path.rpartition("/")[0]
         self._filesystem.makedirs(folder, exist_ok=True)
         partial = f"{path}.{uuid.uuid4().hex}.partial"
@@ -87,6 +87,31 @@ class BlobStore:
             pass
         except OSError as error:
             raise BlobStoreUnavailableError(f"the blob store removes no blob: {error}") from error
+
+    def read_mark(self, name: str) -> bytes | None:
+        """Return what `write_mark` wrote last, or None.
+
+        Raises:
+            BlobStoreUnavailableError: it cannot be read now.
+        """
+        try:
+            content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BlobStoreUnavailableError(f"the blob store cannot be read: {error}") from error
+        return content
+
+    def write_mark(self, name: str, content: bytes) -> None:
+        """Write something small beside the blobs that is found by a name of ours.
+
+        Raises:
+            BlobStoreUnavailableError: it cannot be written now.
+        """
+        try:
+            self._write(f"{self._root}/{name}", content)
+        except OSError as error:
+            raise BlobStoreUnavailableError(f"the blob store takes no mark: {error}") from error
 
     def _path(self, digest: str) -> str:
         # Two levels keep a folder's listing short when there are many blobs.

@@ -7,8 +7,10 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
+from storage.epoch import Epoch
 
-def connect(redis_url: str, *, timeout_s: float, n_retries: int) -> Redis:
+
+def connect(redis_url: str, *, timeout_s: float, n_retries: int, epoch: Epoch | None = None) -> Redis:
     """Connect lazily: no socket is opened before the first command.
 
     A command whose answer was lost is sent again, so it may be applied twice. Every write of ours names its job and
@@ -18,6 +20,7 @@ def connect(redis_url: str, *, timeout_s: float, n_retries: int) -> Redis:
         redis_url: `redis://`, `rediss://` or `unix://`, as redis-py's `from_url` takes it.
         timeout_s: the longest wait for one connection or one answer.
         n_retries: how often a command is tried again, after 0.05 s, 0.1 s, ... and then every second.
+        epoch: checks each connection, so that a Redis that was emptied or replaced is as good as none.
     """
     return Redis.from_url(
         redis_url,
@@ -26,6 +29,7 @@ def connect(redis_url: str, *, timeout_s: float, n_retries: int) -> Redis:
         health_check_interval=15,
         # Else each connection looks up the version of redis-py on the disk, and says it: 3 ms in every work horse.
         driver_info=None,
+        redis_connect_func=None if epoch is None else epoch.on_connect,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), n_retries),
     )
 

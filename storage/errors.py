@@ -11,6 +11,7 @@
     |-- VersionInUseError
     |-- BlobNotFoundError
     |-- BlobStoreUnavailableError
+    |-- ReplacedRedisError
     `-- CorruptDataError
 
 `UNAVAILABLE_ERRORS` are for the caller to try again later, redis-py's own among them: the server cannot be reached, is
@@ -104,6 +105,20 @@ class BlobNotFoundError(StorageError):
 
 class BlobStoreUnavailableError(StorageError):
     """The blob store cannot be written to or read from: no space, no permission, no connection."""
+
+
+class ReplacedRedisError(StorageError, exceptions.ConnectionError):
+    """This Redis was emptied, or is another one than the data of this installation was in.
+
+    It is as good as none, so whoever waits for a Redis that is away waits for the right one, too.
+    """
+
+    def __init__(self, found: str | None, expected: str) -> None:
+        has = "has no data of this service" if found is None else f"has the data of epoch {found}"
+        super().__init__(
+            f"Redis was emptied or replaced: it {has}, and the blob store belongs to epoch {expected}. "
+            "Bring its data back, or give it up for lost with `perceptron init --accept-loss`"
+        )
 
 
 class CorruptDataError(StorageError):

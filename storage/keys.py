@@ -48,5 +48,8 @@ def events(job_id: str) -> str:
 CHANGES = "perceptron:changes"
 """Channel: `job <id> <status>` and `model <name>`, published by the step that changes it."""
 
+EPOCH = "perceptron:epoch"
+"""String, set once: which data this is. The blob store has the same beside the blobs."""
+
 RECONCILER_LEASE = "perceptron:reconciler"
 """String with a short expiry: the worker that holds it looks after stalled jobs."""

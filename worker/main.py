@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-from storage import BlobStore, connect
+from storage import BlobStore, Epoch, connect
 from worker.process import TrainingWorker
 from worker.settings import Settings
 
@@ -23,10 +23,12 @@ def main() -> int:
     except ValueError as error:
         print(f"a setting cannot be read: {error}", file=sys.stderr)
         return 2
-    BlobStore(settings.blob_url)  # imports what its URL needs now, and not in every work horse
+    blobs = BlobStore(settings.blob_url)  # imports what its URL needs now, and not in every work horse
+    epoch = Epoch(blobs)
     # The time limit must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. And
     # the patience must be that of the training: it does not outlive this process.
-    TrainingWorker(connect(settings.redis_url, timeout_s=15, n_retries=60)).work(logging_level="WARNING")
+    redis = connect(settings.redis_url, timeout_s=15, n_retries=60, epoch=epoch)
+    TrainingWorker(redis, epoch).work(logging_level="WARNING")
     return 0
 
 

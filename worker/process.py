@@ -16,7 +16,7 @@ from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from storage import QUEUE_NAME, TRAIN_TASK, JobStore, Reconciler, TrainingQueue, is_unavailable
+from storage import QUEUE_NAME, TRAIN_TASK, Epoch, JobStore, Reconciler, TrainingQueue, is_unavailable
 from worker.guard import Guard
 from worker.tasks import prepare_attempt, request_stop
 
@@ -62,7 +62,9 @@ class TrainingWorker(Worker):
 
     job_class = TrainingRing
 
-    def __init__(self, redis: Redis) -> None:
+    max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
+
+    def __init__(self, redis: Redis, epoch: Epoch) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
             Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=TrainingRing),
@@ -75,6 +77,7 @@ class TrainingWorker(Worker):
             log_job_description=False,
         )
         self.log_result_lifespan = False
+        self._epoch = epoch
         self._jobs = JobStore(redis, queue)
         self._reconciler = Reconciler(redis, self._jobs, queue, holder=self.name)
         self._guard: Guard | None = None
@@ -101,6 +104,7 @@ class TrainingWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """Every few seconds while idle: RQ's own upkeep, and ours."""
+        self._epoch.check(self.connection)
         self._register_again()
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._reconciler.run()
@@ -114,6 +118,7 @@ class TrainingWorker(Worker):
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
         """Every few seconds while a job trains: a look at the child, RQ's heartbeat, and our upkeep."""
         try:
+            self._epoch.check(self.connection)
             reason = self._guard.reason_to_kill() if self._guard is not None else None
             if reason is not None:
                 _log.warning("ring %s: its process %s and is killed", job.id, reason)

@@ -14,6 +14,7 @@ from storage import (
     BlobStore,
     BlobStoreUnavailableError,
     Claim,
+    Epoch,
     JobStore,
     ModelStore,
     StaleAttemptError,
@@ -54,7 +55,8 @@ def train_model(job_id: str) -> None:
     then the reconciler gives it another attempt.
     """
     settings = Settings.from_env(os.environ)
-    redis = connect(settings.redis_url, timeout_s=5, n_retries=60)
+    blobs = BlobStore(settings.blob_url)
+    redis = connect(settings.redis_url, timeout_s=5, n_retries=60, epoch=Epoch(blobs))
     jobs = JobStore(redis, TrainingQueue(redis))
     claim = jobs.claim(job_id, _attempt.token)
     if claim is None:
@@ -62,12 +64,12 @@ def train_model(job_id: str) -> None:
         return
     _log.info("job %s: attempt %d starts", job_id, claim.attempt)
     try:
-        _train(claim, jobs, ModelStore(redis), settings)
+        _train(claim, jobs, ModelStore(redis), blobs, settings)
     except StaleAttemptError as error:
         _log.info("job %s: %s", job_id, error)
 
 
-def _train(claim: Claim, jobs: JobStore, models: ModelStore, settings: Settings) -> None:
+def _train(claim: Claim, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> None:
     try:
         # The training shares its rows among threads of its own; BLAS's would only get in their way.
         deadline = _attempt.deadline
@@ -77,7 +79,7 @@ def _train(claim: Claim, jobs: JobStore, models: ModelStore, settings: Settings)
                 claim,
                 jobs=jobs,
                 models=models,
-                blobs=BlobStore(settings.blob_url),
+                blobs=blobs,
                 clock=time.monotonic,
                 stop_requested=_stop_requested.is_set,
                 n_threads=settings.training_threads,

@@ -1,0 +1,39 @@
+"""`perceptron init`: make Redis and the blob store belong together."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from standalone import DataDirectory, DataLostError, EmbeddedServer, StandaloneError
+from storage import BlobStore, Epoch, ReplacedRedisError, accept_loss, connect, is_unavailable
+
+
+def init(data_dir: Path, redis_url: str | None, *, is_loss_accepted: bool) -> str:
+    """Check that a Redis and a blob store have the same epoch, and say what was found; if both are new, give them one.
+
+    Args:
+        redis_url: None for the embedded server of the data directory, which must not be running.
+        is_loss_accepted: whether a Redis that was emptied or replaced is taken as it is.
+
+    Raises:
+        StandaloneError: they do not belong together, and the loss is not accepted; or a store cannot be reached.
+    """
+    with ExitStack() as on_exit:
+        data = on_exit.enter_context(DataDirectory.open(data_dir, "perceptron init"))
+        blobs = BlobStore(os.environ.get("BLOB_URL") or f"file://{data.path / 'blobs'}")
+        if redis_url is None:
+            redis_url = on_exit.enter_context(EmbeddedServer(data.path)).url
+        connection = on_exit.enter_context(connect(redis_url, timeout_s=5, n_retries=1))
+        try:
+            try:
+                Epoch(blobs).check(connection)
+            except ReplacedRedisError as error:
+                if not is_loss_accepted:
+                    raise DataLostError(str(error)) from error
+                accept_loss(connection, blobs)
+                return "The loss is accepted: what Redis has now is what there is."
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            raise StandaloneError(f"a store cannot be used now ({error}): put that right and try again") from error
+        return "Redis and the blob store belong together."

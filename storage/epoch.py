@@ -1,0 +1,93 @@
+"""Tells a Redis that was emptied or replaced from a new one, by an epoch that is written into it and beside the blobs.
+
+Without it, a server that lost its data would look like one that never had any: accepted jobs would be unknown, and
+version numbers begin again at 1.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis
+
+from storage import keys
+from storage.blobs import BlobStore
+from storage.errors import ReplacedRedisError
+
+_MARKER = "epoch"
+_ALARM_EVERY_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Epoch:
+    """Compares the epoch of a Redis with that of the blob store, and lets nobody use a Redis with another one.
+
+    Every new connection is checked before its first command, so that no answer of a replaced server reaches anybody.
+    """
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._known: bytes | None = None
+        self._alarm_at = float("-inf")
+
+    def on_connect(self, connection: Any) -> None:
+        """Do what redis-py does with a new connection, then check (its `redis_connect_func`).
+
+        Raises:
+            ReplacedRedisError: this Redis is not the one that our data was in.
+        """
+
+        def ask(*command: bytes | str) -> Any:
+            connection.send_command(*command)
+            return connection.read_response()
+
+        try:
+            connection.on_connect()
+            self._compare(ask)
+        except BaseException:
+            connection.disconnect()  # else it would be used unchecked
+            raise
+
+    def check(self, redis: Redis) -> None:
+        """Check a Redis that this process is connected to: somebody may have emptied it meanwhile.
+
+        Raises:
+            ReplacedRedisError: it is not the one that our data was in; all connections are closed.
+        """
+        try:
+            self._compare(redis.execute_command)
+        except ReplacedRedisError:
+            redis.connection_pool.disconnect()
+            raise
+
+    def _compare(self, ask: Callable[..., Any]) -> None:
+        found: bytes | None = ask("GET", keys.EPOCH)
+        if found is not None and found == self._known:
+            return
+        marker = self._blobs.read_mark(_MARKER)
+        expected = marker or self._known
+        if expected is None:
+            # New, or older than this check. Of two processes that come at once, both take the epoch of the first.
+            if found is None:
+                ask("SET", keys.EPOCH, uuid.uuid4().hex, "NX")
+                found = ask("GET", keys.EPOCH)
+            assert found is not None, "it was set just now"
+        elif found != expected:
+            error = ReplacedRedisError(None if found is None else found.decode(), expected.decode())
+            if time.monotonic() - self._alarm_at >= _ALARM_EVERY_S:
+                self._alarm_at = time.monotonic()
+                _log.critical("%s", error)
+            raise error
+        if marker is None:
+            self._blobs.write_mark(_MARKER, found)
+        self._known = found
+
+
+def accept_loss(redis: Redis, blobs: BlobStore) -> None:
+    """Take the Redis as it is, emptied or replaced, for ours from now on: what it had before is given up."""
+    redis.set(keys.EPOCH, uuid.uuid4().hex, nx=True)
+    epoch: Any = redis.get(keys.EPOCH)
+    blobs.write_mark(_MARKER, epoch)

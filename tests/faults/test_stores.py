@@ -1,0 +1,72 @@
+"""A Redis that lost its data, or has no room."""
+
+import shutil
+import time
+from collections.abc import Callable
+
+import httpx
+
+from storage import accept_loss, keys
+from tests.faults.rig import Rig, children_of, wait_for
+from tests.faults.test_workers import start_job
+
+StartRig = Callable[..., Rig]
+JOB = {"model": "or", "data": {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}}
+
+
+def test_a_redis_that_comes_back_empty_is_no_new_one(start_rig: StartRig) -> None:
+    """R8: 503 with the reason within 5 s, no 404 for an accepted job, no new 202; then the loss is accepted."""
+    rig = start_rig(n_workers=1)
+    with httpx.Client(base_url=rig.url, timeout=30) as http:
+        job_id = http.post("/jobs", json=JOB).raise_for_status().json()["id"]
+        wait_for(lambda: http.get(f"/jobs/{job_id}").json()["status"] == "succeeded")
+        rig.server.kill()
+        shutil.rmtree(rig.server.directory / "appendonlydir")
+        rig.server.start()
+        answers = []
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            answers.append(http.get(f"/jobs/{job_id}"))
+            answers.append(http.post("/jobs", json=JOB))
+            time.sleep(0.05)
+        assert {answer.status_code for answer in answers} == {503}
+        assert "perceptron init --accept-loss" in http.get("/readyz").json()["detail"]
+        assert rig.redis.get(keys.EPOCH) is None  # and the worker wrote nothing of ours
+        accept_loss(rig.redis, rig.blobs)
+        wait_for(rig.is_ready, 5)
+        new = http.post("/jobs", json=JOB).raise_for_status().json()["id"]
+        wait_for(lambda: rig.jobs.get(new).is_done, 30)
+        assert http.get("/readyz").json()["workers"] == 1
+
+
+def test_a_full_redis_takes_no_job_and_loses_none(start_rig: StartRig) -> None:
+    """R9: at enqueue and at publish; all is well within 30 s after there is room."""
+    rig = start_rig(n_workers=1)
+    with httpx.Client(base_url=rig.url, timeout=30) as http:
+        http.post("/jobs", json=JOB).raise_for_status()
+        job_id = start_job(rig, time_limit_s=4.0)
+        full_keys = set(rig.redis.keys("perceptron:*"))
+        rig.redis.config_set("maxmemory", rig.redis.info("memory")["used_memory"] // 2)
+        answer = http.post("/jobs", json=JOB)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert "Retry-After" in answer.headers
+        time.sleep(8)
+        assert rig.jobs.get(job_id).status == "running"  # trained, and waiting for room
+        assert set(rig.redis.keys("perceptron:*")) <= full_keys
+        rig.redis.config_set("maxmemory", 0)
+        has_room_at = time.monotonic()
+        wait_for(lambda: rig.jobs.get(job_id).is_done, 30)
+        assert rig.jobs.get(job_id).status == "succeeded"
+        after = http.post("/jobs", json=JOB).raise_for_status().json()["id"]
+        wait_for(lambda: rig.jobs.get(after).is_done, 30)
+        assert time.monotonic() - has_room_at < 30
+
+
+def test_a_job_can_be_cancelled_while_redis_is_full(start_rig: StartRig) -> None:
+    rig = start_rig(n_workers=1, api_processes=1)
+    job_id = start_job(rig)
+    rig.redis.config_set("maxmemory", rig.redis.info("memory")["used_memory"] // 2)
+    answer = httpx.post(f"{rig.url}/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    wait_for(lambda: not any(children_of(worker.pid) for worker in rig.workers), 15)
+    rig.redis.config_set("maxmemory", 0)
