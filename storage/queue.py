@@ -6,6 +6,9 @@ from typing import Any
 from redis import Redis
 from redis.client import Pipeline
 from rq import Queue, Worker
+from rq.job import Job as RqJob
+
+from storage.scripts import load_script
 
 QUEUE_NAME = "training"
 
@@ -21,6 +24,7 @@ class TrainingQueue:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
+        self._take = load_script(redis, "take_ring")
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
 
     def ring(self, job_id: str, pipeline: Pipeline | None = None) -> None:
@@ -43,6 +47,14 @@ class TrainingQueue:
             description=job_id,
             pipeline=pipeline,
         )
+
+    def take(self) -> str | None:
+        """Take the ring that waits longest, past RQ, and return its job's id; None when no ring waits.
+
+        Who takes it and dies has lost it: then the reconciler rings again.
+        """
+        ring = self._take(keys=[self.rq_queue.key], args=[RqJob.key_for("")])
+        return None if ring is None else self.job_id_of(ring.decode())
 
     def waiting_job_ids(self) -> set[str]:
         """Return the ids of the jobs whose ring no worker has taken yet."""

@@ -1,10 +1,12 @@
 """Looks from outside after the process that trains: ends it when it should have ended by itself."""
 
 import logging
+import multiprocessing
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from storage import Claim, JobStore, StaleAttemptError
 from worker.deadline import KILL_AFTER_S, Deadline, time_limit_error
@@ -16,22 +18,31 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Attempt:
+class WorkHorse:
     """What a worker's two processes have in common: made by the parent before it forks the child that trains."""
 
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """The child claims the job with it."""
+    """The child claims its jobs with it."""
     deadline: Deadline = field(default_factory=Deadline)
+    _job_id: Any = field(default_factory=lambda: multiprocessing.Array("c", 64))
+
+    @property
+    def job_id(self) -> str:
+        """The job that the child is about to claim, or trains; empty before the first."""
+        return bytes(self._job_id.value).decode()
+
+    def begin(self, job_id: str) -> None:
+        """Say in the child which job comes next."""
+        self.deadline.lift()
+        self._job_id.value = job_id.encode()
 
 
 class Guard:
     """Looks after one child. The record says whether it still owns its job, so no message to it can be lost."""
 
-    def __init__(
-        self, job_id: str, attempt: Attempt, jobs: JobStore, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._job_id = job_id
-        self._attempt = attempt
+    def __init__(self, horse: WorkHorse, jobs: JobStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._horse = horse
+        self._job_id = ""
         self._jobs = jobs
         self._clock = clock
         self._has_claimed = False
@@ -43,14 +54,16 @@ class Guard:
         Raises:
             One of UNAVAILABLE_ERRORS: nobody knows.
         """
-        if not self._jobs.is_held_by(self._job_id, self._attempt.token):
+        if self._job_id != self._horse.job_id:
+            self._job_id, self._has_claimed, self._stale_since = self._horse.job_id, False, None
+        if not self._jobs.is_held_by(self._job_id, self._horse.token):
             if not self._has_claimed:
                 return None
             now = self._clock()
             self._stale_since = now if self._stale_since is None else self._stale_since
             return "no longer owns its job" if now - self._stale_since >= KILL_STALE_AFTER_S else None
         self._has_claimed, self._stale_since = True, None
-        if self._attempt.deadline.overdue_s < KILL_AFTER_S:
+        if self._horse.deadline.overdue_s < KILL_AFTER_S:
             return None
         job = self._jobs.get(self._job_id)
         try:

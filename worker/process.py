@@ -18,7 +18,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage import QUEUE_NAME, TRAIN_TASK, Epoch, JobStore, Reconciler, TrainingQueue, is_unavailable
 from worker.guard import Guard
-from worker.tasks import prepare_attempt, request_stop
+from worker.tasks import prepare_work_horse, request_stop
 
 HAND_BACK_AFTER_S = 2.0
 """On SIGTERM a job may still finish for so long; then it is handed back, with a checkpoint.
@@ -111,8 +111,7 @@ class TrainingWorker(Worker):
 
     def fork_work_horse(self, job: RqJob, queue: Queue) -> None:
         """Fork the child that trains, and begin to look after it."""
-        attempt = prepare_attempt()
-        self._guard = Guard(TrainingQueue.job_id_of(job.id), attempt, self._jobs)
+        self._guard = Guard(prepare_work_horse(), self._jobs)
         super().fork_work_horse(job, queue)
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:

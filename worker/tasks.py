@@ -24,7 +24,7 @@ from storage import (
     is_unavailable,
 )
 from worker.deadline import TimeUpError, time_limit_error
-from worker.guard import Attempt
+from worker.guard import WorkHorse
 from worker.heartbeat import Heartbeat
 from worker.settings import Settings
 from worker.training import run_training
@@ -33,14 +33,17 @@ from worker.watch import HandedBackError
 _log = logging.getLogger(__name__)
 _stop_requested = threading.Event()
 _THREAD_POOLS = ThreadpoolController()  # made by the parent: finding the libraries takes 5 ms
-_attempt = Attempt()
+_horse = WorkHorse()
+
+STAY_S = 1.0
+"""A work horse takes the next job by itself for so long: to fork another one costs more than a small training."""
 
 
-def prepare_attempt() -> Attempt:
+def prepare_work_horse() -> WorkHorse:
     """Make what the parent that calls this and the child that it forks next have in common."""
-    global _attempt
-    _attempt = Attempt()
-    return _attempt
+    global _horse
+    _horse = WorkHorse()
+    return _horse
 
 
 def request_stop(_signal_number: int, _frame: FrameType | None) -> None:
@@ -49,7 +52,7 @@ def request_stop(_signal_number: int, _frame: FrameType | None) -> None:
 
 
 def train_model(job_id: str) -> None:
-    """Train the job with this id, unless it needs no training any more.
+    """Train the job with this id, unless it needs no training any more; and, for a second, those that wait behind it.
 
     However this ends, the job's record says so: only the loss of Redis or of the process leaves it `running`, and
     then the reconciler gives it another attempt.
@@ -57,14 +60,25 @@ def train_model(job_id: str) -> None:
     settings = Settings.from_env(os.environ)
     blobs = BlobStore(settings.blob_url)
     redis = connect(settings.redis_url, timeout_s=5, n_retries=60, epoch=Epoch(blobs))
-    jobs = JobStore(redis, TrainingQueue(redis))
-    claim = jobs.claim(job_id, _attempt.token)
+    queue = TrainingQueue(redis)
+    jobs, models = JobStore(redis, queue), ModelStore(redis)
+    until = time.monotonic() + STAY_S
+    next_id: str | None = job_id
+    while next_id is not None:
+        _claim_and_train(next_id, jobs, models, blobs, settings)
+        is_to_go = time.monotonic() >= until or _stop_requested.is_set()
+        next_id = None if is_to_go else queue.take()
+
+
+def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> None:
+    _horse.begin(job_id)
+    claim = jobs.claim(job_id, _horse.token)
     if claim is None:
         _log.info("job %s needs no training", job_id)
         return
     _log.info("job %s: attempt %d starts", job_id, claim.attempt)
     try:
-        _train(claim, jobs, ModelStore(redis), blobs, settings)
+        _train(claim, jobs, models, blobs, settings)
     except StaleAttemptError as error:
         _log.info("job %s: %s", job_id, error)
 
@@ -72,7 +86,7 @@ def train_model(job_id: str) -> None:
 def _train(claim: Claim, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> None:
     try:
         # The training shares its rows among threads of its own; BLAS's would only get in their way.
-        deadline = _attempt.deadline
+        deadline = _horse.deadline
         deadline.install()
         with Heartbeat(claim, jobs, _stop_requested, deadline), _THREAD_POOLS.limit(limits=1):
             version = run_training(

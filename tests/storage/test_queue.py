@@ -1,0 +1,16 @@
+"""Rings that are taken past RQ."""
+
+from redis import Redis
+
+from storage import JobStore, TrainingQueue
+from tests.builders import training_spec
+
+
+def test_rings_are_taken_in_their_order_and_leave_nothing_of_them(
+    redis: Redis, jobs: JobStore, queue: TrainingQueue
+) -> None:
+    ids = [jobs.submit("or", training_spec(), metadata={}).id for _ in range(2)]
+    assert queue.waiting_job_ids() == set(ids)
+    assert [queue.take(), queue.take(), queue.take()] == [*ids, None]
+    assert queue.waiting_job_ids() == set()
+    assert list(redis.scan_iter("rq:job:*")) == []
