@@ -1,4 +1,4 @@
-"""Train on the features in a file, for the row T7 of `training.py`: in a process of its own, to be limited.
+"""Train on the features in a file and the targets.npy beside it, in a process of its own, to be limited: row T7.
 
 Run it as `python benchmarks/_from_file.py features.npy limit_bytes`. With a limit the file is mapped and the process
 gets no more memory of its own than that; with 0 the file is read into memory. Prints the median seconds of an epoch,
@@ -24,7 +24,7 @@ def main(path: str, limit_bytes: int) -> None:
     if limit_bytes:
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
     features = np.load(path, mmap_mode="r" if limit_bytes else None)
-    targets = (features[:, :1] > 0).astype(np.float32)
+    targets = np.load(Path(path).with_name("targets.npy"))
     config = TrainingConfig(max_epochs=7, tolerance=0.0, dtype="float32")
     times = []
     with threadpool_limits(1, user_api="blas"):

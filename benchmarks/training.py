@@ -252,15 +252,17 @@ def t4() -> Iterator[Row]:
         "900k x 101 float32": (SIGMOID, synthetic(900_000, 101)),
     }
     for name, (network, dataset) in data_sets.items():
-        yield row("T4", f"{name}: time to its cost", time_to_cost(network, dataset), "LogisticRegression", 5)
+        optimizer = "lbfgs" if name == "digits" else "newton"
+        times = time_to_cost(network, dataset, optimizer)
+        yield row("T4", f"{name}: time to its cost, {optimizer}", times, "LogisticRegression", 5)
 
 
-def time_to_cost(network: NetworkConfig, dataset: Dataset) -> dict[str, list[float]]:
+def time_to_cost(network: NetworkConfig, dataset: Dataset, optimizer: str) -> dict[str, list[float]]:
     """Let scikit-learn stop by its own rule, and stop ourselves at its cost, to 1e-6 of it for rounding."""
     classes = dataset.targets[:, 0] if dataset.n_outputs == 1 else dataset.targets.argmax(axis=1)
     # C = 1 adds |w|^2 / 2 to the sum of the losses
     config = TrainingConfig(
-        loss="cross_entropy", optimizer="lbfgs", tolerance=0.0, l2=1 / (2 * dataset.n_instances),
+        loss="cross_entropy", optimizer=optimizer, tolerance=0.0, l2=1 / (2 * dataset.n_instances),
         dtype=str(dataset.features.dtype),
     )  # fmt: skip
     model = LogisticRegression(max_iter=10_000).fit(dataset.features, classes)
@@ -365,6 +367,7 @@ def t7() -> Iterator[Row]:
         for first in range(0, n_instances, 100_000):
             part = features[first : first + 100_000]
             part[...] = rng.standard_normal(part.shape, dtype=np.float32)
+        np.save(Path(folder) / "targets.npy", (features[:, :1] > 0).astype(np.float32))
         features.flush()
         del features
         peaks: list[dict[str, float]] = []

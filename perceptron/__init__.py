@@ -32,6 +32,7 @@ from perceptron.errors import (
 from perceptron.losses import LOSSES, Loss
 from perceptron.metrics import evaluate
 from perceptron.network import Layer, Network, forward
+from perceptron.newton import check_solvable_by_newton
 from perceptron.objective import Evaluation, Folds, Networks, Objective
 from perceptron.prediction import predict_outputs, predictions
 from perceptron.race import RaceState
@@ -87,6 +88,7 @@ __all__ = [
     "ValidationConfig",
     "assign_folds",
     "auto_learning_rate",
+    "check_solvable_by_newton",
     "class_weights",
     "evaluate",
     "fit",

@@ -65,10 +65,24 @@ def step(z: Floats) -> Floats:
 
 def softmax(z: Floats) -> Floats:
     """y_hat_k = e^z_k / sum_j e^z_j, along the last axis."""
-    z -= z.max(axis=-1, keepdims=True)
+    shift_largest_to_0(z)
     np.exp(z, out=z)
-    z /= z.sum(axis=-1, keepdims=True)
+    z /= sum_over_last(z)[..., np.newaxis]
     return z
+
+
+def shift_largest_to_0(z: Floats) -> None:
+    """Subtract the largest z_k, in place, along the last axis: it changes no softmax, and no e^z_k overflows."""
+    # Several times faster than z.max(axis=-1) where that axis is short.
+    columns = np.ascontiguousarray(z.reshape(-1, z.shape[-1]).T)
+    z -= columns.max(axis=0).reshape(z.shape[:-1])[..., np.newaxis]
+
+
+def sum_over_last(terms: Floats) -> Floats:
+    """Sum (..., n) over its last axis; as a product with ones, which is several times faster for a small n."""
+    n = terms.shape[-1]
+    sums: Floats = terms.reshape(-1, n) @ np.ones(n, terms.dtype)
+    return sums.reshape(terms.shape[:-1])
 
 
 def _sigmoid_pull_back(outputs: Floats, d_outputs: Floats) -> Floats:

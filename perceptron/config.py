@@ -9,7 +9,7 @@ from perceptron.activations import ACTIVATIONS
 from perceptron.errors import InvalidConfigError
 from perceptron.losses import LOSSES
 
-OPTIMIZERS = ("gradient_descent", "momentum", "adam", "lbfgs", "perceptron_rule")
+OPTIMIZERS = ("gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule")
 INITIALIZATIONS = ("zeros", "glorot_uniform", "he_normal")
 DTYPES = ("float32", "float64")
 LearningRate: TypeAlias = float | Literal["auto"]
@@ -70,8 +70,8 @@ class TrainingConfig:
     loss: str = "mean_squared_error"
     optimizer: str = "gradient_descent"
     learning_rate: LearningRate = 0.5
-    """alpha of the update; `lbfgs` ignores it: its line search finds the length of each step. "auto", for a network
-    without hidden layers: as large as the curvature of the cost allows (see `auto_learning_rate`)"""
+    """alpha of the update; `lbfgs` and `newton` ignore it: they search for the length of each step. "auto", for a
+    network without hidden layers: as large as the curvature of the cost allows (see `auto_learning_rate`)"""
     batch_size: int | None = None
     """instances per update; None: all of them"""
     max_epochs: int = 1000
@@ -188,8 +188,14 @@ def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:
             f"expected {default_initialization(network)} or another random initialization, got zeros",
             field="training/initialization",
         )
-    if training.batch_size is not None and training.optimizer in ("lbfgs", "perceptron_rule"):
-        reason = "takes the whole data set" if training.optimizer == "lbfgs" else "takes one instance at a time"
+    if training.optimizer == "newton" and network.hidden_layers:
+        raise InvalidConfigError(
+            f"newton trains networks without hidden layers, got {len(network.hidden_layers)}: use lbfgs",
+            field="training/optimizer",
+        )
+    if training.batch_size is not None and training.optimizer in ("lbfgs", "newton", "perceptron_rule"):
+        is_rule = training.optimizer == "perceptron_rule"
+        reason = "takes one instance at a time" if is_rule else "takes the whole data set"
         raise InvalidConfigError(
             f"{training.optimizer} {reason}: expected batch_size null, got {training.batch_size}",
             field="training/batch_size",

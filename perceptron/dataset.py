@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from perceptron.arrays import Floats, Rows
+from perceptron.arrays import Floats, Rows, row_blocks
 from perceptron.errors import InvalidDatasetError
+from perceptron.mapped import GiveBack
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +92,21 @@ def _floats(name: str, values: ArrayLike, *, n_dimensions: int) -> Floats:
         raise InvalidDatasetError(
             f"{name} must have {n_dimensions} dimensions and at least one value, got shape {array.shape}"
         )
-    # Not isfinite(array).all(): that would allocate as many booleans as there are values.
-    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+    if not _all_finite(array):
         where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
         raise InvalidDatasetError(f"{name} must be finite, got {float(array[where])} at {list(where)}")
     return array
+
+
+def _all_finite(array: Floats) -> bool:
+    """Say whether all numbers are, without allocating as many booleans; block by block, for maps larger than memory."""
+    give_back = GiveBack(array)
+    for rows in row_blocks(len(array)):
+        block = array[rows]
+        if not (np.isfinite(block.min()) and np.isfinite(block.max())):
+            return False
+        give_back.rows(rows)
+    return True
 
 
 def _check_instance_weights(weights: Floats, n_instances: int) -> None:

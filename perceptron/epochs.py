@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron import lbfgs
+from perceptron import lbfgs, newton
 from perceptron.architecture import Architecture, flatten
 from perceptron.arrays import Floats, Rows
 from perceptron.config import TrainingConfig
@@ -69,6 +69,8 @@ def training_of(architecture: Architecture, dataset: Dataset, config: TrainingCo
         return _perceptron_rule(architecture, dataset, objective, config)
     if config.batch_size is not None and config.batch_size < dataset.n_instances:
         return _mini_batches(objective, networks, config, config.batch_size)
+    if config.optimizer == "newton":
+        return _newton(architecture, dataset, objective, config)
     return full_batch(objective, networks, config.optimizer, np.array([config.known_learning_rate]))
 
 
@@ -109,6 +111,34 @@ def _lbfgs(objective: Objective, networks: Networks) -> Training:
             lambda parameters, which: objective.evaluate(parameters, networks.take(which)),
         )
         return _at(points.evaluation, points.parameters, state)
+
+    return Training(start, epoch)
+
+
+def _newton(architecture: Architecture, dataset: Dataset, objective: Objective, config: TrainingConfig) -> Training:
+    newton.check_solvable_by_newton(architecture)
+    networks = Networks.single(config.l2)
+    rows = newton.rows_for_curvature(dataset, architecture.n_parameters, epoch_rng(config.seed, 1))
+    part = dataset if rows is None else dataset.take(rows)
+    curvature = newton.Curvature(architecture, part, loss=config.loss, l2=config.l2)
+
+    def evaluate(parameters: Floats) -> Evaluation:
+        return objective.evaluate(parameters, networks)
+
+    def start(parameters: Floats) -> Iterate:
+        return _at(evaluate(parameters), parameters, newton.NewtonState())
+
+    def epoch(iterate: Iterate, k: int) -> Iterate:
+        state = newton.NewtonState(*iterate.optimizer_state)
+        if k == 1 and rows is not None:
+            of_part = Objective(architecture, part, loss=config.loss)
+            parameters = newton.optimum_of_part(iterate.parameters, curvature, lambda p: of_part.evaluate(p, networks))
+            evaluation = evaluate(parameters)
+            if evaluation.costs[0] < iterate.costs[0]:
+                return _at(evaluation, parameters, state)
+        before = newton.Point(iterate.parameters, Evaluation(iterate.costs, _gradients(iterate)))
+        point, state = newton.update(before, state, curvature, evaluate)
+        return _at(point.evaluation, point.parameters, state)
 
     return Training(start, epoch)
 

@@ -98,11 +98,15 @@ def update(points: Points, state: LbfgsState, evaluate: Evaluate) -> tuple[Point
 
 def _dot(left: Floats, right: Floats) -> NDArray[np.float64]:
     """Multiply row by row: (n_networks, n_parameters) twice to (n_networks,)."""
+    if len(left) == 1:  # several times faster, and there are twenty products to a step
+        return np.array([np.dot(left[0].astype(np.float64, copy=False), right[0].astype(np.float64, copy=False))])
     products: NDArray[np.float64] = np.einsum("cp,cp->c", left, right, dtype=np.float64)
     return products
 
 
 def _scaled(factors: NDArray[np.float64], rows: Floats) -> Floats:
+    if len(rows) == 1:
+        return rows * float(factors[0])
     scaled: Floats = factors.astype(rows.dtype)[:, np.newaxis] * rows
     return scaled
 
@@ -110,15 +114,15 @@ def _scaled(factors: NDArray[np.float64], rows: Floats) -> Floats:
 def _direction(gradients: Floats, state: LbfgsState) -> Floats:
     """Multiply -gradient by the inverse Hessian that the memory stands for: the two-loop recursion."""
     direction: Floats = -gradients
-    remembered = [int(k) for k in np.flatnonzero(state.reciprocals.any(axis=1))]
+    remembered = np.flatnonzero(state.reciprocals.any(axis=1)).tolist()
     projections: dict[int, NDArray[np.float64]] = {}
     for k in reversed(remembered):
         projections[k] = state.reciprocals[k] * _dot(state.steps[k], direction)
-        direction = direction - _scaled(projections[k], state.gradient_changes[k])
+        direction -= _scaled(projections[k], state.gradient_changes[k])
     direction = _scaled(np.where(state.scale > 0, state.scale, 1.0), direction)
     for k in remembered:
         correction = state.reciprocals[k] * _dot(state.gradient_changes[k], direction)
-        direction = direction + _scaled(projections[k] - correction, state.steps[k])
+        direction += _scaled(projections[k] - correction, state.steps[k])
     return direction
 
 
@@ -150,6 +154,7 @@ def _line_search(
     found = np.zeros(n_networks, dtype=bool)
     parameters, new_costs, new_gradients = points.parameters.copy(), costs.copy(), gradients.copy()
     new_held_out_costs = None if held_out_costs is None else held_out_costs.copy()
+    rounding = np.finfo(gradients.dtype).eps
     searching = searching[(slopes[searching] < 0) & np.isfinite(slopes[searching])]
     for _ in range(MAX_TRIALS):
         if not searching.size:
@@ -172,6 +177,10 @@ def _line_search(
         is_flat = _dot(there.gradients, direction[searching]) >= CURVATURE * slope
         searching = searching[~(is_low & is_flat)]
         lengths = np.where(np.isinf(high), 2 * low, (low + high) / 2)
+        # Down to where even the slope promises no more than the rounding of the cost, halving can only go on in vain.
+        promised = lengths[searching] * -slopes[searching]
+        is_vain = np.isfinite(high[searching]) & (promised <= rounding * np.abs(costs[searching]))
+        searching = searching[~is_vain]
     return Points(parameters, Evaluation(new_costs, new_gradients, new_held_out_costs)), found
 
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from perceptron.activations import ACTIVATIONS
+from perceptron.activations import ACTIVATIONS, shift_largest_to_0, sum_over_last
 from perceptron.arrays import Floats
 
 
@@ -37,13 +37,14 @@ def _cross_entropy(activation: str, z: Floats, targets: Floats) -> tuple[Floats,
     # derivative, that of sigmoid or softmax cancels against that of the logarithm and leaves y_hat - y.
     if activation == "softmax":
         # -sum_k y_k log y_hat_k = sum_k y_k (log sum_j e^z_j - z_k)
-        z -= z.max(axis=-1, keepdims=True)
+        shift_largest_to_0(z)
         losses = -_sum_over_outputs(z * targets)
         np.exp(z, out=z)
-        sums = z.sum(axis=-1, keepdims=True)
-        losses += _sum_over_outputs(np.log(sums) * targets)
-        z /= sums
-        return losses, z - targets
+        sums = _sum_over_outputs(z)
+        losses += np.log(sums) * _sum_over_outputs(targets)
+        z /= sums[..., np.newaxis]
+        z -= targets
+        return losses, z
     # -y log y_hat - (1 - y) log(1 - y_hat) = log(1 + e^z) - y z = max(z, 0) - y z - log max(y_hat, 1 - y_hat)
     terms = np.maximum(z, 0)
     terms -= z * targets
@@ -56,11 +57,9 @@ def _cross_entropy(activation: str, z: Floats, targets: Floats) -> tuple[Floats,
 
 
 def _sum_over_outputs(terms: Floats) -> Floats:
-    # With one output there is nothing to sum, and a sum over an axis of length 1 is slow.
     if terms.shape[-1] == 1:
         return terms[..., 0]
-    sums: Floats = terms.sum(axis=-1)
-    return sums
+    return sum_over_last(terms)
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(

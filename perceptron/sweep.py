@@ -11,6 +11,7 @@ from perceptron.curvature import with_learning_rate
 from perceptron.dataset import Dataset
 from perceptron.errors import DivergedError, InvalidConfigError
 from perceptron.fold_units import FoldUnits
+from perceptron.newton import check_solvable_by_newton
 from perceptron.race import RaceState, train_together
 from perceptron.training import EpochResult, TrainingState, as_dtype, fit
 
@@ -70,10 +71,15 @@ def fit_sweep(
     """
     for candidate in candidates:
         check_trainable(network_config, candidate.config(training_config))
+    if training_config.optimizer == "newton":
+        check_solvable_by_newton(
+            Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
+        )
     units = FoldUnits(dataset, fold_of, standardize=training_config.standardize)
     standardized = as_dtype(units.dataset, training_config.dtype)
-    # Mini-batches of different seeds share no rows, and Rosenblatt's rule has no gradient to share.
-    one_by_one = training_config.optimizer == "perceptron_rule" or (
+    # Mini-batches of different seeds share no rows, Rosenblatt's rule has no gradient to share, and Newton's method
+    # spends its time on a matrix for each.
+    one_by_one = training_config.optimizer in ("perceptron_rule", "newton") or (
         training_config.batch_size is not None and training_config.batch_size < dataset.n_instances
     )
     if one_by_one:
@@ -86,6 +92,7 @@ def fit_sweep(
             candidates,
             units,
             early_stopping_patience,
+            n_threads,
             every,
             resume_from or OneByOneState(),
         )
@@ -124,6 +131,7 @@ def _one_by_one(
     candidates: Sequence[Candidate],
     units: FoldUnits,
     patience: int | None,
+    n_threads: int,
     every: int,
     state: OneByOneState,
 ) -> Iterator[SweepProgress]:
@@ -135,7 +143,9 @@ def _one_by_one(
     begun = state.current
     for k, fold in order[len(trained) :]:
         config_of_one = candidates[k].config(config)
-        for one, current in _alone(dataset, network_config, config_of_one, units, k, fold, patience, every, begun):
+        for one, current in _alone(
+            dataset, network_config, config_of_one, units, k, fold, patience, n_threads, every, begun
+        ):
             yield _progress_of(trained, one, current, len(order))
         trained.append(one)
         begun = None
@@ -199,6 +209,7 @@ def _alone(
     candidate: int,
     fold: int | None,
     patience: int | None,
+    n_threads: int,
     every: int,
     resume_from: TrainingState | None,
 ) -> Iterator[tuple[TrainedNetwork, TrainingState | None]]:
@@ -231,6 +242,7 @@ def _alone(
             validation=held_out,
             early_stopping_patience=patience,
             resume_from=resume_from,
+            n_threads=n_threads,
             every=every,
         ):
             best_epoch = result.best.epoch

@@ -142,7 +142,7 @@ class TrainingSettings(RequestPayload):
     """How the network learns. Null means: chosen from the targets and the network."""
 
     loss: Literal["mean_squared_error", "cross_entropy"] | None = None
-    optimizer: Literal["gradient_descent", "momentum", "adam", "lbfgs", "perceptron_rule"] | None = None
+    optimizer: Literal["gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule"] | None = None
     learning_rate: LearningRate = Field(
         0.5,
         description="alpha of the update w <- w - alpha dC/dw; auto is as large as the curvature of the cost allows, "

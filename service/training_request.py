@@ -14,6 +14,7 @@ from perceptron import (
     TargetsOutOfRangeError,
     Task,
     ValidationConfig,
+    check_solvable_by_newton,
     class_weights,
     resolve_task,
     resolve_training_config,
@@ -62,23 +63,26 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
     n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
     shape = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
     _check_n_parameters(shape, n_networks, limits)
+    config = resolve_training_config(
+        network,
+        loss=task.loss,
+        optimizer=training.optimizer,
+        learning_rate=training.learning_rate,
+        batch_size=training.batch_size,
+        max_epochs=training.max_epochs,
+        tolerance=training.tolerance,
+        l2=training.l2,
+        initialization=training.initialization,
+        standardize=training.standardize,
+        seed=training.seed,
+        dtype=training.dtype,
+    )
+    if config.optimizer == "newton":
+        check_solvable_by_newton(shape)
     return TrainingSpec(
         task=task,
         network=network,
-        training=resolve_training_config(
-            network,
-            loss=task.loss,
-            optimizer=training.optimizer,
-            learning_rate=training.learning_rate,
-            batch_size=training.batch_size,
-            max_epochs=training.max_epochs,
-            tolerance=training.tolerance,
-            l2=training.l2,
-            initialization=training.initialization,
-            standardize=training.standardize,
-            seed=training.seed,
-            dtype=training.dtype,
-        ),
+        training=config,
         validation=validation,
         feature_names=_feature_names(request.data, dataset.n_features),
         data=DataReference(blobs.put(encode_dataset(dataset)), dataset.n_instances, dataset.n_features),

@@ -163,6 +163,8 @@ class Watch:
 
 def epochs_between_looks(spec: TrainingSpec, n_networks: int = 1) -> int:
     """Return how many epochs may pass before `Watch` is asked again."""
+    if spec.training.optimizer == "newton":
+        return 1  # an epoch solves a system, however little data there is
     n_values = spec.data.n_instances * (
         spec.data.n_features + sum(spec.network.hidden_layers) * n_networks + n_networks
     )

@@ -20,7 +20,7 @@ from perceptron import (
     resolve_training_config,
 )
 
-OPTIMIZERS = ["gradient_descent", "momentum", "adam", "lbfgs"]
+OPTIMIZERS = ["gradient_descent", "momentum", "adam", "lbfgs", "newton"]
 
 
 def train(features, targets, activation="sigmoid", **given):
@@ -93,7 +93,7 @@ def test_separable_classes_saturate_without_leaving_the_finite_numbers(optimizer
 def test_any_finite_data_and_settings_give_finite_results_or_an_error_that_says_why(
     features, targets, learning_rate, l2, optimizer, activation, hidden_layers, dtype
 ):
-    network = NetworkConfig(activation, hidden_layers)
+    network = NetworkConfig(activation, () if optimizer == "newton" else hidden_layers)
     config = resolve_training_config(
         network, learning_rate=learning_rate, l2=l2, optimizer=optimizer, dtype=dtype, max_epochs=5
     )

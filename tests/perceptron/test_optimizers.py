@@ -61,6 +61,7 @@ def ridge():
         ("momentum", 0.02, 2000, 1e-9),
         ("adam", 0.05, 5000, 1e-6),
         ("lbfgs", 0.5, 50, 1e-6),
+        ("newton", 0.5, 3, 1e-12),
     ],
 )
 def test_every_optimizer_finds_the_optimum_of_ridge_regression(optimizer, learning_rate, max_epochs, precision):
@@ -93,7 +94,7 @@ def test_lbfgs_at_rest_costs_no_more_evaluations():
 @pytest.mark.parametrize(
     ("optimizer", "learning_rate"),
     # adam's steps shrink with alpha, not with the gradient: near the minimum it needs a small one
-    [("gradient_descent", 0.5), ("momentum", 0.1), ("adam", 0.005), ("lbfgs", 1.0)],
+    [("gradient_descent", 0.5), ("momentum", 0.1), ("adam", 0.005), ("lbfgs", 1.0), ("newton", 1.0)],
 )
 @pytest.mark.parametrize("loss", ["mean_squared_error", "cross_entropy"])
 def test_every_optimizer_brings_the_gradient_of_a_penalised_classifier_to_rest(optimizer, learning_rate, loss):

@@ -102,6 +102,7 @@ def test_lbfgs_brings_every_candidate_of_a_sweep_to_its_own_minimum(network, los
     [
         (NetworkConfig("step"), TrainingConfig(optimizer="perceptron_rule", max_epochs=5)),
         (NetworkConfig("sigmoid"), TrainingConfig(batch_size=16, max_epochs=5)),
+        (NetworkConfig("sigmoid"), TrainingConfig(optimizer="newton", max_epochs=5)),
     ],
 )
 def test_what_shares_no_product_is_trained_one_by_one_to_the_same_end(network, config):
