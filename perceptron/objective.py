@@ -269,7 +269,7 @@ class Objective:
         if hidden:
             delta = delta.transpose(1, 0, 2)
         for k in range(n_layers - 1, 0, -1):
-            sums.add_layer(k, hidden[k - 1].transpose(0, 2, 1) @ delta, delta.sum(axis=1))
+            sums.add_layer(k, hidden[k - 1].transpose(0, 2, 1) @ delta, (ones @ delta)[:, 0])
             delta = delta @ stack.weights[k].transpose(0, 2, 1)
             delta = ACTIVATIONS[self._architecture.activations[k - 1]].pull_back(hidden[k - 1], delta)
         if hidden:
