@@ -6,6 +6,7 @@ from typing import Any
 
 from perceptron.epochs import Iterate
 from perceptron.lbfgs import LbfgsState
+from perceptron.newton import NewtonState
 from perceptron.optimizers import AdamState, MomentumState
 from perceptron.race import RaceState
 from perceptron.sweep import DoneNetwork, OneByOneState
@@ -24,6 +25,7 @@ STATE_TYPES: Mapping[str, type[Any]] = MappingProxyType(
             MomentumState,
             AdamState,
             LbfgsState,
+            NewtonState,
         )
     }
 )

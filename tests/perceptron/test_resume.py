@@ -38,6 +38,7 @@ SINGLE: dict[str, tuple[NetworkConfig, dict[str, Any], dict[str, Any]]] = {
     "gradient descent in mini-batches": (SIGMOID, {"batch_size": 7, "tolerance": 1e-5}, {}),
     "lbfgs": (HIDDEN, {"optimizer": "lbfgs"}, {}),
     "lbfgs with two threads": (HIDDEN, {"optimizer": "lbfgs"}, {"n_threads": 2}),
+    "newton": (SIGMOID, {"optimizer": "newton"}, {}),
     "perceptron_rule": (NetworkConfig("step"), {"optimizer": "perceptron_rule", "seed": 2}, {}),
     "early stopping": (
         HIDDEN,
@@ -66,6 +67,7 @@ SWEEPS: dict[str, tuple[NetworkConfig, dict[str, Any], bool]] = {
     "together by lbfgs in folds": (HIDDEN, {"optimizer": "lbfgs", "tolerance": 1e-3}, True),
     "together by adam": (HIDDEN, {"optimizer": "adam", "tolerance": 1e-4}, False),
     "one by one": (SIGMOID, {"batch_size": 16, "tolerance": 1e-3}, True),
+    "one by one by newton": (SIGMOID, {"optimizer": "newton", "tolerance": 1e-6}, True),
     "one by one by perceptron_rule": (NetworkConfig("step"), {"optimizer": "perceptron_rule"}, True),
 }
 

@@ -27,6 +27,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "mini-batches": {**LONG, "batch_size": 7, "optimizer": "momentum", "learning_rate": 0.05},
     "adam": {**LONG, "optimizer": "adam"},
     "lbfgs": {"optimizer": "lbfgs", "l2": 1e-3, "tolerance": 0.0, "max_epochs": 30},
+    "newton": {"optimizer": "newton", "l2": 1e-3, "tolerance": 0.0, "max_epochs": 30},
     "early stopping": {**LONG, "validation": ValidationConfig(0.4, early_stopping_patience=20)},
     "a sweep": {**LONG, "sweep": Sweep(GRID), "validation": ValidationConfig(0.25)},
     "a sweep in mini-batches": {"max_epochs": 15, "tolerance": 0.0, "batch_size": 20, "sweep": Sweep(GRID)},
