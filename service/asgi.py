@@ -24,7 +24,7 @@ def create_shell() -> Shell:
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
     app = create_app(redis, blobs, settings.limits)
     register_epoch_check(app, epoch, redis)
-    on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8)
+    on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8, epoch=epoch)
     return Shell(app, on_loop, threads=settings.api_threads, max_body_bytes=settings.limits.max_body_bytes)
 
 

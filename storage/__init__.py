@@ -24,6 +24,7 @@ from storage.errors import (
     is_unavailable,
 )
 from storage.events import EVENT_ID_PATTERN, MAX_EVENTS, Event, decode_events
+from storage.housekeeping import Housekeeping
 from storage.job_record import DONE_STATUSES, JOB_STATUSES, CheckpointReference, Claim, Job, JobStatus
 from storage.jobs import JobStore
 from storage.models import Model, ModelStore, Version
@@ -51,6 +52,7 @@ __all__ = [
     "DataReference",
     "Epoch",
     "Event",
+    "Housekeeping",
     "IdempotencyKeyReusedError",
     "Job",
     "JobAlreadyDoneError",

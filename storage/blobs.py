@@ -4,11 +4,18 @@ import contextlib
 import hashlib
 import io
 import os
+import time
 import uuid
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from storage.errors import BlobNotFoundError, BlobStoreUnavailableError, CorruptDataError
+
+_PARTIAL = ".partial"
+_CONDEMNED = ".condemned"
+_SET_ASIDE_S = 0.05
+"""Longer than `delete_if_old` sets aside a blob that it puts back."""
 
 
 class BlobStore:
@@ -23,7 +30,7 @@ class BlobStore:
         self._filesystem, self._root = fsspec.core.url_to_fs(url, auto_mkdir=True)
 
     def put(self, content: bytes) -> str:
-        """Store the bytes durably and return their sha256; storing the same bytes again changes nothing.
+        """Store the bytes durably and return their sha256; of the same bytes stored again, only the age is new.
 
         The name appears only once the content is complete, so a reader never meets half a blob.
 
@@ -33,7 +40,7 @@ class BlobStore:
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
         try:
-            if not self._filesystem.exists(path):
+            if not self._renew(path, len(content)):
                 self._write(path, content)
         except OSError as error:
             raise BlobStoreUnavailableError(f"the blob store takes no blob: {error}") from error
@@ -42,7 +49,7 @@ class BlobStore:
     def _write(self, path: str, content: bytes) -> None:
         folder = path.rpartition("/")[0]
         self._filesystem.makedirs(folder, exist_ok=True)
-        partial = f"{path}.{uuid.uuid4().hex}.partial"
+        partial = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
         try:
             with self._filesystem.open(partial, "wb") as file:
                 file.write(content)
@@ -66,7 +73,7 @@ class BlobStore:
             CorruptDataError: what is stored under this name has another digest.
         """
         try:
-            content: bytes = self._filesystem.cat_file(self._path(digest))
+            content = self._read(self._path(digest))
         except FileNotFoundError as error:
             raise BlobNotFoundError(digest) from error
         except OSError as error:
@@ -74,6 +81,81 @@ class BlobStore:
         if hashlib.sha256(content).hexdigest() != digest:
             raise CorruptDataError(f"the blob with sha256 {digest} has other content")
         return content
+
+    def _read(self, path: str) -> bytes:
+        try:
+            content: bytes = self._filesystem.cat_file(path)
+        except FileNotFoundError:
+            time.sleep(_SET_ASIDE_S)
+            content = self._filesystem.cat_file(path)
+        return content
+
+    def old(self, folder: str, older_than: float) -> list[str]:
+        """Return the sha256 of the blobs in one folder that were stored last before a time.
+
+        What a process that died has left half done is put right on the way.
+
+        Args:
+            folder: the first two digits of the sha256.
+            older_than: seconds since 1970.
+
+        Raises:
+            BlobStoreUnavailableError: it cannot be listed now.
+        """
+        try:
+            paths = [str(path) for path in self._filesystem.ls(f"{self._root}/{folder}", detail=False, refresh=True)]
+            old = [path for path in paths if self._stored_at(path) < older_than]
+            for path in old:
+                if path.endswith(_CONDEMNED):
+                    self._filesystem.mv(path, path.removesuffix(_CONDEMNED))
+                elif path.endswith(_PARTIAL):
+                    self._filesystem.rm_file(path)
+        except FileNotFoundError:
+            return []  # no such folder, or somebody else was faster
+        except OSError as error:
+            raise BlobStoreUnavailableError(f"the blob store cannot be listed: {error}") from error
+        return [path.rpartition("/")[2] for path in old if not path.endswith((_CONDEMNED, _PARTIAL))]
+
+    def delete_if_old(self, digest: str, older_than: float) -> bool:
+        """Remove a blob unless it was stored again since a time, and say whether it was removed.
+
+        A file is set aside first: who stores it again meanwhile either finds it and makes it young, which is seen then,
+        or does not find it and writes it anew. An object store has no such step: there, the time between the look and
+        the removal is one in which it must not be stored again.
+
+        Raises:
+            BlobStoreUnavailableError: it cannot be removed now.
+        """
+        path = self._path(digest)
+        try:
+            if self._stored_at(path) >= older_than:
+                return False
+            if not isinstance(self._filesystem, LocalFileSystem):
+                self._filesystem.rm_file(path)
+                return True
+            self._filesystem.mv(path, path + _CONDEMNED)
+            if self._stored_at(path + _CONDEMNED) >= older_than:
+                self._filesystem.mv(path + _CONDEMNED, path)
+                return False
+            self._filesystem.rm_file(path + _CONDEMNED)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise BlobStoreUnavailableError(f"the blob store removes no blob: {error}") from error
+        return True
+
+    def _stored_at(self, path: str) -> float:
+        return float(self._filesystem.modified(path).timestamp())
+
+    def _renew(self, path: str, n_bytes: int) -> bool:
+        """Make a stored file young; False when it is not there, is not whole or has to be written to become young."""
+        if not isinstance(self._filesystem, LocalFileSystem):
+            return False
+        try:
+            os.utime(path)
+            return os.path.getsize(path) == n_bytes
+        except FileNotFoundError:
+            return False
 
     def delete(self, digest: str) -> None:
         """Remove the bytes with this sha256; nothing happens when there are none.

@@ -34,11 +34,14 @@ def connect(redis_url: str, *, timeout_s: float, n_retries: int, epoch: Epoch | 
     )
 
 
-def connect_on_loop(redis_url: str, *, timeout_s: float, max_connections: int) -> AsyncRedis:
+def connect_on_loop(
+    redis_url: str, *, timeout_s: float, max_connections: int, epoch: Epoch | None = None
+) -> AsyncRedis:
     """Connect lazily, for an event loop. A command is not tried again: whoever waits there has time to ask anew.
 
     Args:
         max_connections: who needs one more waits, up to `timeout_s`.
+        epoch: as for `connect`.
     """
     pool = BlockingConnectionPool.from_url(
         redis_url,
@@ -47,6 +50,7 @@ def connect_on_loop(redis_url: str, *, timeout_s: float, max_connections: int) -
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         driver_info=None,
+        redis_connect_func=None if epoch is None else epoch.on_connect_on_loop,
         retry=AsyncRetry(NoBackoff(), 0),
     )
     return AsyncRedis.from_pool(pool)

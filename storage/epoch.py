@@ -51,6 +51,28 @@ class Epoch:
             connection.disconnect()  # else it would be used unchecked
             raise
 
+    async def on_connect_on_loop(self, connection: Any) -> None:
+        """Do the same with a new connection on an event loop.
+
+        Raises:
+            ReplacedRedisError: this Redis is not the one that our data was in.
+        """
+
+        async def ask(*command: str) -> Any:
+            await connection.send_command(*command)
+            return await connection.read_response()
+
+        try:
+            await connection.on_connect()
+            found = await ask("GET", keys.EPOCH)
+            if self._is_new(found):
+                await ask("SET", keys.EPOCH, uuid.uuid4().hex, "NX")
+                found = await ask("GET", keys.EPOCH)
+            self._judge(found)
+        except BaseException:
+            await connection.disconnect()
+            raise
+
     def check(self, redis: Redis) -> None:
         """Check a Redis that this process is connected to: somebody may have emptied it meanwhile.
 
@@ -64,25 +86,31 @@ class Epoch:
             raise
 
     def _compare(self, ask: Callable[..., Any]) -> None:
-        found: bytes | None = ask("GET", keys.EPOCH)
+        found = ask("GET", keys.EPOCH)
+        if self._is_new(found):
+            # Of two processes that come at once, both take the epoch of the first.
+            ask("SET", keys.EPOCH, uuid.uuid4().hex, "NX")
+            found = ask("GET", keys.EPOCH)
+        self._judge(found)
+
+    def _is_new(self, found: bytes | None) -> bool:
+        """Say whether neither Redis nor anything of ours knows of an epoch."""
+        return found is None and self._known is None and self._blobs.read_mark(_MARKER) is None
+
+    def _judge(self, found: bytes | None) -> None:
         if found is not None and found == self._known:
             return
         marker = self._blobs.read_mark(_MARKER)
-        expected = marker or self._known
-        if expected is None:
-            # New, or older than this check. Of two processes that come at once, both take the epoch of the first.
-            if found is None:
-                ask("SET", keys.EPOCH, uuid.uuid4().hex, "NX")
-                found = ask("GET", keys.EPOCH)
-            assert found is not None, "it was set just now"
-        elif found != expected:
+        expected = marker or self._known or found
+        assert expected is not None, "it was set just now"
+        if found != expected:
             error = ReplacedRedisError(None if found is None else found.decode(), expected.decode())
             if time.monotonic() - self._alarm_at >= _ALARM_EVERY_S:
                 self._alarm_at = time.monotonic()
                 _log.critical("%s", error)
             raise error
         if marker is None:
-            self._blobs.write_mark(_MARKER, found)
+            self._blobs.write_mark(_MARKER, expected)
         self._known = found
 
 

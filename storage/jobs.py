@@ -87,6 +87,7 @@ class JobStore:
                             orjson.dumps(dict(metadata)),
                             fingerprint,
                             _IDEMPOTENCY_S,
+                            spec.data.blob,
                         ],
                         client=transaction,
                     )

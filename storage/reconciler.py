@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from redis import Redis
 
 from storage import keys
+from storage.errors import BlobStoreUnavailableError
+from storage.housekeeping import Housekeeping
 from storage.job_record import JobStatus
 from storage.jobs import JobStore
 from storage.queue import TrainingQueue
@@ -43,6 +45,7 @@ class Reconciler:
 
     Args:
         holder: a name for the lease that no other reconciler has.
+        housekeeping: run by the reconciler that holds the lease.
         clock: seconds that never run backwards.
     """
 
@@ -53,12 +56,14 @@ class Reconciler:
         queue: TrainingQueue,
         *,
         holder: str,
+        housekeeping: Housekeeping | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._jobs = jobs
         self._queue = queue
         self._holder = holder
+        self._housekeeping = housekeeping
         self._clock = clock
         self._last_seen: dict[_Attempt, float] = {}
         """when this reconciler saw it first"""
@@ -80,6 +85,8 @@ class Reconciler:
             for attempt in dead:
                 self._end(attempt)
             self._ring_for_forgotten()
+            if self._housekeeping is not None:
+                self._keep_house(self._housekeeping)
         except BaseException:
             self._last_seen.clear()
             self._was_away = True
@@ -122,6 +129,13 @@ class Reconciler:
     def _now_ms(self) -> int:
         seconds, microseconds = self._redis.time()
         return int(seconds * 1000 + microseconds // 1000)
+
+    @staticmethod
+    def _keep_house(housekeeping: Housekeeping) -> None:
+        try:
+            housekeeping.run()
+        except BlobStoreUnavailableError as error:
+            _log.warning("no housekeeping: %s", error)  # jobs are looked after all the same
 
     def _ring_for_forgotten(self) -> None:
         long_ago_ms = self._now_ms() - int(RING_AGAIN_AFTER_S * 1000)

@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis import Redis
 
 from standalone import EmbeddedServer
 from storage import BlobStore, JobStore, ModelStore, TrainingQueue, connect
+
+settings.register_profile(
+    "long"
+)  # --hypothesis-profile long: state machines run as many sequences as the scorecard asks
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-from storage import BlobStore, Epoch, connect
+from storage import BlobStore, Epoch, Housekeeping, connect
 from worker.process import TrainingWorker
 from worker.settings import Settings
 
@@ -28,7 +28,8 @@ def main() -> int:
     # The time limit must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. And
     # the patience must be that of the training: it does not outlive this process.
     redis = connect(settings.redis_url, timeout_s=15, n_retries=60, epoch=epoch)
-    TrainingWorker(redis, epoch).work(logging_level="WARNING")
+    housekeeping = Housekeeping(redis, blobs, keep_jobs_s=settings.keep_jobs_days * 24 * 3600)
+    TrainingWorker(redis, epoch, housekeeping).work(logging_level="WARNING")
     return 0
 
 

@@ -16,7 +16,7 @@ from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from storage import QUEUE_NAME, TRAIN_TASK, Epoch, JobStore, Reconciler, TrainingQueue, is_unavailable
+from storage import QUEUE_NAME, TRAIN_TASK, Epoch, Housekeeping, JobStore, Reconciler, TrainingQueue, is_unavailable
 from worker.guard import Guard
 from worker.tasks import prepare_work_horse, request_stop
 
@@ -64,7 +64,7 @@ class TrainingWorker(Worker):
 
     max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
 
-    def __init__(self, redis: Redis, epoch: Epoch) -> None:
+    def __init__(self, redis: Redis, epoch: Epoch, housekeeping: Housekeeping) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
             Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=TrainingRing),
@@ -79,7 +79,7 @@ class TrainingWorker(Worker):
         self.log_result_lifespan = False
         self._epoch = epoch
         self._jobs = JobStore(redis, queue)
-        self._reconciler = Reconciler(redis, self._jobs, queue, holder=self.name)
+        self._reconciler = Reconciler(redis, self._jobs, queue, holder=self.name, housekeeping=housekeeping)
         self._guard: Guard | None = None
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:

@@ -15,17 +15,25 @@ class Settings:
     training_threads: int = 1
     """Threads that share the rows of a large data set; another number changes only rounding."""
 
+    keep_jobs_days: float = 30.0
+    """How long a job that is done is kept, with its events. Versions are kept until they are deleted."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Read the environment.
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a number is none.
+            ValueError: a number is none, or too small.
         """
+        keep_jobs_days = float(env.get("KEEP_JOBS_DAYS") or cls.keep_jobs_days)
+        # An Idempotency-Key is remembered for a day, and leads to its job.
+        if not keep_jobs_days >= 1:
+            raise ValueError(f"KEEP_JOBS_DAYS must be at least 1, not {keep_jobs_days:g}")
         data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
             redis_url=env["REDIS_URL"],
             blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
+            keep_jobs_days=keep_jobs_days,
             training_threads=int(env.get("TRAINING_THREADS") or os.cpu_count() or 1),
         )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perceptron import Candidate, Dataset, NetworkConfig, TrainingConfig, fit, fit_sweep
+from perceptron import OPTIMIZERS, Candidate, Dataset, NetworkConfig, TrainingConfig, fit, fit_sweep
 from storage import Checkpoint, CorruptDataError, decode_checkpoint, encode_checkpoint
 from storage.codec import load_arrays, save_arrays
 
@@ -24,6 +24,14 @@ def test_a_training_goes_on_from_the_bytes_as_from_the_state() -> None:
     *_, last = fit(DATASET, network, config, resume_from=read.state)
     assert last.state.iterate.parameters.tobytes() == results[-1].state.iterate.parameters.tobytes()
     assert (read.job_id, read.total_epochs, read.used_s) == ("job_1", 12, 3.5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_state_of_every_optimizer_is_read_as_it_was_written(optimizer: str) -> None:
+    network = NetworkConfig("step" if optimizer == "perceptron_rule" else "sigmoid")
+    state = next(fit(DATASET, network, TrainingConfig(optimizer=optimizer, max_epochs=3, tolerance=0.0))).state
+    content = encode_checkpoint(checkpoint(state))
+    assert encode_checkpoint(decode_checkpoint(content)) == content
 
 
 def test_a_sweep_goes_on_from_the_bytes_as_from_the_state() -> None:

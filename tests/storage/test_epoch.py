@@ -1,5 +1,6 @@
 """A Redis that lost our data is not taken for a new one."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from storage import (
     TrainingQueue,
     accept_loss,
     connect,
+    connect_on_loop,
     is_unavailable,
     keys,
 )
@@ -118,3 +120,27 @@ def test_a_known_epoch_needs_no_blob_store(process: Start, blobs: BlobStore, tmp
     connection.connection_pool.disconnect()
     connection.ping()
     epoch.check(connection)
+
+
+def test_connections_of_an_event_loop_are_checked_too(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> None:
+    async def ping() -> None:
+        connection = connect_on_loop(server.url, timeout_s=2, max_connections=2, epoch=Epoch(blobs))
+        try:
+            await connection.ping()
+        finally:
+            await connection.aclose()
+
+    asyncio.run(ping())
+    assert redis.get(keys.EPOCH) == blobs.read_mark("epoch")
+    redis.flushall()
+    with pytest.raises(ReplacedRedisError):
+        asyncio.run(ping())
+
+
+def test_who_knows_the_epoch_needs_no_mark_to_notice_another(redis: Redis, process: Start, tmp_path: Path) -> None:
+    epoch, connection = process()
+    connection.ping()
+    (tmp_path / "blobs" / "epoch").unlink()
+    redis.flushall()
+    with pytest.raises(ReplacedRedisError):
+        epoch.check(connection)

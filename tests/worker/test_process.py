@@ -62,13 +62,6 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def status_of(jobs: JobStore, job_id: str) -> JobStatus:
     return jobs.get(job_id).status
 
@@ -128,28 +121,6 @@ def test_a_cancelled_job_frees_its_worker(
     job = jobs.get(job_id)
     assert (job.status, job.version) == ("cancelled", None)
     assert job.progress is not None
-
-
-def test_a_killed_parent_takes_its_training_along(
-    jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
-) -> None:
-    worker = start_worker()
-    start_long_job(jobs, blobs)
-    (child,) = children_of(worker.pid)
-    worker.kill()
-    wait_for(lambda: not is_alive(child), timeout_s=5)
-
-
-def test_the_job_of_a_killed_worker_gets_another_attempt(
-    jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
-) -> None:
-    victim = start_worker()
-    job_id = start_long_job(jobs, blobs)
-    victim.kill()
-    start_worker()
-    wait_for(lambda: jobs.get(job_id).attempt == 2, timeout_s=40)
-    assert status_of(jobs, job_id) == "running"
-    jobs.cancel(job_id)
 
 
 def test_a_job_whose_ring_was_lost_is_rung_for_again(
