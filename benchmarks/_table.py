@@ -42,7 +42,7 @@ def seconds(run: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def rounds(contestants: Contestants, n_rounds: int) -> dict[str, list[float]]:
+def rounds(contestants: Contestants, n_rounds: int = 5) -> dict[str, list[float]]:
     """Let the contestants take turns: whatever else the machine does meets all of them alike."""
     figures: dict[str, list[float]] = {name: [] for name in contestants}
     for run in contestants.values():
@@ -80,7 +80,28 @@ def machine(*packages: str) -> dict[str, str]:
 
 
 def report(name: str, title: str, rows: Sequence[Row], about: dict[str, str]) -> None:
-    """Print the table and keep it as benchmarks/results/<name>-<date>.md and .json, in the place of an older one."""
+    """Print the table and keep it as benchmarks/results/<name>-<date>.md and .json, in the place of an older one.
+
+    Rows of other targets that this machine and these versions gave before stay in it.
+    """
+    print(_markdown(rows, about))
+    RESULTS.mkdir(exist_ok=True)
+    measured = {row.target for row in rows}
+    for old in sorted(RESULTS.glob(f"{name}-*.json")):
+        document = json.loads(old.read_text())
+        if document["machine"] == about:
+            earlier = (Row(**{field: row[field] for field in row if field != "is_met"}) for row in document["rows"])
+            rows = [*rows, *(row for row in earlier if row.target not in measured)]
+        old.unlink()
+        old.with_suffix(".md").unlink(missing_ok=True)
+    rows = sorted(rows, key=lambda row: row.target)
+    path = RESULTS / f"{name}-{datetime.now(UTC).date()}"
+    path.with_suffix(".md").write_text(f"# {title}\n\n{_markdown(rows, about)}")
+    document = {"machine": about, "rows": [{**asdict(row), "is_met": row.is_met} for row in rows]}
+    path.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _markdown(rows: Sequence[Row], about: dict[str, str]) -> str:
     lines = [
         ", ".join(f"{name} {value}" for name, value in about.items()) + ".",
         "Medians, (smallest-largest) of interleaved rounds; ratios are taken within rounds.",
@@ -93,12 +114,4 @@ def report(name: str, title: str, rows: Sequence[Row], about: dict[str, str]) ->
         lines.append(
             f"| {r.target} | {r.what} | {r.ours} | {r.other} | {ratio} | {goal} | {'yes' if r.is_met else 'no'} |"
         )
-    text = "\n".join(lines) + "\n"
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    for old in RESULTS.glob(f"{name}-*"):
-        old.unlink()
-    path = RESULTS / f"{name}-{datetime.now(UTC).date()}"
-    path.with_suffix(".md").write_text(f"# {title}\n\n{text}")
-    document = {"machine": about, "rows": [{**asdict(r), "is_met": r.is_met} for r in rows]}
-    path.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
+    return "\n".join(lines) + "\n"

@@ -7,22 +7,15 @@ goes to benchmarks/results/training-<date>.json and .md, beside the other rows o
 """
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import numpy as np
-import sklearn
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -32,6 +25,8 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks import _table
+from benchmarks._table import Contestants, Row, machine, report, rounds, seconds
 from perceptron import (
     Architecture,
     Candidate,
@@ -54,61 +49,12 @@ try:
 except ImportError:
     torch = None
 
-N_ROUNDS = 5
 N_THREADS = 2
-RESULTS = Path(__file__).parent / "results"
 SIGMOID = NetworkConfig("sigmoid")
-
-Contestants = dict[str, Callable[[], float]]
-"""Each runs once and gives its seconds."""
-
-
-@dataclass
-class Row:
-    """A line of the table: `ratio` is how many times faster than the other we are, or a share."""
-
-    target: str
-    what: str
-    ours: str
-    other: str
-    ratio: float
-    low: float
-    high: float
-    goal: float
-    unit: str = "x"
-
-    @property
-    def is_met(self) -> bool:
-        return self.ratio >= self.goal
-
-
-def seconds(run: Callable[[], object]) -> float:
-    start = perf_counter()
-    run()
-    return perf_counter() - start
-
-
-def rounds(contestants: Contestants, n_rounds: int = N_ROUNDS) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for run in contestants.values():
-        run()  # once for the caches
-    for _ in range(n_rounds):
-        for name, run in contestants.items():
-            times[name].append(run())
-    return times
-
-
-def shown(times: list[float]) -> str:
-    unit, factor = ("us", 1e6) if median(times) < 1e-3 else ("ms", 1e3)
-    return f"{median(times) * factor:.3g} {unit} ({min(times) * factor:.3g}-{max(times) * factor:.3g})"
 
 
 def row(target: str, what: str, times: dict[str, list[float]], other: str, goal: float) -> Row:
-    ratios = [theirs / ours for ours, theirs in zip(times["ours"], times[other], strict=True)]
-    return Row(
-        target, f"{what} vs {other}", shown(times["ours"]), shown(times[other]),
-        median(ratios), min(ratios), max(ratios), goal,
-    )  # fmt: skip
+    return _table.row(target, f"{what} vs {other}", times["ours"], times[other], goal)
 
 
 def synthetic(n_instances: int, n_features: int, dtype: str = "float32") -> Dataset:
@@ -392,35 +338,6 @@ def t7() -> Iterator[Row]:
         yield Row("T7", f"the same: {what}", f"{megabytes:.0f} MB", "300 MB", ratio, ratio, ratio, 1.0)
 
 
-def machine() -> dict[str, str]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return {
-        "cpu": f"{model}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scikit-learn": sklearn.__version__,
-        "torch": "none" if torch is None else torch.__version__,
-        "system": platform.platform(),
-    }
-
-
-def markdown(rows: list[Row], about: dict[str, str]) -> str:
-    lines = [
-        ", ".join(f"{name} {value}" for name, value in about.items()) + ".",
-        "Medians, (smallest-largest) of interleaved rounds; ratios are taken within rounds.",
-        "",
-        "| # | what | ours | other | ratio | goal | met |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        ratio, goal = f"{r.ratio:.3g} ({r.low:.3g}-{r.high:.3g})", f"{r.goal:g} {r.unit}"
-        lines.append(
-            f"| {r.target} | {r.what} | {r.ours} | {r.other} | {ratio} | {goal} | {'yes' if r.is_met else 'no'} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 BENCHMARKS = {"T1": t1_and_t2, "T3": t3, "T4": t4, "T5": t5, "T6": t6, "T7": t7}
 
 
@@ -432,24 +349,7 @@ def main(chosen: list[str]) -> None:
         for new in BENCHMARKS[name]():
             rows.append(new)
             print(f"{new.target} {new.what}: {new.ratio:.3g} (goal {new.goal:g})", file=sys.stderr, flush=True)
-    about = machine()
-    print(markdown(rows, about))
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"training-{datetime.now(UTC).date()}"
-    rows = sorted([*rows, *earlier_rows(path.with_suffix(".json"), about, rows)], key=lambda row: row.target)
-    path.with_suffix(".md").write_text(f"# Training\n\n{markdown(rows, about)}")
-    document = {"machine": about, "rows": [{**asdict(r), "is_met": r.is_met} for r in rows]}
-    path.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
-
-
-def earlier_rows(path: Path, about: dict[str, str], rows: list[Row]) -> list[Row]:
-    """Read the rows of other targets that this machine and these versions gave before."""
-    document = json.loads(path.read_text()) if path.exists() else {}
-    if document.get("machine") != about:
-        return []
-    measured = {row.target for row in rows}
-    fields = [{name: value for name, value in row.items() if name != "is_met"} for row in document["rows"]]
-    return [Row(**row) for row in fields if row["target"] not in measured]
+    report("training", "Training", rows, machine("numpy", "scikit-learn", "torch"))
 
 
 if __name__ == "__main__":
