@@ -34,6 +34,7 @@ from perceptron.metrics import evaluate
 from perceptron.network import Layer, Network, forward
 from perceptron.newton import check_solvable_by_newton
 from perceptron.objective import Evaluation, Folds, Networks, Objective
+from perceptron.one_instance import ForwardOne, forward_one
 from perceptron.prediction import predict_outputs, predictions
 from perceptron.race import RaceState
 from perceptron.rosenblatt import perceptron_rule_epoch
@@ -62,6 +63,7 @@ __all__ = [
     "EpochResult",
     "Evaluation",
     "Folds",
+    "ForwardOne",
     "InvalidConfigError",
     "InvalidDatasetError",
     "Layer",
@@ -96,6 +98,7 @@ __all__ = [
     "flatten",
     "fold",
     "forward",
+    "forward_one",
     "perceptron_rule_epoch",
     "predict_outputs",
     "predictions",

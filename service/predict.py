@@ -1,16 +1,108 @@
-"""Predict: from the bytes of a request to the bytes of its answer. Knows no framework."""
+"""Predict: from the bytes of a request to the bytes of its answer, errors among them. Knows no framework."""
 
+from time import perf_counter
+
+import msgspec
+import numpy as np
 import orjson
 
-from perceptron import predict_outputs, predictions
-from service.loaded_models import LoadedModels
+from perceptron import predictions
+from service.errors import UnsupportedMediaTypeError, answer_to
+from service.loaded_models import Found, LoadedModels
+from service.media_types import JSON, answer_type, body_type
 from service.parsing import parse_matrix, parse_payload, refuse
 from service.payloads import PredictionRequest
 from service.settings import Limits
+from service.wire import JSON as JSON_BYTES
+from service.wire import Header, HttpAnswer, HttpRequest
+
+SMALL_BODY_BYTES = 32_768
+"""Up to here a body takes well below a millisecond, so that the event loop may answer it by itself."""
+
+STALE_HEADER: Header = (b"x-model-stale", b"true")
+
+_PLAIN_CONTENT_TYPES = frozenset({"", JSON})
+_PLAIN_ACCEPTS = frozenset({"", "*/*", JSON})
 
 
-def predict(body: bytes, models: LoadedModels, limits: Limits) -> bytes:
-    """Answer `POST /predict`.
+class _WouldWaitError(Exception):
+    """Redis must be asked, and the caller must not wait."""
+
+
+class _PlainBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The members of most requests. Whatever it does not take goes to the strict way, which says what is wrong."""
+
+    model: str
+    instances: list[list[float]]
+    version: int | None = None
+    alias: str | None = None
+
+
+_decode = msgspec.json.Decoder(_PlainBody).decode
+
+
+def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wait: bool = True) -> HttpAnswer | None:
+    """Answer `POST /predict`, whatever the request is.
+
+    Args:
+        may_wait: whether Redis may be asked when it must; without, the answer is None then.
+    """
+    started = perf_counter()
+    try:
+        if not (
+            request.content_type in _PLAIN_CONTENT_TYPES
+            and request.accept in _PLAIN_ACCEPTS
+            and not request.content_encoding
+        ):
+            _check_headers(request)
+        body, is_stale = _plain(request.body, models, limits) or _strict(request.body, models, limits, may_wait)
+        stale = (STALE_HEADER,) if is_stale else ()
+        answer = HttpAnswer(200, JSON_BYTES, body, stale)
+    except _WouldWaitError:
+        return None
+    except Exception as error:
+        answer = answer_to(error, request_id=request.request_id)
+    timing = (b"server-timing", b"predict;dur=%.3f" % (1e3 * (perf_counter() - started)))
+    return answer._replace(headers=(*answer.headers, timing))
+
+
+def _check_headers(request: HttpRequest) -> None:
+    answer_type(request, [JSON])
+    if (given := body_type(request)) != JSON:
+        raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
+
+
+def _plain(body: bytes, models: LoadedModels, limits: Limits) -> tuple[bytes, bool] | None:
+    """Answer an everyday request; None when the strict way is to say what is wrong with it, or is special."""
+    if len(body) > SMALL_BODY_BYTES and body.count(b"[") > limits.max_brackets:
+        return None
+    try:
+        plain = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    rows = plain.instances
+    if plain.version is not None and plain.alias is not None:
+        return None
+    found = models.find(plain.model, version=plain.version, alias=plain.alias)
+    if found is None:
+        return None
+    model, is_stale = found
+    head = model.head + b',"stale":true' if is_stale else model.head
+    if len(rows) == 1:
+        if len(rows[0]) != model.n_features:
+            return None
+        members = model.answer_one(rows[0])
+        if members is not None:
+            return head + members + b"}", is_stale
+    if not 1 <= len(rows) <= limits.max_predict_instances:
+        return None
+    if any(len(row) != model.n_features for row in rows):
+        return None
+    return _answer(found, np.array(rows, dtype=np.float64)), is_stale
+
+
+def _strict(body: bytes, models: LoadedModels, limits: Limits, may_wait: bool) -> tuple[bytes, bool]:
+    """Answer any request.
 
     Raises:
         MalformedJsonError, InvalidRequestError, WrongDimensionError: the body is wrong.
@@ -24,17 +116,21 @@ def predict(body: bytes, models: LoadedModels, limits: Limits) -> bytes:
     if not 1 <= n_instances <= limits.max_predict_instances:
         detail = f"must hold 1 to {limits.max_predict_instances} instances (MAX_PREDICT_INSTANCES), not {n_instances}"
         refuse("/instances", detail)
-    model = models.get(request.model, version=request.version, alias=request.alias)
-    features = parse_matrix(
-        request.instances, "/instances", n_columns=len(model.feature_names), names=model.feature_names
-    )
-    outputs = predict_outputs(model.network, features)
-    return orjson.dumps(
-        {
-            "model": model.name,
-            "version": model.version,
-            "outputs": outputs,
-            "predictions": predictions(model.task, outputs),
-        },
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+    look = models.get if may_wait else models.find
+    found = look(request.model, version=request.version, alias=request.alias)
+    if found is None:
+        raise _WouldWaitError
+    names = found.model.trained.feature_names
+    features = parse_matrix(request.instances, "/instances", n_columns=len(names), names=names)
+    if n_instances == 1 and (members := found.model.answer_one(features[0].tolist())) is not None:
+        head = found.model.head + b',"stale":true' if found.is_stale else found.model.head
+        return head + members + b"}", found.is_stale
+    return _answer(found, features), found.is_stale
+
+
+def _answer(found: Found, features: np.ndarray) -> bytes:
+    model = found.model
+    outputs = model.outputs(features)
+    stale = {"stale": True} if found.is_stale else {}
+    members = stale | {"outputs": outputs, "predictions": predictions(model.trained.task, outputs)}
+    return model.head + b"," + orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)[1:]

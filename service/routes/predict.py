@@ -1,15 +1,16 @@
 """`/predict`: forward propagation, now."""
 
-from flask import Response, request
+from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.answers import PredictionPayload
+from service.errors import LengthRequiredError, to_response
 from service.loaded_models import LoadedModels
 from service.openapi import body_problems, json_body
 from service.payloads import PredictionRequest
 from service.predict import predict
-from service.requests import require_json
 from service.settings import Limits
+from service.wire import HttpRequest
 
 
 def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
@@ -23,7 +24,22 @@ def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
         openapi_extensions=json_body(PredictionRequest),
     )
     def predict_now() -> Response:
-        require_json(request)
-        return Response(predict(request.get_data(cache=False), models, limits), mimetype="application/json")
+        answer = predict(_as_sent(), models, limits)
+        assert answer is not None  # it may wait
+        return to_response(answer)
 
     return routes
+
+
+def _as_sent() -> HttpRequest:
+    if request.content_length is None:
+        raise LengthRequiredError("send a body, with a Content-Length")
+    headers = request.headers
+    return HttpRequest(
+        body=request.get_data(cache=False),
+        request_id=g.request_id,
+        content_type=headers.get("Content-Type", ""),
+        content_encoding=headers.get("Content-Encoding", ""),
+        accept=headers.get("Accept", ""),
+        query=request.query_string.decode("latin-1"),
+    )

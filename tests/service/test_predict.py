@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from redis import Redis
 
-from storage import JobStore
+from storage import JobStore, keys
 from tests.builders import publish
 
 TOO_LARGE = 1e308
@@ -129,9 +130,16 @@ def test_what_is_no_json_is_refused_as_elsewhere(http: FlaskClient) -> None:
     assert (form.status_code, form.get_json()["code"]) == (415, "unsupported_media_type")
 
 
-def test_a_changed_version_in_redis_is_not_served(http: FlaskClient, jobs: JobStore, redis: Any) -> None:
-    publish(jobs)
-    redis.hset("perceptron:model:or:version:1", "weights", b"\x80\x04cos\nsystem\n")
-    answer = predict(http, instances=[[1, 2]])
-    assert answer.status_code == 500
-    assert "safetensors" not in answer.text
+@pytest.mark.parametrize("weights", [b"\x80\x04cos\nsystem\n", None])
+def test_a_changed_version_in_redis_is_not_served_and_rings_an_alarm(
+    http: FlaskClient, jobs: JobStore, redis: Redis, caplog: pytest.LogCaptureFixture, weights: bytes | None
+) -> None:
+    publish(jobs, weight=1.0), publish(jobs, weight=2.0)
+    # not only bytes that are no network: those of another version, too
+    redis.hset(keys.version("or", 1), "weights", weights or redis.hget(keys.version("or", 2), "weights"))  # type: ignore[arg-type]
+    answer = predict(http, instances=[[1, 2]], version=1)
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "weights" not in answer.text
+    assert "ALARM" in caplog.text
+    assert predict(http, instances=[[1, 2]], version=2).status_code == 200
