@@ -14,9 +14,8 @@ from perceptron import Architecture, NetworkConfig
 from service.errors import RedisHangsError
 from service.loaded_model import LoadedModel
 from service.pointers import Pointers
+from service.settings import Settings
 from storage import Model, ModelStore, Version, VersionNotFoundError, decode_version, is_unavailable
-
-DEFAULT_MAX_BYTES = 128 * 1024 * 1024
 
 _ASK_AGAIN_AFTER_S = 1.0
 """While Redis is away, one request in so long asks it; the others go on without."""
@@ -72,7 +71,7 @@ class LoadedModels:
         self,
         models: ModelStore,
         *,
-        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_bytes: int = Settings.model_memory_bytes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = models

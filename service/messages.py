@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from service.requests import request_id
 
@@ -12,6 +13,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_ASCII = "".join(map(chr, range(128)))
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -44,6 +47,12 @@ async def send_answer(scope: Scope, send: Send, status: int, headers: Headers, b
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
+def in_ascii(scope: Scope) -> Scope:
+    """Return the request with raw bytes of its query percent-encoded, as its client should have sent them."""
+    query: bytes = scope.get("query_string", b"")
+    return scope if query.isascii() else {**scope, "query_string": quote(query, safe=_ASCII).encode()}
+
+
 async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
     """Return the whole body, or None when the client went away before its end.
 
@@ -54,13 +63,16 @@ async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
         TimeoutError: it sent nothing for so long.
     """
     parts = []
-    while True:
-        message = await asyncio.wait_for(receive(), timeout_s)
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(timeout_s) as silence:
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            silence.reschedule(loop.time() + timeout_s)
 
 
 def once(body: bytes) -> Receive:
