@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,15 +21,13 @@ class LoadedModel:
     __slots__ = ("_class_texts", "_forward_one", "_is_binary", "_is_list", "head", "n_bytes", "n_features", "trained")
 
     def __init__(self, trained: TrainedModel) -> None:
-        self.trained = TrainedModel(
-            sys.intern(trained.name), trained.version, trained.task, _shared(trained.feature_names), trained.network
-        )
+        self.trained = trained
         self.n_features = len(trained.feature_names)
         self.head = orjson.dumps({"model": trained.name, "version": trained.version})[:-1]
         """The beginning of the answer's JSON."""
         self._forward_one: ForwardOne | None = forward_one(trained.network)
         task = trained.task
-        self._class_texts = None if task.classes is None else _texts(task.classes)
+        self._class_texts = None if task.classes is None else tuple(map(orjson.dumps, task.classes))
         self._is_binary = task.kind == "binary_classification"
         self._is_list = task.is_list
         n_parameters = trained.network.n_parameters
@@ -67,14 +64,3 @@ class LoadedModel:
         text = orjson.dumps(outputs)
         prediction = text if self._class_texts is None else self._class_texts[outputs.index(max(outputs))]
         return b',"outputs":[%b],"predictions":[%b]' % (text, prediction)
-
-
-@lru_cache(maxsize=1024)
-def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Give equal names as one object: the versions of a model, and many models, have the same."""
-    return tuple(map(sys.intern, names))
-
-
-@lru_cache(maxsize=1024)
-def _texts(classes: tuple[str, ...] | tuple[int, ...]) -> tuple[bytes, ...]:
-    return tuple(map(orjson.dumps, classes))

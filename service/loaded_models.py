@@ -20,10 +20,6 @@ from storage import Model, ModelStore, Version, VersionNotFoundError, decode_ver
 _ASK_AGAIN_AFTER_S = 1.0
 """While Redis is away, one request in so long asks it; the others go on without."""
 
-_ABSENT_FOR_S = 0.05
-"""So long after Redis was asked, what it did not know is not asked for again, unless a change is heard."""
-
-_MAX_ABSENT = 1_000
 _CHECK_EVERY_S = 1.0
 _CHECK_AT_ONCE = 200
 _MAX_PRELOADED = 1_000
@@ -82,7 +78,6 @@ class LoadedModels:
         self._n_bytes = 0
         self._loading: dict[tuple[str, int], Future[LoadedModel]] = {}
         self._pointers: dict[str, Pointers] = {}
-        self._absent: dict[str, Pointers] = {}
         self._reads: set[_Read] = set()
         self._changed: set[str] = set()
         self._wake = threading.Event()
@@ -152,15 +147,15 @@ class LoadedModels:
         return self._listener is not None and self._listener.is_connected
 
     def _pointers_for(self, model: str, version: int | None, alias: str | None) -> tuple[Pointers, bool]:
-        known = self._pointers.get(model) or self._absent.get(model)
-        if known is not None and known.is_fresh and self._is_followed:
-            is_recent = self._clock() - known.read_at_s < _ABSENT_FOR_S
-            if is_recent or known.number(version, alias) is not None:
+        known = self._pointers.get(model)
+        if known is not None:
+            if known.is_gone(version):
+                return known, False
+            if known.is_fresh and self._is_followed and known.number(version, alias) is not None:
                 return known, False
         try:
             return self._read([model])[0], False
         except Exception as error:
-            known = self._pointers.get(model)
             if not _is_away(error) or known is None or known.number(version, alias) is None:
                 raise
             return known, True
@@ -183,18 +178,14 @@ class LoadedModels:
             ]
 
     def _keep(self, name: str, model: Model | None, *, is_fresh: bool) -> Pointers:
-        pointers = Pointers.of(model, read_at_s=self._clock(), is_fresh=is_fresh)
+        pointers = Pointers.of(model, is_fresh=is_fresh)
         before = self._pointers.get(name)
         for number in before.versions - pointers.versions if before else ():
             self._drop((name, number))
         if model is not None:
-            self._absent.pop(name, None)
             self._pointers[name] = pointers
         else:
             self._pointers.pop(name, None)
-            if len(self._absent) >= _MAX_ABSENT:
-                self._absent.clear()
-            self._absent[name] = pointers
         return pointers
 
     def _loaded(self, model: str, number: int) -> LoadedModel:
@@ -203,6 +194,7 @@ class LoadedModels:
         ours: Future[LoadedModel] = Future()
         with self._lock:
             if (loaded := self._by_version.get(key)) is not None:
+                self._by_version.move_to_end(key)
                 return loaded
             first = self._loading.setdefault(key, ours)
         if first is not ours:
@@ -254,11 +246,10 @@ class LoadedModels:
     def _hear(self, model: str | None) -> None:
         """Take note that a model, or any, has changed; called on the event loop, so it asks nobody."""
         with self._lock:
-            for name in (*self._pointers, *self._absent) if model is None else (model,):
+            for name in self._pointers if model is None else (model,):
                 if name in self._pointers:
                     self._pointers[name].is_fresh = False
                     self._changed.add(name)
-                self._absent.pop(name, None)
             for read in self._reads:
                 read.is_outdated |= model is None or model in read.models
         self._wake.set()

@@ -18,10 +18,10 @@ def body_type(request: HttpRequest) -> str:
     Raises:
         UnsupportedMediaTypeError: there is a Content-Encoding.
     """
-    encoding = request.content_encoding.strip()
+    encoding = request.content_encoding.decode("latin-1").strip()
     if encoding.lower() not in ("", "identity"):
         raise UnsupportedMediaTypeError(f"the body must not be encoded, and this one is in {encoding}")
-    name = parse_options_header(request.content_type)[0].lower()
+    name = parse_options_header(request.content_type.decode("latin-1"))[0].lower()
     return JSON if name == "" or name.endswith("+json") else name
 
 
@@ -31,7 +31,7 @@ def answer_type(request: HttpRequest, possible: Sequence[str]) -> str:
     Raises:
         NotAcceptableError: it likes none of them.
     """
-    accepted = parse_accept_header(request.accept, MIMEAccept)
+    accepted = parse_accept_header(request.accept.decode("latin-1"), MIMEAccept)
     if not accepted:
         return possible[0]
     best = accepted.best_match(possible)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from service.requests import request_id
 
@@ -13,8 +12,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_ASCII = "".join(map(chr, range(128)))
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -47,12 +44,6 @@ async def send_answer(scope: Scope, send: Send, status: int, headers: Headers, b
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-def in_ascii(scope: Scope) -> Scope:
-    """Return the request with raw bytes of its query percent-encoded, as its client should have sent them."""
-    query: bytes = scope.get("query_string", b"")
-    return scope if query.isascii() else {**scope, "query_string": quote(query, safe=_ASCII).encode()}
-
-
 async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
     """Return the whole body, or None when the client went away before its end.
 
@@ -63,8 +54,17 @@ async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
         TimeoutError: it sent nothing for so long.
     """
     parts = []
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(timeout_s) as silence:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    is_silent = False
+
+    def give_up() -> None:
+        nonlocal is_silent
+        is_silent = True
+        task.cancel()  # type: ignore[union-attr]  # there is one, since this runs
+
+    # What asyncio.timeout does, at a tenth of its price: that was a sixth of the time of a prediction.
+    timer = loop.call_later(timeout_s, give_up)
+    try:
         while True:
             message = await receive()
             if message["type"] != "http.request":
@@ -72,7 +72,15 @@ async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
             parts.append(message.get("body", b""))
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
-            silence.reschedule(loop.time() + timeout_s)
+            timer.cancel()
+            timer = loop.call_later(timeout_s, give_up)
+    except asyncio.CancelledError:
+        if not is_silent:
+            raise
+        task.uncancel()  # type: ignore[union-attr]
+        raise TimeoutError from None
+    finally:
+        timer.cancel()
 
 
 def once(body: bytes) -> Receive:

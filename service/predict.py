@@ -21,8 +21,8 @@ SMALL_BODY_BYTES = 32_768
 
 STALE_HEADER: Header = (b"x-model-stale", b"true")
 
-_PLAIN_CONTENT_TYPES = frozenset({"", JSON})
-_PLAIN_ACCEPTS = frozenset({"", "*/*", JSON})
+_PLAIN_CONTENT_TYPES = frozenset({b"", JSON_BYTES})
+_PLAIN_ACCEPTS = frozenset({b"", b"*/*", JSON_BYTES})
 
 
 class _WouldWaitError(Exception):
@@ -56,14 +56,14 @@ def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_w
         ):
             _check_headers(request)
         body, is_stale = _plain(request.body, models, limits) or _strict(request.body, models, limits, may_wait)
-        stale = (STALE_HEADER,) if is_stale else ()
-        answer = HttpAnswer(200, JSON_BYTES, body, stale)
+        status, media_type = 200, JSON_BYTES
+        headers: tuple[Header, ...] = (STALE_HEADER,) if is_stale else ()
     except _WouldWaitError:
         return None
     except Exception as error:
-        answer = answer_to(error, request_id=request.request_id)
+        status, media_type, body, headers = answer_to(error, request_id=request.request_id)
     timing = (b"server-timing", b"predict;dur=%.3f" % (1e3 * (perf_counter() - started)))
-    return answer._replace(headers=(*answer.headers, timing))
+    return HttpAnswer(status, media_type, body, (*headers, timing))
 
 
 def _check_headers(request: HttpRequest) -> None:

@@ -1,6 +1,7 @@
 """Predict on the event loop: small requests at once, large ones and those that need Redis in threads of their own."""
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -24,23 +25,24 @@ class PredictOnLoop:
         self._limits = limits
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
 
-    def takes(self, scope: Scope) -> bool:
+    def takes(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the request is one for here; what is odd about a request is for the Flask app to say."""
-        if scope["path"] != "/predict" or scope["method"] != "POST":
-            return False
-        names = [name for name, _ in scope["headers"]]
-        return len(names) == len(set(names)) and b"transfer-encoding" not in names
+        return (
+            scope["path"] == "/predict"
+            and scope["method"] == "POST"
+            and len(headers) == len(scope["headers"])  # no header twice
+            and b"transfer-encoding" not in headers
+        )
 
-    async def answer(self, scope: Scope, body: bytes, send: Send) -> None:
+    async def answer(self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes, send: Send) -> None:
         """Answer a request whose body is here."""
-        headers: dict[bytes, bytes] = dict(scope["headers"])
         request = HttpRequest(
             body=body,
             request_id=request_id(headers.get(b"x-request-id", b"").decode("latin-1")),
-            content_type=headers.get(b"content-type", b"").decode("latin-1"),
-            content_encoding=headers.get(b"content-encoding", b"").decode("latin-1"),
-            accept=headers.get(b"accept", b"").decode("latin-1"),
-            query=scope["query_string"].decode("latin-1"),
+            content_type=headers.get(b"content-type", b""),
+            content_encoding=headers.get(b"content-encoding", b""),
+            accept=headers.get(b"accept", b""),
+            query=scope["query_string"],
         )
         answer = None
         if len(body) <= SMALL_BODY_BYTES:
@@ -49,6 +51,6 @@ class PredictOnLoop:
             in_thread = partial(predict, request, self._models, self._limits)
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
         assert answer is not None  # it might wait
-        start = {"type": "http.response.start", "status": answer.status}
-        await send({**start, "headers": all_headers(answer, request.request_id)})
+        headers_out = all_headers(answer, request.request_id)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers_out})
         await send({"type": "http.response.body", "body": answer.body})

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from service.changes import Changes
 from service.errors import problem_body
 from service.loaded_models import LoadedModels
-from service.messages import App, Receive, Scope, Send, header, in_ascii, once, own_headers, read_body, send_answer
+from service.messages import App, Receive, Scope, Send, once, own_headers, read_body, send_answer
 from service.predict_on_loop import PredictOnLoop
 from service.settings import Limits
 from service.waiting import Waiting
@@ -58,11 +58,11 @@ class Shell:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        length = int(header(scope, b"content-length") or 0)  # the server has checked that it is a number
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        length = int(headers.get(b"content-length") or 0)  # the server has checked that it is a number
         if scope["path"] == "/livez" and scope["method"] in ("GET", "HEAD"):
             await send_answer(scope, send, 200, own_headers(scope, b"application/json"), _ALIVE)
             return
-        scope = in_ascii(scope)
         if await self._waiting.handle(scope, receive, send):
             return
         if 0 < length <= self._max_body_bytes:
@@ -73,8 +73,8 @@ class Shell:
                 return
             if body is None:
                 return
-            if self._predict.takes(scope):
-                await self._predict.answer(scope, body, send)
+            if self._predict.takes(scope, headers):
+                await self._predict.answer(scope, headers, body, send)
                 return
             receive = once(body)
         await self._flask(scope, receive, send)

@@ -19,6 +19,8 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
         "ws": "none",
         "access_log": False,
         "server_header": False,
+        # Nobody asks who the client is.
+        "proxy_headers": False,
         # uvicorn itself would wait for ever for a client that reads its answer slowly.
         "timeout_graceful_shutdown": 18,
     }

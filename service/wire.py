@@ -11,14 +11,14 @@ Header: TypeAlias = tuple[bytes, bytes]
 
 @dataclass(slots=True)
 class HttpRequest:
-    """What of a request decides its answer. A header that was not sent is the empty text."""
+    """What of a request decides its answer. A header that was not sent is empty."""
 
     body: bytes
     request_id: str
-    content_type: str = ""
-    content_encoding: str = ""
-    accept: str = ""
-    query: str = ""
+    content_type: bytes = b""
+    content_encoding: bytes = b""
+    accept: bytes = b""
+    query: bytes = b""
     """What stands after the `?`, as it was sent."""
 
 

@@ -34,12 +34,15 @@ def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
 def _as_sent() -> HttpRequest:
     if request.content_length is None:
         raise LengthRequiredError("send a body, with a Content-Length")
-    headers = request.headers
+
+    def header(name: str) -> bytes:
+        return request.headers.get(name, "").encode("latin-1")
+
     return HttpRequest(
         body=request.get_data(cache=False),
         request_id=g.request_id,
-        content_type=headers.get("Content-Type", ""),
-        content_encoding=headers.get("Content-Encoding", ""),
-        accept=headers.get("Accept", ""),
-        query=request.query_string.decode("latin-1"),
+        content_type=header("Content-Type"),
+        content_encoding=header("Content-Encoding"),
+        accept=header("Accept"),
+        query=request.query_string,
     )
