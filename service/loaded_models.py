@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from service.errors import RedisHangsError
 from service.loaded_model import LoadedModel
 from service.pointers import Pointers
 from service.settings import Settings
-from storage import Model, ModelStore, Version, VersionNotFoundError, decode_version, is_unavailable
+from storage import Model, ModelNotFoundError, ModelStore, Version, VersionNotFoundError, decode_version, is_unavailable
 
 _ASK_AGAIN_AFTER_S = 1.0
 """While Redis is away, one request in so long asks it; the others go on without."""
@@ -141,6 +141,13 @@ class LoadedModels:
                     raise
                 self._hear(model)
         raise AssertionError("unreachable")
+
+    def aliases(self, model: str) -> Mapping[str, int]:
+        """Return where the aliases of a model point; as `get`, but for the versions."""
+        pointers, _ = self._pointers_for(model, None, None)
+        if not pointers.versions:
+            raise ModelNotFoundError(model)
+        return pointers.aliases
 
     @property
     def _is_followed(self) -> bool:

@@ -1,12 +1,17 @@
 """Predict: from the bytes of a request to the bytes of its answer, errors among them. Knows no framework."""
 
+from collections.abc import Mapping
 from time import perf_counter
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from perceptron import predictions
+from service.comparison import compared, explained
 from service.errors import UnsupportedMediaTypeError, answer_to
 from service.loaded_models import Found, LoadedModels
 from service.media_types import JSON, answer_type, body_type
@@ -116,21 +121,40 @@ def _strict(body: bytes, models: LoadedModels, limits: Limits, may_wait: bool) -
     if not 1 <= n_instances <= limits.max_predict_instances:
         detail = f"must hold 1 to {limits.max_predict_instances} instances (MAX_PREDICT_INSTANCES), not {n_instances}"
         refuse("/instances", detail)
+    if not may_wait and (request.explain or request.versions is not None):
+        raise _WouldWaitError
     look = models.get if may_wait else models.find
     found = look(request.model, version=request.version, alias=request.alias)
     if found is None:
         raise _WouldWaitError
     names = found.model.trained.feature_names
     features = parse_matrix(request.instances, "/instances", n_columns=len(names), names=names)
+    # Here will be "job": the network of a training that goes on, instead of a version.
+    if request.explain or request.versions is not None:
+        return _more(request, found, features, models, limits)
     if n_instances == 1 and (members := found.model.answer_one(features[0].tolist())) is not None:
         head = found.model.head + b',"stale":true' if found.is_stale else found.model.head
         return head + members + b"}", found.is_stale
     return _answer(found, features), found.is_stale
 
 
-def _answer(found: Found, features: np.ndarray) -> bytes:
+def _more(
+    request: PredictionRequest, found: Found, features: NDArray[np.float64], models: LoadedModels, limits: Limits
+) -> tuple[bytes, bool]:
+    """Answer with an explanation, with a comparison, or with both."""
+    more, is_stale = {}, found.is_stale
+    if request.explain:
+        more = explained(found.model, features, limits)
+    if request.versions is not None:
+        comparison, is_one_stale = compared(request.model, request.versions, request.instances, models)
+        more |= comparison
+        is_stale |= is_one_stale
+    return _answer(Found(found.model, is_stale), features, more), is_stale
+
+
+def _answer(found: Found, features: NDArray[np.float64], more: Mapping[str, Any] = MappingProxyType({})) -> bytes:
     model = found.model
     outputs = model.outputs(features)
     stale = {"stale": True} if found.is_stale else {}
-    members = stale | {"outputs": outputs, "predictions": predictions(model.trained.task, outputs)}
+    members = {**stale, "outputs": outputs, "predictions": predictions(model.trained.task, outputs), **more}
     return model.head + b"," + orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)[1:]

@@ -31,6 +31,8 @@ REQUESTS: list[tuple[Any, dict[str, str]]] = [
     ({"model": "nope", "instances": ONE}, {}),
     ({"model": "or", "instances": ONE, "version": 1, "alias": "production"}, {}),
     ({"model": "or", "instances": ONE, "surplus": 1}, {}),
+    ({"model": "or", "instances": ONE, "explain": True, "versions": "aliases"}, {}),
+    ({"model": "or", "instances": ONE, "versions": [2, 3]}, {}),
     (b'{"model":"or","instances":[[1,1e999]]}', {}),
     (b'{"model":"or","instances":[[1,' + b"9" * 400 + b"]]}", {}),
     (b'{"model":"or","instances":[[1,123456789012345678901234567890]]}', {}),
