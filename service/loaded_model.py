@@ -39,6 +39,11 @@ class LoadedModel:
             + sum(len(text) + 41 for text in self._class_texts or ())
         )
 
+    @property
+    def stale_head(self) -> bytes:
+        """The beginning of an answer that may be out of date."""
+        return self.head + b',"stale":true'
+
     def outputs(self, features: NDArray[np.float64]) -> NDArray[Any]:
         """Give the outputs (n_instances, n_outputs) for features (n_instances, n_features), finite every one.
 

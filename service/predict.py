@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from perceptron import predictions
 from service.comparison import compared, explained
 from service.errors import UnsupportedMediaTypeError, answer_to
+from service.large_body import parse_large
 from service.loaded_models import Found, LoadedModels
 from service.media_types import JSON, answer_type, body_type
 from service.parsing import parse_matrix, parse_payload, refuse
@@ -60,7 +61,11 @@ def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_w
             and not request.content_encoding
         ):
             _check_headers(request)
-        body, is_stale = _plain(request.body, models, limits) or _strict(request.body, models, limits, may_wait)
+        if len(request.body) <= SMALL_BODY_BYTES:
+            plain = _plain(request.body, models)
+        else:
+            plain = _plain_and_large(request.body, models, limits)
+        body, is_stale = plain or _strict(request.body, models, limits, may_wait)
         status, media_type = 200, JSON_BYTES
         headers: tuple[Header, ...] = (STALE_HEADER,) if is_stale else ()
     except _WouldWaitError:
@@ -77,33 +82,38 @@ def _check_headers(request: HttpRequest) -> None:
         raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
 
 
-def _plain(body: bytes, models: LoadedModels, limits: Limits) -> tuple[bytes, bool] | None:
-    """Answer an everyday request; None when the strict way is to say what is wrong with it, or is special."""
-    if len(body) > SMALL_BODY_BYTES and body.count(b"[") > limits.max_brackets:
-        return None
+def _plain(body: bytes, models: LoadedModels) -> tuple[bytes, bool] | None:
+    """Answer an everyday request of a few instances; None: the strict way is to say what is wrong, or special."""
     try:
         plain = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    rows = plain.instances
     if plain.version is not None and plain.alias is not None:
         return None
     found = models.find(plain.model, version=plain.version, alias=plain.alias)
     if found is None:
         return None
-    model, is_stale = found
-    head = model.head + b',"stale":true' if is_stale else model.head
-    if len(rows) == 1:
-        if len(rows[0]) != model.n_features:
-            return None
+    rows, (model, is_stale) = plain.instances, found
+    if len(rows) == 1 and len(rows[0]) == model.n_features:
         members = model.answer_one(rows[0])
         if members is not None:
-            return head + members + b"}", is_stale
-    if not 1 <= len(rows) <= limits.max_predict_instances:
-        return None
-    if any(len(row) != model.n_features for row in rows):
+            return (model.stale_head if is_stale else model.head) + members + b"}", is_stale
+    if not rows or any(len(row) != model.n_features for row in rows):
         return None
     return _answer(found, np.array(rows, dtype=np.float64)), is_stale
+
+
+def _plain_and_large(body: bytes, models: LoadedModels, limits: Limits) -> tuple[bytes, bool] | None:
+    """Answer an everyday request of many instances; else None, as `_plain`."""
+    large = parse_large(body)
+    if large is None or (large.version is not None and large.alias is not None):
+        return None
+    found = models.find(large.model, version=large.version, alias=large.alias)
+    if found is None or large.features.shape[1] != found.model.n_features:
+        return None
+    if len(large.features) > limits.max_predict_instances:
+        return None
+    return _answer(found, large.features), found.is_stale
 
 
 def _strict(body: bytes, models: LoadedModels, limits: Limits, may_wait: bool) -> tuple[bytes, bool]:
@@ -133,8 +143,7 @@ def _strict(body: bytes, models: LoadedModels, limits: Limits, may_wait: bool) -
     if request.explain or request.versions is not None:
         return _more(request, found, features, models, limits)
     if n_instances == 1 and (members := found.model.answer_one(features[0].tolist())) is not None:
-        head = found.model.head + b',"stale":true' if found.is_stale else found.model.head
-        return head + members + b"}", found.is_stale
+        return (found.model.stale_head if found.is_stale else found.model.head) + members + b"}", found.is_stale
     return _answer(found, features), found.is_stale
 
 
