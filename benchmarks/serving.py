@@ -11,9 +11,10 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -295,7 +296,48 @@ def s6(stage: Stage) -> Iterator[Row]:
     yield row("S6", "the same: p99 of all models vs of one", figures["all"], figures["one"], 1 / 1.5)
 
 
-BENCHMARKS = {"S1": s1_and_s2, "S3": s3_and_s4, "S5": s5, "S6": s6}
+@contextmanager
+def dripping(url: str, n_connections: int) -> Iterator[None]:
+    """Send headers and bodies drop by drop over many connections, from the core of the load."""
+    host, port = url.removeprefix("http://").split(":")
+    head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n"
+    connections = [socket.create_connection((host, int(port))) for _ in range(n_connections)]
+    stop = threading.Event()
+
+    def drip() -> None:
+        for k, connection in enumerate(connections):
+            connection.sendall(head + (b"\r\n{" if k % 2 else b"X-Slow: "))
+        while not stop.wait(0.1):
+            for connection in connections:
+                connection.sendall(b"a")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
+def r21(stage: Stage) -> Iterator[Row]:
+    url = stage.ours()
+    lua = script(stage._folder, [orjson.dumps({"model": "churn", "instances": ONE_ROW})])
+
+    def p99() -> float:
+        return load(f"{url}/predict", lua, connections=8)[1]
+
+    def p99_among_slow_clients() -> float:
+        with dripping(url, 50):
+            return p99()
+
+    figures = rounds({"among": p99_among_slow_clients, "alone": p99}, N_ROUNDS)
+    yield row("R21", "p99 beside 50 clients that drip vs without", figures["among"], figures["alone"], 0.5)
+
+
+BENCHMARKS = {"S1": s1_and_s2, "S3": s3_and_s4, "S5": s5, "S6": s6, "R21": r21}
 
 
 def main(chosen: list[str]) -> None:

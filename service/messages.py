@@ -83,6 +83,17 @@ async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
         timer.cancel()
 
 
+def closing(send: Send) -> Send:
+    """Make a sender whose answers tell the client to open another connection for its next request."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return send_and_close
+
+
 def once(body: bytes) -> Receive:
     """Make a receiver for an app whose request's body is known."""
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from service.changes import Changes
 from service.errors import problem_body
 from service.loaded_models import LoadedModels
-from service.messages import App, Receive, Scope, Send, once, own_headers, read_body, send_answer
+from service.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
 from service.predict_on_loop import PredictOnLoop
 from service.settings import Limits
 from service.waiting import Waiting
@@ -48,9 +48,14 @@ class Shell:
         self._predict = PredictOnLoop(models, limits, threads=threads)
         self._max_body_bytes = limits.max_body_bytes
         self._body_timeout_s = body_timeout_s
+        self._is_draining = False
 
     def drain(self) -> None:
-        """Let every request that waits end soon; the server calls it when it begins to stop."""
+        """Let every request that waits end soon, and every connection with its next answer.
+
+        The server calls it when it begins to stop.
+        """
+        self._is_draining = True
         self._waiting.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,6 +63,8 @@ class Shell:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
+        if self._is_draining:
+            send = closing(send)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         length = int(headers.get(b"content-length") or 0)  # the server has checked that it is a number
         if scope["path"] == "/livez" and scope["method"] in ("GET", "HEAD"):
