@@ -23,7 +23,9 @@ def create_shell() -> Shell:
     # A lost connection is worth a second attempt. Silence is not: redis-py would retry both the command and the
     # connection below it, four waits in all.
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
-    models = LoadedModels(ModelStore(redis), max_bytes=settings.model_memory_bytes)
+    models = LoadedModels(
+        ModelStore(redis), max_bytes=settings.model_memory_bytes, check_store=lambda: epoch.check(redis)
+    )
     app = create_app(redis, blobs, settings.limits, models)
     register_epoch_check(app, epoch, redis)
     on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8, epoch=epoch)

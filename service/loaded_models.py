@@ -61,6 +61,8 @@ class LoadedModels:
 
     Args:
         max_bytes: what the versions in memory may take together.
+        check_store: raises one of UNAVAILABLE_ERRORS when the Redis is another one than it was; asked before anything
+            is believed not to exist.
     """
 
     def __init__(
@@ -68,10 +70,12 @@ class LoadedModels:
         models: ModelStore,
         *,
         max_bytes: int = Settings.model_memory_bytes,
+        check_store: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = models
         self._max_bytes = max_bytes
+        self._check_store = check_store
         self._clock = clock
         self._lock = threading.Lock()  # held for moments only, never while Redis is asked
         self._by_version: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
@@ -175,6 +179,8 @@ class LoadedModels:
                 self._reads.add(read)
             try:
                 found = self._models.find(models)
+                if None in found:
+                    self._check_store()
             finally:
                 with self._lock:
                     self._reads.discard(read)

@@ -11,7 +11,7 @@ from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
 _LAST_CALLS_S = 0.2
-"""So long it accepts connections that came before: closing the socket would break those that nobody has accepted yet."""
+"""So long it accepts connections that came before: closing the socket would break those not accepted yet."""
 
 _FAREWELL_S = 2.0
 """So long a process that is about to stop waits for kept connections to end with an answer."""

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from statistics import quantiles
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.builders import publish
@@ -165,6 +166,18 @@ def test_while_redis_is_away_memory_is_predicted_with(start_rig: Callable[..., R
         wait_for(is_followed)
     assert load.wrong == []
     assert max(load.seconds) < 2
+
+
+def test_an_emptied_redis_makes_no_model_unknown(start_rig: Callable[..., Rig]) -> None:
+    """R8, for predictions."""
+    rig = start_rig(n_workers=0, api_processes=1)
+    publish(rig.jobs, weight=1.0, alias="production")
+    with Load(rig, {1: 1.0}, threads=2) as load:
+        time.sleep(0.5)
+        rig.redis.flushall()
+        time.sleep(3)  # the periodic check of pointers comes by
+        assert httpx.post(f"{rig.url}/predict", json={"model": "nope", "instances": [X]}).status_code == 503
+    assert load.wrong == []
 
 
 @contextmanager
