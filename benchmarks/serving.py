@@ -6,6 +6,7 @@ and MLServer are installed into environments of their own under benchmarks/.envi
 """
 
 import hashlib
+import io
 import json
 import shutil
 import socket
@@ -231,7 +232,13 @@ def s3_and_s4(stage: Stage) -> Iterator[Row]:
         "ours": seconds_of(stage.ours(), as_json, of_json),
         "the simple route": seconds_of(stage.flask(), as_json, of_json),
     }
+    npy = io.BytesIO()
+    np.save(npy, MANY_ROWS.astype(np.float32))
+    both = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}
+    contestants["npy"] = seconds_of(stage.ours(), npy.getvalue(), both)
     figures = rounds(contestants, N_ROUNDS)
+    what = "10,000 x 30 float32 as npy (binary tensors are not built yet) vs the simple route in JSON"
+    yield row("S4", what, figures["npy"], figures["the simple route"], 100)
     yield row("S3", "10,000 x 30 as JSON vs the simple route", figures["ours"], figures["the simple route"], 10)
 
 

@@ -247,6 +247,21 @@ class VersionOutputsPayload(OutputsPayload):
 class PredictionPayload(OutputsPayload):
     """What a model gives."""
 
+    model_config = ConfigDict(
+        openapi_extra={  # type: ignore[typeddict-unknown-key]  # flask-openapi3's
+            "description": "The outputs, in the form that `Accept` asks for; npy has the outputs alone.",
+            "headers": {
+                "Server-Timing": {"description": "`predict;dur=` and milliseconds", "schema": {"type": "string"}},
+                "X-Model-Stale": {"description": "true while Redis is away", "schema": {"type": "string"}},
+                "X-Model-Version": {"description": "in npy and CSV answers", "schema": {"type": "string"}},
+            },
+            "content": {
+                "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
+                "text/csv": {"schema": {"type": "string"}, "example": "output,prediction\n0.95,1\n0.04,0\n"},
+            },
+        }
+    )
+
     model: str
     version: int
     stale: bool = Field(False, description="Redis could not be asked: the version may have been superseded.")

@@ -1,5 +1,7 @@
 """`/predict`: forward propagation, now."""
 
+from typing import Any
+
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 
@@ -7,9 +9,10 @@ from service.answers import PredictionPayload
 from service.errors import LengthRequiredError, to_response
 from service.loaded_models import LoadedModels
 from service.openapi import body_problems, json_body
-from service.payloads import PredictionRequest
+from service.payloads import NAME_PATTERN, PredictionRequest
 from service.predict import predict
 from service.settings import Limits
+from service.tables import CSV, NPY
 from service.wire import HttpRequest
 
 
@@ -21,12 +24,12 @@ def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
         "/predict",
         summary="Predict with a model",
         responses={200: PredictionPayload, **body_problems(404)},
-        openapi_extensions=json_body(PredictionRequest),
+        openapi_extensions=_request(),
     )
     def predict_now() -> Response:
-        answer = predict(_as_sent(), models, limits)
-        assert answer is not None  # it may wait
-        return to_response(answer)
+        answered = predict(_as_sent(), models, limits)
+        assert answered is not None  # it may wait
+        return to_response(answered)
 
     return routes
 
@@ -46,3 +49,22 @@ def _as_sent() -> HttpRequest:
         accept=header("Accept"),
         query=request.query_string,
     )
+
+
+def _request() -> dict[str, Any]:
+    """Declare the body in its three forms, and the query that goes with two of them."""
+    document = json_body(PredictionRequest)
+    document["requestBody"]["content"] |= {
+        NPY: {"schema": {"type": "string", "format": "binary"}},
+        CSV: {"schema": {"type": "string"}, "example": "x0,x1\n0,1\n0,0\n"},
+    }
+    described: dict[str, tuple[str, dict[str, Any]]] = {
+        "model": ("With npy and CSV bodies: the model.", {"type": "string", "pattern": NAME_PATTERN}),
+        "version": ("With npy and CSV bodies: the version.", {"type": "integer", "minimum": 1, "maximum": 10**16 - 1}),
+        "alias": ("With npy and CSV bodies: the alias.", {"type": "string", "pattern": NAME_PATTERN}),
+    }
+    parameters = [
+        {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+        for name, (text, schema) in described.items()
+    ]
+    return document | {"parameters": parameters}

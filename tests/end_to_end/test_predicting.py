@@ -42,6 +42,8 @@ REQUESTS: list[tuple[Any, dict[str, str]]] = [
     (b'{"model":"or","instances":[[1,2]]}\xff', {}),
     (b"[1]", {}),
     (b" ", {}),
+    ({"model": "or", "instances": ONE}, {"Accept": "text/csv"}),
+    (b"1,2\n", {"Content-Type": "text/csv"}),
     ({"model": "or", "instances": ONE}, {"Accept": "text/html"}),
     ({"model": "or", "instances": ONE}, {"Accept": "application/problem+json"}),
     ({"model": "or", "instances": ONE}, {"Content-Type": "text/plain"}),
