@@ -5,7 +5,7 @@ import hashlib
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -83,8 +83,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ear() -> Ear:
-    return Ear()
+def ear() -> Iterator[Ear]:
+    ear = Ear()
+    yield ear
+    ear.is_connected = False  # the thread that follows asks nothing any more
 
 
 @pytest.fixture
@@ -256,6 +258,9 @@ def test_while_redis_is_away_one_request_a_second_asks_it(
     store.is_away, store.n_asked = True, 0
     for _ in range(10):
         assert loaded.get("or").is_stale
+    for _ in range(3):
+        with pytest.raises(RedisHangsError):  # at once: what is not in memory would have to be asked for
+            loaded.get("or", version=2)
     assert store.n_asked == 1
     clock.now_s += 1.1
     for _ in range(10):
