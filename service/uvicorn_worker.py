@@ -10,6 +10,11 @@ from gunicorn.arbiter import Arbiter
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
+from service.reloads import RELOADS
+
+_SUCCESSOR_S = 10.0
+"""In a reload, a process serves on for so long at most until one with the new code does."""
+
 _LAST_CALLS_S = 0.2
 """So long it accepts connections that came before: closing the socket would break those not accepted yet."""
 
@@ -50,7 +55,14 @@ class _DrainingServer(Server):
     get some time to ask once more and to be told, by `Connection: close`, to come back on another one.
     """
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        RELOADS.announce()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        successor_by = time.monotonic() + _SUCCESSOR_S
+        while RELOADS.is_awaiting_successor and time.monotonic() < successor_by:
+            await asyncio.sleep(0.05)
         self.config.app.drain()  # type: ignore[union-attr]
         await asyncio.sleep(_LAST_CALLS_S)
         for server in self.servers:
