@@ -29,12 +29,14 @@ from perceptron.errors import (
     PerceptronError,
     TargetsOutOfRangeError,
 )
+from perceptron.explanation import Explanation, explain
 from perceptron.losses import LOSSES, Loss
 from perceptron.metrics import evaluate
 from perceptron.network import Layer, Network, forward
 from perceptron.newton import check_solvable_by_newton
 from perceptron.objective import Evaluation, Folds, Networks, Objective
-from perceptron.prediction import predict_outputs, predictions
+from perceptron.one_instance import ForwardOne, forward_one
+from perceptron.prediction import predict_outputs, predict_side_by_side, predictions
 from perceptron.race import RaceState
 from perceptron.rosenblatt import perceptron_rule_epoch
 from perceptron.splitting import assign_folds, split, validation_rows
@@ -61,7 +63,9 @@ __all__ = [
     "DivergedError",
     "EpochResult",
     "Evaluation",
+    "Explanation",
     "Folds",
+    "ForwardOne",
     "InvalidConfigError",
     "InvalidDatasetError",
     "Layer",
@@ -91,13 +95,16 @@ __all__ = [
     "check_solvable_by_newton",
     "class_weights",
     "evaluate",
+    "explain",
     "fit",
     "fit_sweep",
     "flatten",
     "fold",
     "forward",
+    "forward_one",
     "perceptron_rule_epoch",
     "predict_outputs",
+    "predict_side_by_side",
     "predictions",
     "resolve_task",
     "resolve_training_config",

@@ -231,13 +231,50 @@ class VersionPayload(BaseModel):
     bias: list[list[float]] | None
 
 
-class PredictionPayload(BaseModel):
+class OutputsPayload(BaseModel):
     """What forward propagation gives."""
+
+    outputs: list[list[float]] = Field(description="y_hat, one row for each instance")
+    predictions: list[Any] = Field(description="The class, the value, or the list of values for each instance")
+
+
+class VersionOutputsPayload(OutputsPayload):
+    """What one of several versions gives."""
+
+    aliases: list[str] | None = Field(None, description="The aliases that name it, if they were asked for.")
+
+
+class PredictionPayload(OutputsPayload):
+    """What a model gives."""
+
+    model_config = ConfigDict(
+        openapi_extra={  # type: ignore[typeddict-unknown-key]  # flask-openapi3's
+            "description": "The outputs, in the form that `Accept` asks for; npy has the outputs alone.",
+            "headers": {
+                "Server-Timing": {"description": "`predict;dur=` and milliseconds", "schema": {"type": "string"}},
+                "X-Model-Stale": {"description": "true while Redis is away", "schema": {"type": "string"}},
+                "X-Model-Version": {"description": "in npy and CSV answers", "schema": {"type": "string"}},
+            },
+            "content": {
+                "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
+                "text/csv": {"schema": {"type": "string"}, "example": "output,prediction\n0.95,1\n0.04,0\n"},
+            },
+        }
+    )
 
     model: str
     version: int
-    outputs: list[list[float]] = Field(description="y_hat, one row for each instance")
-    predictions: list[Any] = Field(description="The class, the value, or the list of values for each instance")
+    stale: bool = Field(False, description="Redis could not be asked: the version may have been superseded.")
+    contributions: list[Any] | None = Field(
+        None,
+        description="With explain: for each instance a number for each feature (with several outputs, such a list for "
+        "each output); with base and residual they sum to z.",
+    )
+    base: float | list[float] | None = Field(None, description="z of an instance whose features are all 0")
+    residual: list[Any] | None = Field(
+        None, description="What is missing of z: rounding, or for hidden layers the error of the integral"
+    )
+    by_version: dict[str, VersionOutputsPayload] | None = Field(None, description="With versions.")
 
 
 class Readiness(BaseModel):

@@ -27,8 +27,12 @@ class _VersionConverter(BaseConverter):
     regex = r"[1-9][0-9]{0,15}"
 
 
-def create_app(redis: Redis, blobs: BlobStore, limits: Limits) -> OpenAPI:
-    """Build the service from its parts. Reads no environment, opens no socket."""
+def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: LoadedModels | None = None) -> OpenAPI:
+    """Build the service from its parts. Reads no environment, opens no socket.
+
+    Args:
+        loaded_models: the versions in memory, when somebody else uses them, too.
+    """
     app = OpenAPI(
         __name__,
         info=Info(
@@ -53,8 +57,9 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits) -> OpenAPI:
     models = ModelStore(redis)
     app.register_api(job_routes(JobStore(redis, queue), models, blobs, limits))
     app.register_api(model_routes(models))
-    app.register_api(predict_routes(LoadedModels(models), limits))
-    app.register_api(health_routes(redis, queue))
+    loaded_models = loaded_models or LoadedModels(models)
+    app.register_api(predict_routes(loaded_models, limits))
+    app.register_api(health_routes(redis, queue, loaded_models))
     app.register_blueprint(docs_routes(app))
     return app
 

@@ -7,10 +7,11 @@ from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 from service.app import create_app
+from service.loaded_models import LoadedModels
 from service.requests import register_epoch_check
 from service.settings import Settings
 from service.shell import Shell
-from storage import BlobStore, Epoch, connect, connect_on_loop
+from storage import BlobStore, Epoch, ModelStore, connect, connect_on_loop
 
 
 def create_shell() -> Shell:
@@ -22,10 +23,13 @@ def create_shell() -> Shell:
     # A lost connection is worth a second attempt. Silence is not: redis-py would retry both the command and the
     # connection below it, four waits in all.
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
-    app = create_app(redis, blobs, settings.limits)
+    models = LoadedModels(
+        ModelStore(redis), max_bytes=settings.model_memory_bytes, check_store=lambda: epoch.check(redis)
+    )
+    app = create_app(redis, blobs, settings.limits, models)
     register_epoch_check(app, epoch, redis)
     on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8, epoch=epoch)
-    return Shell(app, on_loop, threads=settings.api_threads, max_body_bytes=settings.limits.max_body_bytes)
+    return Shell(app, on_loop, models, threads=settings.api_threads, limits=settings.limits)
 
 
 app = create_shell()

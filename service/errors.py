@@ -23,6 +23,7 @@ from werkzeug.exceptions import HTTPException
 
 import perceptron
 import storage
+from service.wire import PROBLEM, HttpAnswer
 
 RETRY_AFTER_S = 1
 
@@ -124,18 +125,48 @@ def problem_body(status: int, code: str, detail: str, *, request_id: str | None)
     }
 
 
-def problem(status: int, code: str, detail: str, faults: Sequence[Fault] = ()) -> Response:
+def problem_answer(
+    status: int, code: str, detail: str, *, request_id: str | None, faults: Sequence[Fault] = ()
+) -> HttpAnswer:
     """Make an error answer.
 
     Args:
         detail: what is wrong with this request, in a sentence. Open Inference Protocol clients read it as `error`.
     """
-    body = problem_body(status, code, detail, request_id=g.get("request_id"))
+    body = problem_body(status, code, detail, request_id=request_id)
     if faults:
         body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
-    response = Response(orjson.dumps(body), status, mimetype="application/problem+json")
-    if status in (429, 503):
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    retry_after = ((b"retry-after", b"%d" % RETRY_AFTER_S),) if status in (429, 503) else ()
+    return HttpAnswer(status, PROBLEM, orjson.dumps(body), retry_after)
+
+
+def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
+    """Answer with what the table says of the error; what it does not know is our own fault."""
+    if storage.is_unavailable(error) or isinstance(error, RedisHangsError):
+        _log.warning("request %s: %s", request_id, error)
+        detail = "the store of jobs and models cannot be reached or takes no writes now"
+        if isinstance(error, storage.ReplacedRedisError):
+            detail = str(error)
+        return problem_answer(503, "unavailable", detail, request_id=request_id)
+    if isinstance(error, storage.CorruptDataError):
+        # Nothing that a client sends is the cause, and a restored store mends it.
+        _log.critical("ALARM: what is stored is damaged. request %s: %s", request_id, error)
+        detail = "what is stored is not what was written there; the service's log has the details under the request_id"
+        return problem_answer(503, "unavailable", detail, request_id=request_id)
+    for kind in type(error).__mro__:
+        if kind in STATUS_AND_CODE:
+            status, code = STATUS_AND_CODE[kind]
+            return problem_answer(status, code, str(error), request_id=request_id, faults=_faults(error))
+    _log.error("request %s met an unexpected error", request_id, exc_info=error)
+    detail = "an unexpected error; the service's log has the details under the request_id"
+    return problem_answer(500, "internal", detail, request_id=request_id)
+
+
+def to_response(answer: HttpAnswer) -> Response:
+    """Answer through Flask."""
+    headers = [(name.decode("latin-1").title(), value.decode("latin-1")) for name, value in answer.headers]
+    response = Response(answer.body, answer.status, headers)
+    response.headers["Content-Type"] = answer.media_type.decode("latin-1")
     return response
 
 
@@ -148,7 +179,9 @@ def register_error_handlers(app: Flask) -> None:
 def _http_problem(error: HTTPException) -> Response:
     if error.response is not None or error.code is None or error.code < 400:
         return error.get_response()  # type: ignore[return-value]  # a redirect or a ready answer
-    answer = problem(error.code, _CODE_OF_STATUS.get(error.code, "http_error"), error.description or error.name)
+    code = _CODE_OF_STATUS.get(error.code, "http_error")
+    detail = error.description or error.name
+    answer = to_response(problem_answer(error.code, code, detail, request_id=g.get("request_id")))
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             answer.headers[name] = value
@@ -156,19 +189,8 @@ def _http_problem(error: HTTPException) -> Response:
 
 
 def known_problem(error: Exception) -> Response:
-    """Answer with what the table says of the error; what it does not know is our own fault."""
-    if storage.is_unavailable(error) or isinstance(error, RedisHangsError):
-        _log.warning("request %s: %s", g.get("request_id"), error)
-        detail = "the store of jobs and models cannot be reached or takes no writes now"
-        if isinstance(error, storage.ReplacedRedisError):
-            detail = str(error)
-        return problem(503, "unavailable", detail)
-    for kind in type(error).__mro__:
-        if kind in STATUS_AND_CODE:
-            status, code = STATUS_AND_CODE[kind]
-            return problem(status, code, str(error), _faults(error))
-    _log.exception("request %s met an unexpected error", g.get("request_id"))
-    return problem(500, "internal", "an unexpected error; the service's log has the details under the request_id")
+    """Answer through Flask with what the table says of the error."""
+    return to_response(answer_to(error, request_id=g.get("request_id")))
 
 
 def _faults(error: Exception) -> Sequence[Fault]:

@@ -6,6 +6,8 @@ import signal
 import sys
 from typing import Any
 
+from service.reloads import RELOADS
+
 _PR_SET_PDEATHSIG = 1
 
 wsgi_app = "service.asgi:app"
@@ -42,8 +44,14 @@ accesslog = None
 loglevel = "info"
 
 
+def on_reload(server: Any) -> None:
+    """Let the processes of before know, when they are told to stop, that others come."""
+    RELOADS.begin()
+
+
 def post_fork(server: Any, worker: Any) -> None:
     """Tie a process's life to gunicorn's: an orphan would hold the port against the next start."""
+    RELOADS.join()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != worker.ppid:  # gunicorn died before the line above

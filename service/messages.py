@@ -54,13 +54,44 @@ async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
         TimeoutError: it sent nothing for so long.
     """
     parts = []
-    while True:
-        message = await asyncio.wait_for(receive(), timeout_s)
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    is_silent = False
+
+    def give_up() -> None:
+        nonlocal is_silent
+        is_silent = True
+        task.cancel()  # type: ignore[union-attr]  # there is one, since this runs
+
+    # What asyncio.timeout does, at a tenth of its price: that was a sixth of the time of a prediction.
+    timer = loop.call_later(timeout_s, give_up)
+    try:
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            timer.cancel()
+            timer = loop.call_later(timeout_s, give_up)
+    except asyncio.CancelledError:
+        if not is_silent:
+            raise
+        task.uncancel()  # type: ignore[union-attr]
+        raise TimeoutError from None
+    finally:
+        timer.cancel()
+
+
+def closing(send: Send) -> Send:
+    """Make a sender whose answers tell the client to open another connection for its next request."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return send_and_close
 
 
 def once(body: bytes) -> Receive:

@@ -28,6 +28,8 @@ EventId = Annotated[str, StringConstraints(pattern=f"^{storage.EVENT_ID_PATTERN}
 VersionNumber = Annotated[int, Field(ge=1, le=2**53)]
 
 MAX_METADATA = 16
+MAX_COMPARED = 64
+"""Versions that one prediction compares."""
 
 
 def _at_most(maximum: int, what: str) -> BeforeValidator:
@@ -236,6 +238,13 @@ class TrainingRequest(RequestPayload):
     metadata: Metadata = Field(default_factory=dict)
 
 
+Versions = Annotated[
+    Annotated[Literal["aliases"], Tag(f"{TAG}string")]
+    | Annotated[list[VersionNumber], Field(min_length=1, max_length=MAX_COMPARED, fail_fast=True), Tag(f"{TAG}array")],
+    Discriminator(_json_tag),
+]
+
+
 class PredictionRequest(RequestPayload):
     """Instances to run through a model."""
 
@@ -246,6 +255,10 @@ class PredictionRequest(RequestPayload):
     alias: Name | None = None
     instances: Instances = Field(
         description="A list of numbers each in the order of the features, or an object each by feature name."
+    )
+    explain: bool = Field(False, description="Add what each feature contributes to z.")
+    versions: Versions | None = Field(
+        None, description='Add the outputs of these versions, or of all that "aliases" name, for comparison.'
     )
 
 

@@ -1,40 +1,185 @@
-"""Predict: from the bytes of a request to the bytes of its answer. Knows no framework."""
+"""Predict: from the bytes of a request to the bytes of its answer, errors among them. Knows no framework."""
 
+from collections.abc import Mapping
+from time import perf_counter
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from perceptron import predict_outputs, predictions
-from service.loaded_models import LoadedModels
-from service.parsing import parse_matrix, parse_payload, refuse
+from perceptron import predictions
+from service.comparison import compared, explained
+from service.errors import NotAcceptableError, answer_to
+from service.large_body import parse_large
+from service.loaded_models import Found, LoadedModels
+from service.media_types import JSON, answer_type
 from service.payloads import PredictionRequest
+from service.questions import read_question
 from service.settings import Limits
+from service.tables import CSV, NPY, write_csv, write_npy
+from service.wire import JSON as JSON_BYTES
+from service.wire import Header, HttpAnswer, HttpRequest
+
+SMALL_BODY_BYTES = 32_768
+"""Up to here a body takes well below a millisecond, so that the event loop may answer it by itself."""
+
+STALE_HEADER: Header = (b"x-model-stale", b"true")
+VERSION_HEADER = b"x-model-version"
+
+_FORMS = (JSON, NPY, CSV)
+
+_PLAIN_CONTENT_TYPES = frozenset({b"", JSON_BYTES})
+_PLAIN_ACCEPTS = frozenset({b"", b"*/*", JSON_BYTES})
 
 
-def predict(body: bytes, models: LoadedModels, limits: Limits) -> bytes:
-    """Answer `POST /predict`.
+class _WouldWaitError(Exception):
+    """Redis must be asked, and the caller must not wait."""
+
+
+class _PlainBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The members of most requests. Whatever it does not take goes to the strict way, which says what is wrong."""
+
+    model: str
+    instances: list[list[float]]
+    version: int | None = None
+    alias: str | None = None
+
+
+_decode = msgspec.json.Decoder(_PlainBody).decode
+
+
+def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wait: bool = True) -> HttpAnswer | None:
+    """Answer `POST /predict`, whatever the request is.
+
+    Args:
+        may_wait: whether Redis may be asked when it must; without, the answer is None then.
+    """
+    started = perf_counter()
+    try:
+        answer = None
+        if (
+            request.content_type in _PLAIN_CONTENT_TYPES
+            and request.accept in _PLAIN_ACCEPTS
+            and not request.content_encoding
+        ):
+            if len(request.body) <= SMALL_BODY_BYTES:
+                answer = _plain(request.body, models)
+            else:
+                answer = _plain_and_large(request.body, models, limits)
+        status, media_type, body, headers = answer or _strict(request, models, limits, may_wait)
+    except _WouldWaitError:
+        return None
+    except Exception as error:
+        status, media_type, body, headers = answer_to(error, request_id=request.request_id)
+    timing = (b"server-timing", b"predict;dur=%.3f" % (1e3 * (perf_counter() - started)))
+    return HttpAnswer(status, media_type, body, (*headers, timing))
+
+
+def _plain(body: bytes, models: LoadedModels) -> HttpAnswer | None:
+    """Answer an everyday request of a few instances; None: the strict way is to say what is wrong, or special."""
+    try:
+        plain = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if plain.version is not None and plain.alias is not None:
+        return None
+    found = models.find(plain.model, version=plain.version, alias=plain.alias)
+    if found is None:
+        return None
+    rows, (model, is_stale) = plain.instances, found
+    if len(rows) == 1 and len(rows[0]) == model.n_features:
+        members = model.answer_one(rows[0])
+        if members is not None:
+            return _in_json((model.stale_head if is_stale else model.head) + members + b"}", is_stale)
+    if not rows or any(len(row) != model.n_features for row in rows):
+        return None
+    return _answer(found, np.array(rows, dtype=np.float64))
+
+
+def _plain_and_large(body: bytes, models: LoadedModels, limits: Limits) -> HttpAnswer | None:
+    """Answer an everyday request of many instances; else None, as `_plain`."""
+    large = parse_large(body)
+    if large is None or (large.version is not None and large.alias is not None):
+        return None
+    found = models.find(large.model, version=large.version, alias=large.alias)
+    if found is None or large.features.shape[1] != found.model.n_features:
+        return None
+    if len(large.features) > limits.max_predict_instances:
+        return None
+    return _answer(found, large.features)
+
+
+def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait: bool) -> HttpAnswer:
+    """Answer any request.
 
     Raises:
+        NotAcceptableError, UnsupportedMediaTypeError: it is in, or asks for, an unknown form.
         MalformedJsonError, InvalidRequestError, WrongDimensionError: the body is wrong.
         ModelNotFoundError, VersionNotFoundError, AliasNotFoundError: what it names does not exist.
         OutputNotFiniteError: an output is larger than a 64-bit float can hold.
     """
-    request = parse_payload(PredictionRequest, body, limits)
-    if request.version is not None and request.alias is not None:
-        refuse("/alias", "give a version or an alias, not both")
-    n_instances = len(request.instances)
-    if not 1 <= n_instances <= limits.max_predict_instances:
-        detail = f"must hold 1 to {limits.max_predict_instances} instances (MAX_PREDICT_INSTANCES), not {n_instances}"
-        refuse("/instances", detail)
-    model = models.get(request.model, version=request.version, alias=request.alias)
-    features = parse_matrix(
-        request.instances, "/instances", n_columns=len(model.feature_names), names=model.feature_names
-    )
-    outputs = predict_outputs(model.network, features)
-    return orjson.dumps(
-        {
-            "model": model.name,
-            "version": model.version,
-            "outputs": outputs,
-            "predictions": predictions(model.task, outputs),
-        },
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+    form = answer_type(request, _FORMS)
+    question = read_question(request, limits)
+    payload = question.payload
+    is_more = payload is not None and (payload.explain or payload.versions is not None)
+    if not may_wait and is_more:
+        raise _WouldWaitError
+    look = models.get if may_wait else models.find
+    found = look(question.model, version=question.version, alias=question.alias)
+    if found is None:
+        raise _WouldWaitError
+    features = question.features(found.model.trained.feature_names)
+    # Here will be "job": the network of a training that goes on, instead of a version.
+    if payload is not None and is_more:
+        if form != JSON:
+            raise NotAcceptableError(f"explain and versions are answered in {JSON} only")
+        return _more(payload, found, features, models, limits)
+    if form != JSON:
+        return _in_table(form, found, features)
+    if len(features) == 1 and (members := found.model.answer_one(features[0].tolist())) is not None:
+        head = found.model.stale_head if found.is_stale else found.model.head
+        return _in_json(head + members + b"}", found.is_stale)
+    return _answer(found, features)
+
+
+def _more(
+    payload: PredictionRequest, found: Found, features: NDArray[np.float64], models: LoadedModels, limits: Limits
+) -> HttpAnswer:
+    """Answer with an explanation, with a comparison, or with both."""
+    more, is_stale = {}, found.is_stale
+    if payload.explain:
+        more = explained(found.model, features, limits)
+    if payload.versions is not None:
+        comparison, is_one_stale = compared(payload.model, payload.versions, payload.instances, models)
+        more |= comparison
+        is_stale |= is_one_stale
+    return _answer(Found(found.model, is_stale), features, more)
+
+
+def _answer(found: Found, features: NDArray[np.float64], more: Mapping[str, Any] = MappingProxyType({})) -> HttpAnswer:
+    model = found.model
+    outputs = model.outputs(features)
+    stale = {"stale": True} if found.is_stale else {}
+    members = {**stale, "outputs": outputs, "predictions": predictions(model.trained.task, outputs), **more}
+    text = model.head + b"," + orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)[1:]
+    return _in_json(text, found.is_stale)
+
+
+def _in_json(text: bytes, is_stale: bool) -> HttpAnswer:
+    return HttpAnswer(200, JSON_BYTES, text, (STALE_HEADER,) if is_stale else ())
+
+
+def _in_table(form: str, found: Found, features: NDArray[np.float64]) -> HttpAnswer:
+    """Answer in a form that has no place for the version: a header names it."""
+    trained = found.model.trained
+    outputs = found.model.outputs(features)
+    headers: tuple[Header, ...] = ((VERSION_HEADER, b"%d" % trained.version),)
+    if found.is_stale:
+        headers += (STALE_HEADER,)
+    if form == NPY:
+        return HttpAnswer(200, NPY.encode(), write_npy(outputs), headers)
+    values = None if trained.task.is_list else predictions(trained.task, outputs)
+    return HttpAnswer(200, CSV.encode() + b"; charset=utf-8", write_csv(outputs, values), headers)

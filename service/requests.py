@@ -1,8 +1,8 @@
 """What holds for every request: its id, its size, its media types."""
 
+import os
 import re
 import time
-import uuid
 from typing import Any
 
 import redis
@@ -67,7 +67,7 @@ def require_json(request: Request) -> None:
 
 def request_id(given: str) -> str:
     """Return the id that a client gave its request, if it is fit for a header and a log, or a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 def register_request_checks(app: Flask, limits: Limits) -> None:
@@ -84,7 +84,7 @@ def register_request_checks(app: Flask, limits: Limits) -> None:
                 f"the body may have {limits.max_body_bytes} bytes (MAX_BODY_BYTES), and this one has {length}"
             )
         accepted = request.accept_mimetypes
-        if accepted and request.blueprint != "docs" and not accepted.best_match(_JSON_ANSWERS):
+        if accepted and request.blueprint not in ("docs", "predict") and not accepted.best_match(_JSON_ANSWERS):
             raise NotAcceptableError(f"the answer can only be {' or '.join(_JSON_ANSWERS)}")
 
     register_short_way_out(app)
@@ -134,7 +134,8 @@ def register_short_way_out(app: Flask) -> None:
 
     @app.before_request
     def refuse_while_redis_hangs() -> None:
-        if time.monotonic() < hangs_until and request.blueprint != "docs" and request.path != "/livez":
+        is_independent = request.blueprint in ("docs", "predict") or request.path == "/livez"
+        if time.monotonic() < hangs_until and not is_independent:
             raise RedisHangsError("Redis did not answer another request just now")
 
     @app.errorhandler(redis.TimeoutError)

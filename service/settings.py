@@ -50,6 +50,8 @@ class Settings:
     limits: Limits
     api_threads: int = 8
     """How many requests one process handles at a time, apart from those that wait for their bodies."""
+    model_memory_bytes: int = 128 * 1024 * 1024
+    """What the versions that a process keeps in memory may take together."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -65,4 +67,5 @@ class Settings:
             blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
             limits=Limits.from_env(env),
             api_threads=int(env.get("API_THREADS", cls.api_threads)),
+            model_memory_bytes=int(env.get("MODEL_MEMORY_BYTES", cls.model_memory_bytes)),
         )

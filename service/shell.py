@@ -9,7 +9,10 @@ from redis.asyncio import Redis
 
 from service.changes import Changes
 from service.errors import problem_body
-from service.messages import App, Receive, Scope, Send, header, once, own_headers, read_body, send_answer
+from service.loaded_models import LoadedModels
+from service.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
+from service.predict_on_loop import PredictOnLoop
+from service.settings import Limits
 from service.waiting import Waiting
 
 _ALIVE = orjson.dumps({"status": "alive"})
@@ -24,20 +27,35 @@ class Shell:
     `/livez` is answered here, so that it needs no thread: all of them may be waiting for a Redis that hangs.
 
     Args:
+        models: what the Flask app predicts with, too.
         body_timeout_s: how long a client may send nothing in the middle of its body.
     """
 
     def __init__(
-        self, wsgi_app: Any, redis: Redis, *, threads: int, max_body_bytes: int, body_timeout_s: float = 30.0
+        self,
+        wsgi_app: Any,
+        redis: Redis,
+        models: LoadedModels,
+        *,
+        threads: int,
+        limits: Limits,
+        body_timeout_s: float = 30.0,
     ) -> None:
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
         self._changes = Changes(redis)
         self._waiting = Waiting(self._flask, redis, self._changes)
-        self._max_body_bytes = max_body_bytes
+        self._models = models
+        self._predict = PredictOnLoop(models, limits, threads=threads)
+        self._max_body_bytes = limits.max_body_bytes
         self._body_timeout_s = body_timeout_s
+        self._is_draining = False
 
     def drain(self) -> None:
-        """Let every request that waits end soon; the server calls it when it begins to stop."""
+        """Let every request that waits end soon, and every connection with its next answer.
+
+        The server calls it when it begins to stop.
+        """
+        self._is_draining = True
         self._waiting.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +63,10 @@ class Shell:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        length = int(header(scope, b"content-length") or 0)  # the server has checked that it is a number
+        if self._is_draining:
+            send = closing(send)
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        length = int(headers.get(b"content-length") or 0)  # the server has checked that it is a number
         if scope["path"] == "/livez" and scope["method"] in ("GET", "HEAD"):
             await send_answer(scope, send, 200, own_headers(scope, b"application/json"), _ALIVE)
             return
@@ -59,12 +80,16 @@ class Shell:
                 return
             if body is None:
                 return
+            if self._predict.takes(scope, headers):
+                await self._predict.answer(scope, headers, body, send)
+                return
             receive = once(body)
         await self._flask(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Listen for changes from the start of the process to its end."""
         await receive()  # lifespan.startup
+        self._models.follow(self._changes)
         listening = asyncio.create_task(self._changes.listen())
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown

@@ -1,12 +1,25 @@
 """gunicorn's worker process, as uvicorn with our settings."""
 
+import asyncio
 import socket
 import sys
+import time
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
+
+from service.reloads import RELOADS
+
+_SUCCESSOR_S = 10.0
+"""In a reload, a process serves on for so long at most until one with the new code does."""
+
+_LAST_CALLS_S = 0.2
+"""So long it accepts connections that came before: closing the socket would break those not accepted yet."""
+
+_FAREWELL_S = 2.0
+"""So long a process that is about to stop waits for kept connections to end with an answer."""
 
 
 class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ships no types
@@ -19,8 +32,10 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
         "ws": "none",
         "access_log": False,
         "server_header": False,
+        # Nobody asks who the client is.
+        "proxy_headers": False,
         # uvicorn itself would wait for ever for a client that reads its answer slowly.
-        "timeout_graceful_shutdown": 18,
+        "timeout_graceful_shutdown": 16,
     }
 
     async def _serve(self) -> None:
@@ -34,8 +49,25 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
 
 
 class _DrainingServer(Server):
-    """Tells the app that it is about to stop: uvicorn itself would wait for whoever waits."""
+    """Tells the app that it is about to stop: uvicorn itself would wait for whoever waits.
+
+    And it would close kept connections at once, also one on which the next request is already under way. So clients
+    get some time to ask once more and to be told, by `Connection: close`, to come back on another one.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        RELOADS.announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        successor_by = time.monotonic() + _SUCCESSOR_S
+        while RELOADS.is_awaiting_successor and time.monotonic() < successor_by:
+            await asyncio.sleep(0.05)
         self.config.app.drain()  # type: ignore[union-attr]
+        await asyncio.sleep(_LAST_CALLS_S)
+        for server in self.servers:
+            server.close()
+        deadline = time.monotonic() + _FAREWELL_S
+        while self.server_state.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
         await super().shutdown(sockets)

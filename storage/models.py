@@ -1,6 +1,6 @@
 """The registry: immutable versions under a name, and aliases that point at them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,17 +72,25 @@ class ModelStore:
         return found
 
     def _read(self, model: str) -> Model | None:
+        return self.find([model])[0]
+
+    def find(self, models: Sequence[str]) -> list[Model | None]:
+        """Return the versions and aliases of each model, all as of one moment; None for one that does not exist."""
         with self._redis.pipeline() as transaction:
-            transaction.zrange(keys.versions(model), 0, -1)
-            transaction.hgetall(keys.aliases(model))
-            numbers, aliases = transaction.execute()
-        if not numbers:
-            return None
-        return Model(
-            name=model,
-            versions=tuple(int(number) for number in numbers),
-            aliases={alias.decode(): int(number) for alias, number in sorted(aliases.items())},
-        )
+            for model in models:
+                transaction.zrange(keys.versions(model), 0, -1)
+                transaction.hgetall(keys.aliases(model))
+            answers = transaction.execute()
+        return [
+            Model(
+                name=model,
+                versions=tuple(int(number) for number in numbers),
+                aliases={alias.decode(): int(number) for alias, number in sorted(aliases.items())},
+            )
+            if numbers
+            else None
+            for model, numbers, aliases in zip(models, answers[::2], answers[1::2], strict=True)
+        ]
 
     def resolve(self, model: str, *, version: int | None = None, alias: str | None = None) -> int:
         """Return the number of the version meant: the one given, the alias's, or else the latest.

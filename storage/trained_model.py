@@ -1,5 +1,6 @@
 """A version made ready for use: its network folded into raw units, and what its outputs stand for."""
 
+import hashlib
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +14,7 @@ _TASK = TypeAdapter(Task)
 _NAMES = TypeAdapter(tuple[str, ...])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainedModel:
     """A version with its network folded into the units of the raw features, in float64."""
 
@@ -22,11 +23,6 @@ class TrainedModel:
     task: Task
     feature_names: tuple[str, ...]
     network: Network
-
-    @property
-    def n_bytes(self) -> int:
-        """How much memory it takes, about: a number has 8 bytes, a text some 60 beside its characters."""
-        return 8 * self.network.n_parameters + sum(60 + len(name) for name in self.feature_names)
 
 
 def decode_version(version: Version, weights: bytes) -> TrainedModel:
@@ -41,9 +37,17 @@ def decode_version(version: Version, weights: bytes) -> TrainedModel:
         names = _NAMES.validate_python(description["feature_names"])
         network = description["network"]
         activations = (network["hidden_activation"],) * len(network["hidden_layers"]) + (task.activation,)
+        digest = description["digests"]["weights"]
     except (KeyError, TypeError, ValidationError) as error:
-        raise CorruptDataError(
-            f"version {version.number} of model {version.model!r} cannot be read: {error}"
-        ) from error
+        raise CorruptDataError(f"{_named(version)} cannot be read: {error!r}") from error
+    if hashlib.sha256(weights).hexdigest() != digest:
+        raise CorruptDataError(f"{_named(version)} has other weights than were published")
     trained, standardization = decode_model(weights, activations)
+    if (trained.n_inputs, trained.n_outputs) != (len(names), task.n_outputs):
+        shape = f"{trained.n_inputs} inputs and {trained.n_outputs} outputs"
+        raise CorruptDataError(f"{_named(version)} has a network with {shape}, which its description has not")
     return TrainedModel(version.model, version.number, task, names, fold(trained, standardization))
+
+
+def _named(version: Version) -> str:
+    return f"version {version.number} of model {version.model!r}"

@@ -1,5 +1,6 @@
 """Small valid things for tests that need one and do not care which."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,10 @@ def claimed(jobs: JobStore, model: str = "or", **spec: Any) -> Claim:
 def publish(jobs: JobStore, model: str = "or", *, weight: float = 1.0, **spec: Any) -> int:
     """Publish a version whose two weights are `weight` and whose bias is 0; return its number."""
     claim = claimed(jobs, model, **spec)
-    network = Network((Layer(np.full((2, 1), weight), np.zeros(1), "sigmoid"),))
+    weights = encode_model(Network((Layer(np.full((2, 1), weight), np.zeros(1), "sigmoid"),)), None)
     return jobs.publish(
         claim,
-        weights=encode_model(network, None),
+        weights=weights,
         description={
             "job": claim.job.id,
             "task": {
@@ -74,6 +75,7 @@ def publish(jobs: JobStore, model: str = "or", *, weight: float = 1.0, **spec: A
             "network": {"activation": "sigmoid", "hidden_layers": [], "hidden_activation": "tanh"},
             "feature_names": ["x0", "x1"],
             "metrics": {"accuracy": 1.0},
+            "digests": {"weights": hashlib.sha256(weights).hexdigest()},
         },
         result={
             "stop_reason": "converged",

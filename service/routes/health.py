@@ -1,16 +1,18 @@
 """`/livez` and `/readyz`: for orchestrators."""
 
-from flask import Response
+from flask import Response, g
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
 from service.answers import Liveness, Readiness
+from service.errors import problem_answer, to_response
+from service.loaded_models import LoadedModels
 from service.openapi import problems
 from service.rendering import to_json
 from storage import TrainingQueue
 
 
-def health_routes(redis: Redis, queue: TrainingQueue) -> APIBlueprint:
+def health_routes(redis: Redis, queue: TrainingQueue, models: LoadedModels) -> APIBlueprint:
     """Build the routes from their parts."""
     routes = APIBlueprint("health", __name__, abp_tags=[Tag(name="operations", description="Is it up?")])
 
@@ -21,6 +23,9 @@ def health_routes(redis: Redis, queue: TrainingQueue) -> APIBlueprint:
     @routes.get("/readyz", summary="Can the service do its work?", responses={200: Readiness, **problems()})
     def readyz() -> Response:
         redis.ping()
+        if not models.is_ready:
+            detail = "the models that aliases name are being loaded"
+            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
         return to_json(Readiness(status="ready", redis="ok", workers=queue.n_workers()))
 
     return routes

@@ -1,15 +1,19 @@
 """`/predict`: forward propagation, now."""
 
-from flask import Response, request
+from typing import Any
+
+from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.answers import PredictionPayload
+from service.errors import LengthRequiredError, to_response
 from service.loaded_models import LoadedModels
 from service.openapi import body_problems, json_body
-from service.payloads import PredictionRequest
+from service.payloads import NAME_PATTERN, PredictionRequest
 from service.predict import predict
-from service.requests import require_json
 from service.settings import Limits
+from service.tables import CSV, NPY
+from service.wire import HttpRequest
 
 
 def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
@@ -20,10 +24,47 @@ def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
         "/predict",
         summary="Predict with a model",
         responses={200: PredictionPayload, **body_problems(404)},
-        openapi_extensions=json_body(PredictionRequest),
+        openapi_extensions=_request(),
     )
     def predict_now() -> Response:
-        require_json(request)
-        return Response(predict(request.get_data(cache=False), models, limits), mimetype="application/json")
+        answered = predict(_as_sent(), models, limits)
+        assert answered is not None  # it may wait
+        return to_response(answered)
 
     return routes
+
+
+def _as_sent() -> HttpRequest:
+    if request.content_length is None:
+        raise LengthRequiredError("send a body, with a Content-Length")
+
+    def header(name: str) -> bytes:
+        return request.headers.get(name, "").encode("latin-1")
+
+    return HttpRequest(
+        body=request.get_data(cache=False),
+        request_id=g.request_id,
+        content_type=header("Content-Type"),
+        content_encoding=header("Content-Encoding"),
+        accept=header("Accept"),
+        query=request.query_string,
+    )
+
+
+def _request() -> dict[str, Any]:
+    """Declare the body in its three forms, and the query that goes with two of them."""
+    document = json_body(PredictionRequest)
+    document["requestBody"]["content"] |= {
+        NPY: {"schema": {"type": "string", "format": "binary"}},
+        CSV: {"schema": {"type": "string"}, "example": "x0,x1\n0,1\n0,0\n"},
+    }
+    described: dict[str, tuple[str, dict[str, Any]]] = {
+        "model": ("With npy and CSV bodies: the model.", {"type": "string", "pattern": NAME_PATTERN}),
+        "version": ("With npy and CSV bodies: the version.", {"type": "integer", "minimum": 1, "maximum": 10**16 - 1}),
+        "alias": ("With npy and CSV bodies: the alias.", {"type": "string", "pattern": NAME_PATTERN}),
+    }
+    parameters = [
+        {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+        for name, (text, schema) in described.items()
+    ]
+    return document | {"parameters": parameters}

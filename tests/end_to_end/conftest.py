@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.api_process import Api, running_api
+
 ROOT = Path(__file__).parents[2]
 SETTINGS = ("REDIS_URL", "DATA_DIR", "BLOB_URL", "HOST", "PORT", "API_PROCESSES", "WEB_CONCURRENCY", "WORKERS")
 
@@ -95,3 +97,9 @@ def own_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
     for stack in started:
         if stack.process.poll() is None:
             stack.stop()
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    with running_api(tmp_path) as api:
+        yield api

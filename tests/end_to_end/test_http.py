@@ -66,6 +66,8 @@ def test_no_100_continue_is_given_to_a_body_that_will_be_refused(stack: Stack) -
         b"POST /jobs HTTP/1.1\r\nHost: h\r\nContent-Length: abc\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: h\r\nBad Header: x\r\n\r\n",
         b"NONSENSE\r\n\r\n",
+        b"GET /jobs?model=\xff HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /models/\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n",
     ],
 )
 def test_malformed_http_is_a_client_error(stack: Stack, request_: bytes) -> None:

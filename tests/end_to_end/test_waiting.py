@@ -3,66 +3,17 @@
 import asyncio
 import json
 import os
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
-from standalone import EmbeddedServer
-from standalone.stack import API_COMMAND
-from storage import JobStore, TrainingQueue, connect
+from tests.api_process import Api
 from tests.builders import claimed, publish
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Api:
-    """One process of the API on a Redis of its own, and no worker."""
-
-    url: str
-    http: httpx.Client
-    jobs: JobStore
-    server: EmbeddedServer
-    process: subprocess.Popen[bytes]
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    with EmbeddedServer(tmp_path) as server:
-        settings = {"REDIS_URL": server.url, "DATA_DIR": str(tmp_path), "PORT": str(port), "API_PROCESSES": "1"}
-        with (tmp_path / "api.log").open("wb") as log:
-            process = subprocess.Popen(
-                API_COMMAND, cwd=ROOT, env={**os.environ, **settings}, stdout=log, stderr=log, start_new_session=True
-            )
-        try:
-            http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-            deadline = time.monotonic() + 30
-            while not _is_ready(http):
-                assert time.monotonic() < deadline, (tmp_path / "api.log").read_text()
-                time.sleep(0.05)
-            redis = connect(server.url, timeout_s=5, n_retries=1)
-            yield Api(str(http.base_url), http, JobStore(redis, TrainingQueue(redis)), server, process)
-        finally:
-            http.close()
-            process.terminate()
-            process.wait(30)
-
-
-def _is_ready(http: httpx.Client) -> bool:
-    try:
-        return http.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def events_in(stream: httpx.Response) -> Iterator[dict[str, Any]]:

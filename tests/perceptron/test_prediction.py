@@ -8,6 +8,7 @@ from perceptron import (
     OutputNotFiniteError,
     forward,
     predict_outputs,
+    predict_side_by_side,
     predictions,
     resolve_task,
 )
@@ -67,3 +68,24 @@ def test_an_output_that_is_not_finite_is_an_error_that_names_the_instance(activa
     with pytest.raises(OutputNotFiniteError, match="instance 2") as caught:
         predict_outputs(Network((hidden, output)), np.array([[0.0], [1.0], [1e300], [1e300]]))
     assert caught.value.index == 2
+
+
+def test_networks_side_by_side_give_what_each_gives_alone():
+    rng = np.random.default_rng(0)
+
+    def layer(n_inputs, n_outputs, activation):
+        return Layer(rng.normal(size=(n_inputs, n_outputs)), rng.normal(size=n_outputs), activation)
+
+    networks = [
+        Network((layer(3, 1, "sigmoid"),)),
+        Network((layer(3, 4, "tanh"), layer(4, 2, "softmax"))),
+        Network((layer(3, 2, "softmax"),)),
+    ]
+    features = rng.normal(size=(5, 3))
+    for network, outputs in zip(networks, predict_side_by_side(networks, features), strict=True):
+        np.testing.assert_allclose(outputs, predict_outputs(network, features), rtol=1e-13)
+    with pytest.raises(DimensionError):
+        predict_side_by_side([networks[0], Network((layer(2, 1, "sigmoid"),))], features)
+    too_large = Network((Layer(np.full((3, 1), 10.0), np.zeros(1), "identity"),))
+    with pytest.raises(OutputNotFiniteError):
+        predict_side_by_side([networks[0], too_large], np.array([[0.0, 0.0, 1e308]]))

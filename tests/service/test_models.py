@@ -8,8 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from service.loaded_models import decode_version
-from storage import JobStore, ModelStore, keys
+from storage import JobStore, keys
 from tests.builders import publish
 
 
@@ -55,12 +54,6 @@ def test_weights_that_are_not_shown_are_not_decoded(http: FlaskClient, train: Ca
     train({"model": "m", "data": data, "network": {"hidden_layers": [100, 100]}, "training": {"max_epochs": 1}})
     redis.hset(keys.version("m", 1), "weights", b"no safetensors")
     assert http.get("/models/m/versions/1").get_json()["weights"] is None
-
-
-def test_what_a_model_in_memory_takes_counts_its_feature_names(jobs: JobStore, models: ModelStore) -> None:
-    number = publish(jobs)
-    loaded = decode_version(*models.load("or", number))
-    assert loaded.n_bytes == 8 * 3 + 2 * (60 + len("x0"))
 
 
 def test_an_alias_moves_and_is_forgotten(http: FlaskClient, jobs: JobStore) -> None:

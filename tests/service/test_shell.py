@@ -9,16 +9,21 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
+from service.loaded_models import LoadedModels
 from service.settings import Limits
 from service.shell import Shell
-from storage import BlobStore, connect, connect_on_loop
+from storage import BlobStore, ModelStore, connect, connect_on_loop
 
 
 @pytest.fixture
 def shell(blobs: BlobStore, tmp_path: Path) -> Shell:
     nobody = connect(f"unix://{tmp_path}/nobody.sock", timeout_s=0.5, n_retries=0)
     on_loop = connect_on_loop(f"unix://{tmp_path}/nobody.sock", timeout_s=0.5, max_connections=1)
-    return Shell(create_app(nobody, blobs, Limits()), on_loop, threads=1, max_body_bytes=100, body_timeout_s=0.1)
+    limits = Limits(max_body_bytes=100)
+    models = LoadedModels(ModelStore(nobody))
+    return Shell(
+        create_app(nobody, blobs, limits, models), on_loop, models, threads=1, limits=limits, body_timeout_s=0.1
+    )
 
 
 def ask(shell: Shell, method: str, path: str, **options: Any) -> httpx.Response:

@@ -1,0 +1,371 @@
+"""Predict against Flask, FastAPI and MLServer: the targets S1 to S6 in one table.
+
+Run it as `python benchmarks/serving.py [S1 S3 ...]`. Every server is one process on the first core, ours as it is
+shipped (`service.gunicorn_config`), and the load comes from the second. The contestants of a row take turns. FastAPI
+and MLServer are installed into environments of their own under benchmarks/.environments at the first use.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+
+import httpx
+import numpy as np
+import orjson
+from redis import Redis
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks._contestants import (
+    FASTAPI,
+    MLSERVER,
+    ROOT,
+    Missing,
+    environment,
+    free_port,
+    installed,
+    load,
+    require_wrk,
+    script,
+    server,
+)
+from benchmarks._table import Row, machine, report, rounds, row
+from perceptron import Layer, Network
+from standalone import EmbeddedServer
+from storage import connect, encode_model, keys
+
+N_FEATURES = 30
+N_MODELS = 10_000
+N_ROUNDS = 5
+PYTHON = sys.executable
+
+rng = np.random.default_rng(0)
+WEIGHTS, BIAS = rng.normal(size=(N_FEATURES, 1)), 0.25
+ONE_ROW = rng.normal(size=(1, N_FEATURES)).tolist()
+MANY_ROWS = rng.normal(size=(10_000, N_FEATURES))
+BENCH_MODEL = {"BENCH_MODEL": json.dumps({"weights": WEIGHTS.tolist(), "bias": BIAS}), "PYTHONPATH": str(ROOT)}
+
+
+def store(redis: Redis, names: list[str], *, alias: str) -> None:
+    """Write models as `JobStore.publish` does, many at once."""
+    description = {
+        "job": "job_benchmark",
+        "task": {
+            "kind": "binary_classification",
+            "classes": [0, 1],
+            "activation": "sigmoid",
+            "loss": "mean_squared_error",
+            "n_outputs": 1,
+            "is_list": False,
+        },
+        "network": {"activation": "sigmoid", "hidden_layers": [], "hidden_activation": "tanh"},
+        "feature_names": [f"x{k}" for k in range(N_FEATURES)],
+        "metrics": {},
+    }
+    for first in range(0, len(names), 500):
+        with redis.pipeline() as transaction:
+            for number, name in enumerate(names[first : first + 500], first):
+                weights = encode_model(
+                    Network((Layer(WEIGHTS * (1 + number / 1e6), np.array([BIAS]), "sigmoid"),)), None
+                )
+                digests = {"weights": hashlib.sha256(weights).hexdigest()}
+                text = orjson.dumps({**description, "digests": digests})
+                transaction.hset(
+                    keys.version(name, 1), mapping={"weights": weights, "description": text, "created_at_ms": 0}
+                )
+                transaction.zadd(keys.MODELS, {name: 0})
+                transaction.zadd(keys.versions(name), {"1": 1})
+                transaction.hset(keys.aliases(name), alias, 1)
+            transaction.execute()
+
+
+class Stage:
+    """The servers of the run, started when a row first asks for them."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._urls: dict[str, str] = {}
+        self.redis_server = stack.enter_context(EmbeddedServer(folder / "redis"))
+        self.redis = connect(self.redis_server.url, timeout_s=30, n_retries=1)
+        store(self.redis, ["churn"], alias="production")
+        self.notes: list[str] = []
+
+    def ours(self) -> str:
+        if "ours" not in self._urls:
+            self._urls["ours"], _ = self.start_ours()
+        return self._urls["ours"]
+
+    def start_ours(self) -> tuple[str, int]:
+        """Start the API as it is shipped; return its address and the pid of its one worker."""
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        command = [PYTHON, "-m", "gunicorn", "--config", "python:service.gunicorn_config"]
+        env = {
+            "REDIS_URL": self.redis_server.url,
+            "DATA_DIR": str(self._folder),
+            "PORT": str(port),
+            "API_PROCESSES": "1",
+            "PYTHONPATH": str(ROOT),
+        }
+        process = self._stack.enter_context(server(command, self._folder, f"{url}/readyz", env))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        return url, int(children.read_text().split()[0])
+
+    def flask(self) -> str:
+        port = free_port()
+        command = [PYTHON, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-k", "gthread", "--threads", "4"]
+        command += ["--keep-alive", "75", "--no-control-socket", "benchmarks._flask_app:app"]
+        return self._once("flask", command, port, "/hello")
+
+    def fastapi(self) -> str:
+        port = free_port()
+        python = environment("fastapi", FASTAPI)
+        command = [str(python), "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+        command += ["--port", str(port), "benchmarks._fastapi_app:app"]
+        return self._once("fastapi", command, port, "/openapi.json")
+
+    def mlserver(self) -> str:
+        port = free_port()
+        python = environment("mlserver", MLSERVER)
+        folder = self._folder / "mlserver"
+        folder.mkdir(exist_ok=True)
+        shutil.copy(Path(__file__).with_name("_mlserver_model.py"), folder / "bench_model.py")
+        settings = {
+            "http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "parallel_workers": 0,
+            "debug": False,
+        }  # fmt: skip
+        (folder / "settings.json").write_text(json.dumps(settings))
+        of_model = {"name": "churn", "implementation": "bench_model.Perceptron"}
+        (folder / "model-settings.json").write_text(json.dumps(of_model))
+        command = [str(python.with_name("mlserver")), "start", str(folder)]
+        env = {**BENCH_MODEL, "PYTHONPATH": str(folder)}
+        return self._once("mlserver", command, port, "/v2/models/churn/ready", env)
+
+    def _once(self, name: str, command: list[str], port: int, ready: str, env: dict[str, str] = BENCH_MODEL) -> str:
+        if name not in self._urls:
+            url = f"http://127.0.0.1:{port}"
+            self._stack.enter_context(server(command, self._folder, url + ready, env))
+            self._urls[name] = url
+        return self._urls[name]
+
+    def rate(self, url: str, body: dict[str, object] | None, *, duration_s: int = 2) -> Callable[[], float]:
+        lua = None if body is None else script(self._folder, [orjson.dumps(body)])
+        return lambda: load(url, lua, duration_s=duration_s)[0]
+
+
+def s1_and_s2(stage: Stage) -> Iterator[Row]:
+    question: dict[str, object] = {"model": "churn", "instances": ONE_ROW}
+    contestants = {
+        "ours": stage.rate(f"{stage.ours()}/predict", question),
+        "Flask jsonify hello, gthread": stage.rate(f"{stage.flask()}/hello", None),
+        "the simple route, gthread": stage.rate(f"{stage.flask()}/predict", question),
+    }
+    for name, url_of, path, body in (
+        ("FastAPI + uvicorn", stage.fastapi, "/predict", question),
+        (
+            "MLServer",
+            stage.mlserver,
+            "/v2/models/churn/infer",
+            {"inputs": [{"name": "x", "shape": [1, N_FEATURES], "datatype": "FP64", "data": ONE_ROW[0]}]},
+        ),
+    ):
+        try:
+            contestants[name] = stage.rate(f"{url_of()}{path}", body)
+        except Missing as error:
+            stage.notes.append(str(error))
+            print(error, file=sys.stderr)
+    figures = rounds(contestants, N_ROUNDS)
+    goals = {
+        "Flask jsonify hello, gthread": ("S1", 4.0),
+        "the simple route, gthread": ("S1", 4.0),
+        "FastAPI + uvicorn": ("S2", 2.5),
+        "MLServer": ("S2", 10.0),
+    }
+    for name, (target, goal) in goals.items():
+        if name in figures:
+            yield row(target, f"1 row vs {name}", figures["ours"], figures[name], goal, unit="requests/s")
+
+
+def seconds_of(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], float]:
+    """Time one large request at a time, over a kept connection, from its first byte to the last of its answer."""
+    host, port = url.removeprefix("http://").partition("/")[0].split(":")
+    head = f"POST /predict{'?model=churn' if 'npy' in headers['Content-Type'] else ''} HTTP/1.1\r\nHost: {host}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    request = head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+    def once(connection: socket.socket) -> float:
+        start = time.perf_counter()
+        connection.sendall(request)
+        answer = connection.recv(1 << 20)
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(1 << 20)
+        head_end = answer.index(b"\r\n\r\n") + 4
+        length = int(answer[:head_end].lower().split(b"content-length:")[1].split()[0])
+        n_left = head_end + length - len(answer)
+        while n_left > 0:
+            n_left -= len(connection.recv(1 << 20))
+        assert answer.startswith(b"HTTP/1.1 200"), answer[:500]
+        return time.perf_counter() - start
+
+    def run() -> float:
+        with socket.create_connection((host, int(port))) as connection:
+            return median(once(connection) for _ in range(7))
+
+    return run
+
+
+def s3_and_s4(stage: Stage) -> Iterator[Row]:
+    as_json = orjson.dumps({"model": "churn", "instances": MANY_ROWS}, option=orjson.OPT_SERIALIZE_NUMPY)
+    of_json = {"Content-Type": "application/json"}
+    contestants = {
+        "ours": seconds_of(stage.ours(), as_json, of_json),
+        "the simple route": seconds_of(stage.flask(), as_json, of_json),
+    }
+    npy = io.BytesIO()
+    np.save(npy, MANY_ROWS.astype(np.float32))
+    both = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}
+    contestants["npy"] = seconds_of(stage.ours(), npy.getvalue(), both)
+    figures = rounds(contestants, N_ROUNDS)
+    what = "10,000 x 30 float32 as npy (binary tensors are not built yet) vs the simple route in JSON"
+    yield row("S4", what, figures["npy"], figures["the simple route"], 100)
+    yield row("S3", "10,000 x 30 as JSON vs the simple route", figures["ours"], figures["the simple route"], 10)
+
+
+def s5(stage: Stage) -> Iterator[Row]:
+    url, question = f"{stage.ours()}/predict", {"model": "churn", "instances": ONE_ROW}
+    figures = rounds(
+        {
+            "version": stage.rate(url, {**question, "version": 1}, duration_s=1),
+            "latest": stage.rate(url, question, duration_s=1),
+            "alias": stage.rate(url, {**question, "alias": "production"}, duration_s=1),
+        },
+        3 * N_ROUNDS,  # short ones: the differences are small
+    )
+    for name in ("latest", "alias"):
+        yield row("S5", f"by {name} vs by version", figures[name], figures["version"], 0.95, unit="requests/s")
+    yield follow(stage)
+
+
+def follow(stage: Stage) -> Row:
+    """Measure how long after the answer to PUT the alias has moved for predictions, in the worst of 100 moves."""
+    times = []
+    with httpx.Client(base_url=stage.ours()) as http:
+        for k in range(100):
+            alias = f"moved-{k}"
+            body = {"model": "churn", "instances": ONE_ROW, "alias": alias}
+            http.post("/predict", json=body)
+            http.put(f"/models/churn/aliases/{alias}", json={"version": 1}).raise_for_status()
+            start = time.perf_counter()
+            while http.post("/predict", json=body).status_code != 200:
+                pass
+            times.append(time.perf_counter() - start)
+            http.delete(f"/models/churn/aliases/{alias}")
+    worst = max(times)
+    ratio = 0.05 / worst
+    return Row(
+        "S5", "a moved alias is followed, worst of 100", f"{worst * 1e3:.3g} ms", "50 ms", ratio, ratio, ratio, 1
+    )
+
+
+def s6(stage: Stage) -> Iterator[Row]:
+    names = [f"model-{k:05}" for k in range(N_MODELS)]
+    store(stage.redis, names, alias="production")
+    url, pid = stage.start_ours()
+    bodies = [orjson.dumps({"model": name, "instances": ONE_ROW}) for name in names]
+    all_of_them = script(stage._folder, bodies)
+    one_of_them = script(stage._folder, bodies[:1] * 2)  # drawn in the same way
+    with httpx.Client(base_url=url) as http:
+        for body in bodies:
+            http.post("/predict", content=body, headers={"Content-Type": "application/json"}).raise_for_status()
+    figures = rounds(
+        {
+            "all": lambda: load(f"{url}/predict", all_of_them)[1],
+            "one": lambda: load(f"{url}/predict", one_of_them)[1],
+        },
+        N_ROUNDS,
+    )
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident_mb = int(status.split("VmRSS:")[1].split()[0]) / 1024
+    ratio = 300 / resident_mb
+    what = "10,000 models of 30 weights: resident memory"
+    yield Row("S6", what, f"{resident_mb:.0f} MB", "300 MB", ratio, ratio, ratio, 1)
+    yield row("S6", "the same: p99 of all models vs of one", figures["all"], figures["one"], 1 / 1.5)
+
+
+@contextmanager
+def dripping(url: str, n_connections: int) -> Iterator[None]:
+    """Send headers and bodies drop by drop over many connections, from the core of the load."""
+    host, port = url.removeprefix("http://").split(":")
+    head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n"
+    connections = [socket.create_connection((host, int(port))) for _ in range(n_connections)]
+    stop = threading.Event()
+
+    def drip() -> None:
+        for k, connection in enumerate(connections):
+            connection.sendall(head + (b"\r\n{" if k % 2 else b"X-Slow: "))
+        while not stop.wait(0.1):
+            for connection in connections:
+                connection.sendall(b"a")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
+def r21(stage: Stage) -> Iterator[Row]:
+    url = stage.ours()
+    lua = script(stage._folder, [orjson.dumps({"model": "churn", "instances": ONE_ROW})])
+
+    def p99() -> float:
+        return load(f"{url}/predict", lua, connections=8)[1]
+
+    def p99_among_slow_clients() -> float:
+        with dripping(url, 50):
+            return p99()
+
+    figures = rounds({"among": p99_among_slow_clients, "alone": p99}, N_ROUNDS)
+    yield row("R21", "p99 beside 50 clients that drip vs without", figures["among"], figures["alone"], 0.5)
+
+
+BENCHMARKS = {"S1": s1_and_s2, "S3": s3_and_s4, "S5": s5, "S6": s6, "R21": r21}
+
+
+def main(chosen: list[str]) -> None:
+    if unknown := set(chosen) - set(BENCHMARKS):
+        sys.exit(f"expected some of {', '.join(BENCHMARKS)} (S2 is part of S1, S4 of S3), got {', '.join(unknown)}")
+    require_wrk()
+    rows: list[Row] = []
+    about = machine("numpy", "gunicorn", "uvicorn", "uvloop", "flask", "orjson", "msgspec", "pysimdjson")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        stage = Stage(stack, Path(folder))
+        for name in chosen or BENCHMARKS:
+            for new in BENCHMARKS[name](stage):
+                rows.append(new)
+                print(f"{new.target} {new.what}: {new.ratio:.3g} (goal {new.goal:g})", file=sys.stderr, flush=True)
+        for name, packages in {"fastapi": ("fastapi", "uvicorn", "pydantic"), "mlserver": ("mlserver",)}.items():
+            if name in stage._urls:
+                others = installed(environment(name, ()), *packages)
+                about |= {f"{package} (of {name})": version for package, version in others.items()}
+        about |= {f"note {k}": note for k, note in enumerate(stage.notes, 1)}
+    report("serving", "Serving", rows, about)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

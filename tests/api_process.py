@@ -1,0 +1,68 @@
+"""The API as it is shipped, as a process on a Redis of its own, and no worker."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from standalone import EmbeddedServer
+from standalone.stack import API_COMMAND
+from storage import JobStore, TrainingQueue, connect
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Api:
+    """A running API: gunicorn's arbiter is `process`, its one worker serves."""
+
+    url: str
+    http: httpx.Client
+    jobs: JobStore
+    server: EmbeddedServer
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+@contextmanager
+def running_api(folder: Path) -> Iterator[Api]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    log = folder / "api.log"
+    with EmbeddedServer(folder) as server:
+        settings = {"REDIS_URL": server.url, "DATA_DIR": str(folder), "PORT": str(port), "API_PROCESSES": "1"}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                API_COMMAND, cwd=ROOT, env={**os.environ, **settings}, stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+            deadline = time.monotonic() + 30
+            while not _is_ready(http):
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            redis = connect(server.url, timeout_s=5, n_retries=1)
+            yield Api(f"http://127.0.0.1:{port}", http, JobStore(redis, TrainingQueue(redis)), server, process, log)
+        finally:
+            http.close()
+            process.terminate()
+            process.wait(30)
+
+
+def _is_ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
