@@ -18,7 +18,7 @@ from service.errors import (
 )
 from service.parsing import parse_object
 from service.settings import Limits
-from storage import Epoch
+from storage import Epoch, JobNotFoundError, ModelNotFoundError
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _JSON_ANSWERS = ("application/json", "application/problem+json")
@@ -100,23 +100,29 @@ def register_request_checks(app: Flask, limits: Limits) -> None:
 def register_epoch_check(app: Flask, epoch: Epoch, store: redis.Redis) -> None:
     """Refuse whatever needs Redis while it is one that was emptied or replaced.
 
-    New connections are checked by themselves; this is for those that outlive a FLUSHALL. Predictions go on: what is in
-    memory stays right.
+    New connections are checked by themselves; this is for those that outlive a FLUSHALL. It comes before every write
+    and before every 404, and once a second besides. Predictions go on: what is in memory stays right.
     """
     checked_at = float("-inf")
 
     @app.before_request
     def check_epoch() -> None:
         nonlocal checked_at
-        now = time.monotonic()
-        if (
-            request.blueprint in ("docs", "predict")
-            or request.path == "/livez"
-            or now - checked_at < _CHECK_EPOCH_EVERY_S
-        ):
+        if request.blueprint in ("docs", "predict") or request.path == "/livez":
             return
-        epoch.check(store)
-        checked_at = now
+        now = time.monotonic()
+        if request.method not in ("GET", "HEAD") or now - checked_at >= _CHECK_EPOCH_EVERY_S:
+            epoch.check(store)
+            checked_at = now
+
+    @app.errorhandler(JobNotFoundError)
+    @app.errorhandler(ModelNotFoundError)
+    def check_epoch_first(error: Exception) -> Response:
+        try:
+            epoch.check(store)
+        except Exception as reason:
+            return known_problem(reason)
+        return known_problem(error)
 
 
 def register_short_way_out(app: Flask) -> None:

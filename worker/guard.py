@@ -24,7 +24,8 @@ class WorkHorse:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     """The child claims its jobs with it."""
     deadline: Deadline = field(default_factory=Deadline)
-    _job_id: Any = field(default_factory=lambda: multiprocessing.Array("c", 64))
+    # Without a lock: a child killed while it held one would leave the parent waiting for ever.
+    _job_id: Any = field(default_factory=lambda: multiprocessing.RawArray("c", 64))
 
     @property
     def job_id(self) -> str:

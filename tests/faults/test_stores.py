@@ -39,6 +39,18 @@ def test_a_redis_that_comes_back_empty_is_no_new_one(start_rig: StartRig) -> Non
         assert http.get("/readyz").json()["workers"] == 1
 
 
+def test_a_redis_emptied_under_its_connections_is_no_new_one(start_rig: StartRig) -> None:
+    """The same after a FLUSHALL, which breaks no connection."""
+    rig = start_rig(n_workers=0, api_processes=1)
+    with httpx.Client(base_url=rig.url, timeout=30) as http:
+        job_id = http.post("/jobs", json=JOB).raise_for_status().json()["id"]
+        assert http.get(f"/jobs/{job_id}").status_code == 200  # and so the epoch key was looked at just now
+        rig.redis.flushall()
+        answers = [http.get(f"/jobs/{job_id}"), http.post("/jobs", json=JOB), http.get("/models/or")]
+        assert {answer.status_code for answer in answers} == {503}
+        assert rig.redis.keys() == []
+
+
 def test_a_full_redis_takes_no_job_and_loses_none(start_rig: StartRig) -> None:
     """R9: at enqueue and at publish; all is well within 30 s after there is room."""
     rig = start_rig(n_workers=1)
