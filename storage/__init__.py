@@ -15,6 +15,7 @@ from storage.errors import (
     JobAlreadyDoneError,
     JobNotFoundError,
     ModelNotFoundError,
+    NoNetworkError,
     ReplacedRedisError,
     StaleAttemptError,
     StorageError,
@@ -25,7 +26,7 @@ from storage.errors import (
 )
 from storage.events import EVENT_ID_PATTERN, MAX_EVENTS, Event, decode_events
 from storage.housekeeping import Housekeeping
-from storage.job_record import DONE_STATUSES, JOB_STATUSES, CheckpointReference, Claim, Job, JobStatus
+from storage.job_record import DONE_STATUSES, JOB_STATUSES, BestNetwork, CheckpointReference, Claim, Job, JobStatus
 from storage.jobs import JobStore
 from storage.models import Model, ModelStore, Version
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
@@ -42,6 +43,7 @@ __all__ = [
     "TRAIN_TASK",
     "UNAVAILABLE_ERRORS",
     "AliasNotFoundError",
+    "BestNetwork",
     "BlobNotFoundError",
     "BlobStore",
     "BlobStoreUnavailableError",
@@ -62,6 +64,7 @@ __all__ = [
     "Model",
     "ModelNotFoundError",
     "ModelStore",
+    "NoNetworkError",
     "Reconciler",
     "ReplacedRedisError",
     "StaleAttemptError",

@@ -3,6 +3,7 @@
     StorageError
     |-- JobNotFoundError
     |-- JobAlreadyDoneError
+    |-- NoNetworkError
     |-- StaleAttemptError
     |-- IdempotencyKeyReusedError
     |-- ModelNotFoundError
@@ -38,6 +39,16 @@ class JobAlreadyDoneError(StorageError):
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"job {job_id!r} has already {status} and cannot be cancelled")
+        self.job_id = job_id
+        self.status = status
+
+
+class NoNetworkError(StorageError):
+    """The job has no network to predict with: none yet, or it is done and left none but its version."""
+
+    def __init__(self, job_id: str, status: str) -> None:
+        reason = "has no network yet" if status in ("queued", "running") else "has no network that is not a version"
+        super().__init__(f"job {job_id!r} is {status} and {reason}")
         self.job_id = job_id
         self.status = status
 

@@ -55,6 +55,17 @@ class Job:
 
 
 @dataclass(frozen=True)
+class BestNetwork:
+    """The best network so far of a job that is not done."""
+
+    job: Job
+    weights: bytes
+    """As safetensors, with the mean and scale of its features."""
+    figures: Mapping[str, Any]
+    """`epoch`, `cost`, `validation_cost`."""
+
+
+@dataclass(frozen=True)
 class Claim:
     """The right of one attempt to report on a job, granted by `JobStore.claim`; a later attempt or a cancel ends it."""
 

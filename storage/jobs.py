@@ -12,10 +12,11 @@ from storage.errors import (
     IdempotencyKeyReusedError,
     JobAlreadyDoneError,
     JobNotFoundError,
+    NoNetworkError,
     StaleAttemptError,
 )
 from storage.events import Event, decode_events
-from storage.job_record import Claim, Job, JobStatus, decode_job
+from storage.job_record import BestNetwork, Claim, Job, JobStatus, decode_job
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 from storage.training_spec import SPEC, TrainingSpec
@@ -40,6 +41,7 @@ class JobStore:
         self._checkpoint = load_script(redis, "checkpoint")
         self._drop_checkpoint = load_script(redis, "drop_checkpoint")
         self._progress = load_script(redis, "progress")
+        self._record_best = load_script(redis, "record_best")
         self._log = load_script(redis, "log")
         self._fail = load_script(redis, "fail")
         self._hand_back = load_script(redis, "hand_back")
@@ -226,6 +228,32 @@ class JobStore:
         """
         args: list[Any] = [claim.attempt, orjson.dumps(progress), b"" if point is None else orjson.dumps(point)]
         self._fenced(claim, self._progress(keys=[keys.job(claim.job.id)], args=args))
+
+    def record_best(self, claim: Claim, weights: bytes, figures: Mapping[str, Any]) -> None:
+        """Show the best network so far, as safetensors bytes, to whoever wants to predict with it already.
+
+        Args:
+            figures: its epoch, cost and validation cost.
+
+        Raises:
+            StaleAttemptError: the attempt no longer owns the job and should stop.
+        """
+        job_id = claim.job.id
+        args: list[Any] = [claim.attempt, weights, orjson.dumps(figures)]
+        self._fenced(claim, self._record_best(keys=[keys.job(job_id), keys.best_network(job_id)], args=args))
+
+    def best(self, job_id: str) -> BestNetwork:
+        """Return the best network so far of a job.
+
+        Raises:
+            JobNotFoundError: there is no such job.
+            NoNetworkError: it has none: it has just begun, or is done.
+        """
+        weights, figures = self._redis.hmget(keys.best_network(job_id), "weights", "figures")
+        job = self.get(job_id)
+        if weights is None or job.is_done:
+            raise NoNetworkError(job_id, job.status)
+        return BestNetwork(job, weights, orjson.loads(figures))
 
     def log(self, claim: Claim, message: str) -> None:
         """Add a line to the events of the job, for its owner to read.

@@ -45,6 +45,11 @@ def events(job_id: str) -> str:
     return f"{job(job_id)}:events"
 
 
+def best_network(job_id: str) -> str:
+    """Hash: the best network so far of a job that is not done. The scripts make the same name from the job's key."""
+    return f"{job(job_id)}:best"
+
+
 CHANGES = "perceptron:changes"
 """Channel: `job <id> <status>` and `model <name>`, published by the step that changes it."""
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from perceptron import (
     Dataset,
+    EpochResult,
     Network,
     Standardization,
     TrainingConfig,
@@ -21,6 +22,7 @@ from perceptron import (
     with_learning_rate,
 )
 from storage import TrainingSpec
+from worker.best import Best
 from worker.watch import Watch, epochs_between_looks
 
 
@@ -83,6 +85,8 @@ def train_one(
             is_last=result.stop_reason is not None,
             total_epochs=result.epoch,
             state=partial(getattr, result, "state"),
+            # The first epochs of a refit are no better than the candidate that it refits.
+            best=partial(_best, result, standardization) if holds_out else lambda: None,
             **progress,
         )
         if is_time_up:
@@ -103,6 +107,11 @@ def train_one(
         "metrics": metrics,
     }
     return Trained(kept.network, standardization, config, outcome)
+
+
+def _best(result: EpochResult, standardization: Standardization) -> Best:
+    kept = result.best
+    return Best(kept.network, standardization, kept.epoch, kept.cost, kept.validation_cost)
 
 
 def _standardization(dataset: Dataset, config: TrainingConfig) -> Standardization:

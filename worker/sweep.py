@@ -1,7 +1,9 @@
 """Train many candidates at once, on every fold, and give the best one."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from perceptron import (
     Dataset,
     OneByOneState,
     RaceState,
+    SweepProgress,
     TrainedNetwork,
     TrainingState,
     assign_folds,
@@ -21,6 +24,7 @@ from perceptron import (
     validation_rows,
 )
 from storage import Checkpoint, TrainingSpec
+from worker.best import Best
 from worker.deadline import TimeUpError
 from worker.single import Trained, metrics_of, train_one
 from worker.watch import Watch, epochs_between_looks
@@ -105,6 +109,7 @@ def _run(
             is_last=progress.is_last,
             total_epochs=progress.total_epochs,
             state=progress.state,
+            best=partial(_best, progress),
             candidates=len(candidates),
             running=progress.n_running,
         )
@@ -137,6 +142,17 @@ def _refit(
     watch.begin_stage(stage, epochs_before=stage["total_epochs"])
     refitted = train_one(spec, config, dataset, watch, n_threads, resume_from=state, holds_out=False, phase="refit")
     return replace(refitted, outcome={**outcome, "cost": refitted.outcome["cost"], "is_refitted": True})
+
+
+def _best(progress: SweepProgress) -> Best | None:
+    """Give the network with the lowest cost on the rows that it did not train on, or else of all."""
+    best, lowest = None, math.inf
+    for one in progress.trained():
+        measure = one.cost if one.validation_cost is None else one.validation_cost
+        if one.network is not None and measure is not None and measure < lowest:
+            best = Best(one.network, one.standardization, one.best_epoch, one.cost, one.validation_cost)
+            lowest = measure
+    return best
 
 
 def _leaderboard(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from storage import Claim, JobStore, TrainingSpec, is_unavailable
+from worker.best import Best, BestSoFar
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline, TimeUpError
 
@@ -53,6 +54,7 @@ class Watch:
         self._stop_requested = stop_requested
         self._deadline = deadline
         self._began_at = self._looked_at = clock()
+        self._best = BestSoFar(claim, jobs, began_at=self._began_at)
         self._used_s = used_s
         self._reported_at = float("-inf")
         self._last_point = 0
@@ -100,6 +102,7 @@ class Watch:
         is_last: bool,
         total_epochs: int,
         state: Callable[[], Any],
+        best: Callable[[], Best | None],
         **more: Any,
     ) -> bool:
         """Note an epoch, and say whether the job's time limit has passed.
@@ -107,6 +110,7 @@ class Watch:
         Args:
             total_epochs: done in this part of the training, by all attempts.
             state: gives what the training can be gone on with.
+            best: gives the best network so far, if there is any.
 
         Raises:
             StaleAttemptError: the job was cancelled or taken over.
@@ -132,6 +136,7 @@ class Watch:
             self._reported_at = now
         if is_last or is_up:
             return is_up
+        self._best.show(best, now)
         is_to_stop = self._stop_requested()
         if is_to_stop or self._checkpoints.is_due(now, began_at=self._began_at):
             total_epochs += self._epochs_before

@@ -35,9 +35,12 @@ local function note(job, kind, data)
   redis.call('PUBLISH', CHANGES, 'job ' .. string.match(job, '[^:]+$') .. ' ' .. redis.call('HGET', job, 'status'))
 end
 
--- Note the state that a job is in now, and why.
+-- Note the state that a job is in now, and why. What it has learned so far is of use until it is done.
 local function note_status(job, reason)
   local state = redis.call('HMGET', job, 'status', 'attempt', 'version')
+  if state[1] ~= 'queued' and state[1] ~= 'running' then
+    redis.call('DEL', job .. ':best')
+  end
   local version = state[3] and tonumber(state[3]) or nil
   note(job, 'status', cjson.encode({status = state[1], attempt = tonumber(state[2]), reason = reason, version = version}))
 end
