@@ -5,6 +5,7 @@ from redis import Redis
 from werkzeug.routing import BaseConverter
 
 from service.answers import Problem
+from service.dispatch import CONVERTERS
 from service.errors import register_error_handlers
 from service.loaded_models import LoadedModels
 from service.parsing import invalid_request
@@ -19,12 +20,6 @@ from storage import BlobStore, JobStore, ModelStore, TrainingQueue
 
 API_VERSION = "0.1.0"
 """That of the project; a test holds it to `pyproject.toml`."""
-
-
-class _VersionConverter(BaseConverter):
-    """A version number in a URL; anything else there is no route."""
-
-    regex = r"[1-9][0-9]{0,15}"
 
 
 def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: LoadedModels | None = None) -> OpenAPI:
@@ -48,7 +43,8 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: Lo
         static_folder=None,
     )
     app.request_class = json_request(limits)
-    app.url_map.converters["version"] = _VersionConverter
+    for name, regex in CONVERTERS.items():
+        app.url_map.converters[name] = type(name, (BaseConverter,), {"regex": regex})
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     register_request_checks(app, limits)

@@ -80,8 +80,8 @@ class Shell:
                 return
             if body is None:
                 return
-            if self._predict.takes(scope, headers):
-                await self._predict.answer(scope, headers, body, send)
+            if (match := self._predict.find(scope, headers)) is not None:
+                await self._predict.answer(match, scope, headers, body, send)
                 return
             receive = once(body)
         await self._flask(scope, receive, send)
