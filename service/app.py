@@ -14,6 +14,7 @@ from service.routes.docs import docs_routes
 from service.routes.health import health_routes
 from service.routes.jobs import job_routes
 from service.routes.models import model_routes
+from service.routes.open_inference import open_inference_routes
 from service.routes.predict import predict_routes
 from service.settings import Limits
 from storage import BlobStore, JobStore, ModelStore, TrainingQueue
@@ -56,6 +57,7 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: Lo
     loaded_models = loaded_models or LoadedModels(models)
     app.register_api(predict_routes(loaded_models, limits))
     app.register_api(health_routes(redis, queue, loaded_models))
+    app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
     app.register_blueprint(docs_routes(app))
     return app
 

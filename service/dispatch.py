@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from service.loaded_models import LoadedModels
+from service.open_inference import infer
 from service.payloads import NAME_PATTERN
 from service.predict import predict
 from service.settings import Limits
@@ -28,7 +29,13 @@ class Predict(Protocol):
         """
 
 
-PREDICT: Mapping[str, Predict] = MappingProxyType({"/predict": predict})
+PREDICT: Mapping[str, Predict] = MappingProxyType(
+    {
+        "/predict": predict,
+        "/v2/models/<name:name>/infer": infer,
+        "/v2/models/<name:name>/versions/<version:version>/infer": infer,
+    }
+)
 """By rule: a path as Flask writes it. All of them are asked with POST."""
 
 
