@@ -25,6 +25,7 @@ from .conftest import LIMITS
 LENGTH = "Inference-Header-Content-Length"
 ROWS = [[1.0, 2.0], [3.0, -4.0]]
 BYTES = np.array(ROWS).tobytes()
+LONG = b'{"inputs": [{"name":"input","shape":[1%b,2],"datatype":"FP64","data":[]}]}'
 # The model: y_hat = (x0 + 3 x1, 2 x0 - 4 x1)
 Y_HAT = [7.0, -6.0, -9.0, 22.0]
 
@@ -164,10 +165,8 @@ def test_a_version_is_a_number_and_the_latest_by_default(http: FlaskClient, jobs
         ({"inputs": [tensor(shape=[0, 2], data=[])]}, b"", None, 422, "/inputs/0/shape/0"),
         ({"inputs": [tensor(shape=[-2, 2])]}, b"", None, 422, "/inputs/0/shape/0"),
         ({"inputs": [tensor(shape=[51, 2])]}, b"", None, 422, "/inputs/0/shape/0"),
-        (b'{"inputs": [{"name":"input","shape":[1' + b"0" * 5000 + b',2],"datatype":"FP64","data":[]}]}', b"", None, 422,
-         "/inputs/0/shape/0"),
-        (b'{"inputs": [{"name":"input","shape":[1' + b"0" * 250 + b',2],"datatype":"FP64","data":[]}]}', b"", None,
-         422, "/inputs/0/shape/0"),
+        (LONG % (b"0" * 5000), b"", None, 422, "/inputs/0/shape/0"),
+        (LONG % (b"0" * 250), b"", None, 422, "/inputs/0/shape/0"),
         ({"inputs": [tensor(shape=[2**62, 2])]}, b"", None, 422, "/inputs/0/shape/0"),
         ({"inputs": [tensor(shape=[2, 2.5])]}, b"", None, 422, "/inputs/0/shape/1"),
         ({"inputs": [tensor(shape="2,2")]}, b"", None, 422, "/inputs/0/shape"),
