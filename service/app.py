@@ -5,6 +5,7 @@ from redis import Redis
 from werkzeug.routing import BaseConverter
 
 from service.answers import Problem
+from service.dispatch import CONVERTERS
 from service.errors import register_error_handlers
 from service.loaded_models import LoadedModels
 from service.parsing import invalid_request
@@ -13,18 +14,13 @@ from service.routes.docs import docs_routes
 from service.routes.health import health_routes
 from service.routes.jobs import job_routes
 from service.routes.models import model_routes
+from service.routes.open_inference import open_inference_routes
 from service.routes.predict import predict_routes
 from service.settings import Limits
 from storage import BlobStore, JobStore, ModelStore, TrainingQueue
 
 API_VERSION = "0.1.0"
 """That of the project; a test holds it to `pyproject.toml`."""
-
-
-class _VersionConverter(BaseConverter):
-    """A version number in a URL; anything else there is no route."""
-
-    regex = r"[1-9][0-9]{0,15}"
 
 
 def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: LoadedModels | None = None) -> OpenAPI:
@@ -48,7 +44,8 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: Lo
         static_folder=None,
     )
     app.request_class = json_request(limits)
-    app.url_map.converters["version"] = _VersionConverter
+    for name, regex in CONVERTERS.items():
+        app.url_map.converters[name] = type(name, (BaseConverter,), {"regex": regex})
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     register_request_checks(app, limits)
@@ -60,6 +57,7 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: Lo
     loaded_models = loaded_models or LoadedModels(models)
     app.register_api(predict_routes(loaded_models, limits))
     app.register_api(health_routes(redis, queue, loaded_models))
+    app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
     app.register_blueprint(docs_routes(app))
     return app
 

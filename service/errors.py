@@ -2,13 +2,15 @@
 
 RequestError
 |-- MalformedJsonError
+|-- BadRequestError
 |-- UnsupportedMediaTypeError
 |-- NotAcceptableError
 |-- LengthRequiredError
 |-- BodyTooLargeError
 |-- RedisHangsError
 `-- InvalidRequestError
-    `-- WrongDimensionError
+    |-- WrongDimensionError
+    `-- OutputTooLargeError
 """
 
 import logging
@@ -36,6 +38,10 @@ class RequestError(Exception):
 
 class MalformedJsonError(RequestError):
     """The body is no JSON object as RFC 8259 has it."""
+
+
+class BadRequestError(RequestError):
+    """The request is none that this service can understand, in what its protocol calls a bad request."""
 
 
 class UnsupportedMediaTypeError(RequestError):
@@ -80,13 +86,19 @@ class WrongDimensionError(InvalidRequestError):
     """An instance has another number of features than the model."""
 
 
+class OutputTooLargeError(InvalidRequestError):
+    """The output for an instance is infinite or not a number, and the body says where the instance stands."""
+
+
 STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     MalformedJsonError: (400, "malformed_json"),
+    BadRequestError: (400, "bad_request"),
     NotAcceptableError: (406, "not_acceptable"),
     LengthRequiredError: (411, "length_required"),
     BodyTooLargeError: (413, "too_large"),
     UnsupportedMediaTypeError: (415, "unsupported_media_type"),
     WrongDimensionError: (422, "wrong_dimension"),
+    OutputTooLargeError: (422, "output_not_finite"),
     InvalidRequestError: (422, "invalid_request"),
     perceptron.TargetsOutOfRangeError: (422, "targets_out_of_range"),
     perceptron.DimensionError: (422, "wrong_dimension"),

@@ -50,6 +50,10 @@ class LoadedModel:
         Raises:
             OutputNotFiniteError: an output is infinite or not a number.
         """
+        if len(features) == 1 and self._forward_one is not None:
+            outputs = self._forward_one(features[0].tolist())
+            if outputs is not None:
+                return np.array([outputs])
         return predict_outputs(self.trained.network, features)
 
     def answer_one(self, features: Sequence[float]) -> bytes | None:

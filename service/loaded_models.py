@@ -15,6 +15,7 @@ from service.errors import RedisHangsError
 from service.loaded_model import LoadedModel
 from service.pointers import Pointers
 from service.settings import Settings
+from service.statistics import Statistics
 from storage import Model, ModelNotFoundError, ModelStore, Version, VersionNotFoundError, decode_version, is_unavailable
 
 _ASK_AGAIN_AFTER_S = 1.0
@@ -89,6 +90,7 @@ class LoadedModels:
         self._is_away = False
         self._ask_again_at_s = 0.0
         self._is_preloaded = False
+        self.statistics = Statistics()
 
     @property
     def is_ready(self) -> bool:

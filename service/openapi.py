@@ -47,14 +47,30 @@ def answer(payload: type[BaseModel], description: str, **headers: str) -> dict[s
     }
 
 
-def json_body(payload: type[BaseModel]) -> dict[str, Any]:
+def json_body(payload: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """Declare the JSON body of a route that parses it by itself."""
     return {
         "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": payload.model_json_schema()}},
+            "required": required,
+            "content": {"application/json": {"schema": schema_of(payload)}},
         }
     }
+
+
+def schema_of(payload: type[BaseModel]) -> dict[str, Any]:
+    """Return a schema that can stand anywhere: what it refers to is in its place."""
+    schema = payload.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, list):
+            return [inlined(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        part = parts[value["$ref"].rpartition("/")[2]] if "$ref" in value else {}
+        return {name: inlined(item) for name, item in (part | value).items() if name != "$ref"}
+
+    return {name: inlined(item) for name, item in schema.items()}
 
 
 def header(name: str, description: str) -> dict[str, Any]:

@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from service.dispatch import Match, find
 from service.loaded_models import LoadedModels
 from service.messages import Scope, Send
-from service.predict import SMALL_BODY_BYTES, predict
+from service.predict import SMALL_BODY_BYTES
 from service.requests import request_id
 from service.settings import Limits
 from service.wire import HttpRequest, all_headers
 
 
 class PredictOnLoop:
-    """Answers `POST /predict` as the Flask app does, by the same function, without its way through a thread.
+    """Answers what `dispatch` finds as the Flask app does, by the same function, without its way through a thread.
 
     Args:
         threads: for requests that would hold the loop up; none of the Flask app's, which may all wait for Redis.
@@ -25,16 +26,12 @@ class PredictOnLoop:
         self._limits = limits
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
 
-    def takes(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether the request is one for here; what is odd about a request is for the Flask app to say."""
-        return (
-            scope["path"] == "/predict"
-            and scope["method"] == "POST"
-            and len(headers) == len(scope["headers"])  # no header twice
-            and b"transfer-encoding" not in headers
-        )
+    def find(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Match | None:
+        """Return what answers the request here; what is odd about a request is for the Flask app to say."""
+        is_plain = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers  # no header twice
+        return find(scope["method"], scope["path"]) if is_plain else None
 
-    async def answer(self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes, send: Send) -> None:
+    async def answer(self, match: Match, scope: Scope, headers: Mapping[bytes, bytes], body: bytes, send: Send) -> None:
         """Answer a request whose body is here."""
         request = HttpRequest(
             body=body,
@@ -43,12 +40,14 @@ class PredictOnLoop:
             content_encoding=headers.get(b"content-encoding", b""),
             accept=headers.get(b"accept", b""),
             query=scope["query_string"],
+            headers=headers,
+            path_values=match.values,
         )
         answer = None
         if len(body) <= SMALL_BODY_BYTES:
-            answer = predict(request, self._models, self._limits, may_wait=False)
+            answer = match.predict(request, self._models, self._limits, may_wait=False)
         if answer is None:
-            in_thread = partial(predict, request, self._models, self._limits)
+            in_thread = partial(match.predict, request, self._models, self._limits)
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
         assert answer is not None  # it might wait
         headers_out = all_headers(answer, request.request_id)

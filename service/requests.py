@@ -3,11 +3,14 @@
 import os
 import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import redis
 from flask import Flask, Request, Response, g, request
 
+from service.dispatch import PREDICT
 from service.errors import (
     BodyTooLargeError,
     LengthRequiredError,
@@ -22,6 +25,11 @@ from storage import Epoch, JobNotFoundError, ModelNotFoundError
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _JSON_ANSWERS = ("application/json", "application/problem+json")
+ALIVE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"/livez": {"status": "alive"}, "/v2/health/live": {"live": True}}
+)
+"""What is answered without asking anybody."""
+
 _GIVE_UP_FOR_S = 1.0
 _CHECK_EPOCH_EVERY_S = 1.0
 
@@ -84,7 +92,8 @@ def register_request_checks(app: Flask, limits: Limits) -> None:
                 f"the body may have {limits.max_body_bytes} bytes (MAX_BODY_BYTES), and this one has {length}"
             )
         accepted = request.accept_mimetypes
-        if accepted and request.blueprint not in ("docs", "predict") and not accepted.best_match(_JSON_ANSWERS):
+        is_json = request.blueprint != "docs" and not _is_to_predict()
+        if accepted and is_json and not accepted.best_match(_JSON_ANSWERS):
             raise NotAcceptableError(f"the answer can only be {' or '.join(_JSON_ANSWERS)}")
 
     register_short_way_out(app)
@@ -108,7 +117,7 @@ def register_epoch_check(app: Flask, epoch: Epoch, store: redis.Redis) -> None:
     @app.before_request
     def check_epoch() -> None:
         nonlocal checked_at
-        if request.blueprint in ("docs", "predict") or request.path == "/livez":
+        if _needs_no_redis():
             return
         now = time.monotonic()
         if request.method not in ("GET", "HEAD") or now - checked_at >= _CHECK_EPOCH_EVERY_S:
@@ -125,6 +134,14 @@ def register_epoch_check(app: Flask, epoch: Epoch, store: redis.Redis) -> None:
         return known_problem(error)
 
 
+def _is_to_predict() -> bool:
+    return request.url_rule is not None and request.url_rule.rule in PREDICT
+
+
+def _needs_no_redis() -> bool:
+    return request.blueprint == "docs" or request.path in ALIVE or _is_to_predict()
+
+
 def register_short_way_out(app: Flask) -> None:
     """For a second after Redis let one request wait in vain, refuse the others at once.
 
@@ -134,8 +151,7 @@ def register_short_way_out(app: Flask) -> None:
 
     @app.before_request
     def refuse_while_redis_hangs() -> None:
-        is_independent = request.blueprint in ("docs", "predict") or request.path == "/livez"
-        if time.monotonic() < hangs_until and not is_independent:
+        if time.monotonic() < hangs_until and not _needs_no_redis():
             raise RedisHangsError("Redis did not answer another request just now")
 
     @app.errorhandler(redis.TimeoutError)

@@ -12,10 +12,11 @@ from service.errors import problem_body
 from service.loaded_models import LoadedModels
 from service.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
 from service.predict_on_loop import PredictOnLoop
+from service.requests import ALIVE
 from service.settings import Limits
 from service.waiting import Waiting
 
-_ALIVE = orjson.dumps({"status": "alive"})
+_ALIVE = {path: orjson.dumps(answer) for path, answer in ALIVE.items()}
 
 
 class Shell:
@@ -24,7 +25,8 @@ class Shell:
     A client that sends its body drop by drop so costs a buffer, not a thread. Which bodies are refused is for the
     Flask app to say: from the headers alone, so those bodies are not waited for.
 
-    `/livez` is answered here, so that it needs no thread: all of them may be waiting for a Redis that hangs.
+    `/livez` and its like are answered here, so that they need no thread: all of them may be waiting for a Redis that
+    hangs.
 
     Args:
         models: what the Flask app predicts with, too.
@@ -67,8 +69,8 @@ class Shell:
             send = closing(send)
         headers: dict[bytes, bytes] = dict(scope["headers"])
         length = int(headers.get(b"content-length") or 0)  # the server has checked that it is a number
-        if scope["path"] == "/livez" and scope["method"] in ("GET", "HEAD"):
-            await send_answer(scope, send, 200, own_headers(scope, b"application/json"), _ALIVE)
+        if (alive := _ALIVE.get(scope["path"])) is not None and scope["method"] in ("GET", "HEAD"):
+            await send_answer(scope, send, 200, own_headers(scope, b"application/json"), alive)
             return
         if await self._waiting.handle(scope, receive, send):
             return
@@ -80,8 +82,8 @@ class Shell:
                 return
             if body is None:
                 return
-            if self._predict.takes(scope, headers):
-                await self._predict.answer(scope, headers, body, send)
+            if (match := self._predict.find(scope, headers)) is not None:
+                await self._predict.answer(match, scope, headers, body, send)
                 return
             receive = once(body)
         await self._flask(scope, receive, send)

@@ -1,6 +1,7 @@
 """A request and its answer as bytes, without a framework: what Flask's threads and the event loop have in common."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 JSON = b"application/json"
@@ -20,6 +21,10 @@ class HttpRequest:
     accept: bytes = b""
     query: bytes = b""
     """What stands after the `?`, as it was sent."""
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    """All of them, by name in lower case: for what only one protocol asks for."""
+    path_values: Mapping[str, str] = field(default_factory=dict)
+    """What the path has for the variables of its rule."""
 
 
 class HttpAnswer(NamedTuple):

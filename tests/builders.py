@@ -86,3 +86,37 @@ def publish(jobs: JobStore, model: str = "or", *, weight: float = 1.0, **spec: A
             "metrics": {"accuracy": 1.0},
         },
     )
+
+
+def publish_network(
+    jobs: JobStore,
+    model: str = "or",
+    *,
+    weights: list[list[float]],
+    classes: list[str] | list[int] | None,
+    is_list: bool = False,
+) -> int:
+    """Publish a version of one layer with bias 0, a classification or, without classes, a regression."""
+    claim = claimed(jobs, model)
+    layer = Layer(np.array(weights, dtype=float), np.zeros(len(weights[0])), "softmax" if classes else "identity")
+    encoded = encode_model(Network((layer,)), None)
+    return jobs.publish(
+        claim,
+        weights=encoded,
+        description={
+            "job": claim.job.id,
+            "task": {
+                "kind": "classification" if classes else "regression",
+                "classes": classes,
+                "activation": layer.activation,
+                "loss": "cross_entropy" if classes else "mean_squared_error",
+                "n_outputs": len(weights[0]),
+                "is_list": is_list,
+            },
+            "network": {"activation": layer.activation, "hidden_layers": [], "hidden_activation": "tanh"},
+            "feature_names": [f"x{k}" for k in range(len(weights))],
+            "metrics": {},
+            "digests": {"weights": hashlib.sha256(encoded).hexdigest()},
+        },
+        result={},
+    )

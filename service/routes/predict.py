@@ -6,11 +6,11 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.answers import PredictionPayload
+from service.dispatch import PREDICT
 from service.errors import LengthRequiredError, to_response
 from service.loaded_models import LoadedModels
 from service.openapi import body_problems, json_body
 from service.payloads import NAME_PATTERN, PredictionRequest
-from service.predict import predict
 from service.settings import Limits
 from service.tables import CSV, NPY
 from service.wire import HttpRequest
@@ -27,11 +27,17 @@ def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
         openapi_extensions=_request(),
     )
     def predict_now() -> Response:
-        answered = predict(_as_sent(), models, limits)
-        assert answered is not None  # it may wait
-        return to_response(answered)
+        return answered(models, limits)
 
     return routes
+
+
+def answered(models: LoadedModels, limits: Limits) -> Response:
+    """Answer the request under way by the function that the table names for its rule."""
+    assert request.url_rule is not None  # Flask has found it
+    answer = PREDICT[request.url_rule.rule](_as_sent(), models, limits)
+    assert answer is not None  # it may wait
+    return to_response(answer)
 
 
 def _as_sent() -> HttpRequest:
@@ -48,6 +54,8 @@ def _as_sent() -> HttpRequest:
         content_encoding=header("Content-Encoding"),
         accept=header("Accept"),
         query=request.query_string,
+        headers={name.lower().encode("latin-1"): value.encode("latin-1") for name, value in request.headers},
+        path_values=request.view_args or {},
     )
 
 

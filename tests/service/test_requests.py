@@ -168,6 +168,22 @@ def test_the_openapi_document_is_valid_and_complete(http: FlaskClient) -> None:
         ("POST", "/predict"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
+        ("GET", "/v2"),
+        ("GET", "/v2/health/live"),
+        ("GET", "/v2/health/ready"),
+        ("GET", "/v2/models/stats"),
+        ("POST", "/v2/repository/index"),
+        *(
+            (method, f"/v2/models/{{name}}{version}{rest}")
+            for version in ("", "/versions/{version}")
+            for method, rest in (
+                ("GET", ""),
+                ("GET", "/ready"),
+                ("GET", "/config"),
+                ("GET", "/stats"),
+                ("POST", "/infer"),
+            )
+        ),
     }
     ids = [operation["operationId"] for operation in operations.values()]
     assert len(set(ids)) == len(ids)
