@@ -16,7 +16,7 @@ from service.model_reference import ModelReference
 from service.platform_routes import platform_routes
 from service.settings import Limits, Settings
 from service.shell import Shell
-from storage import BlobStore, JobStore, ModelStore, connect_on_loop
+from storage import BlobStore, JobStore, ModelStore, connect, connect_on_loop
 from tests.builders import publish
 
 
@@ -46,8 +46,21 @@ def test_without_one_ready_means_that_the_process_is(http: FlaskClient, path: st
 
 
 def test_the_version_is_bare_text(http: FlaskClient) -> None:
-    answer = http.get("/version")
+    answer = http.get("/version", headers={"Accept": "text/plain"})
     assert (answer.mimetype, answer.text) == ("text/plain", API_VERSION)
+
+
+def test_without_redis_the_process_still_says_that_it_is_ready_and_predictions_are_503(
+    blobs: BlobStore, tmp_path: Path
+) -> None:
+    nobody = connect(f"unix://{tmp_path}/nobody.sock", timeout_s=0.3, n_retries=0)
+    http = create_app(nobody, blobs, Limits()).test_client()
+    for _ in range(2):
+        assert http.get("/ping").status_code == 200
+        for path in ("/invocations?model=or", "/v1/models/or:predict"):
+            answer = http.post(path, json={"instances": [[1, 2]]})
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert http.get("/v1/models/or").status_code == 503
 
 
 def test_whoever_names_no_model_means_the_default_one(hosted: FlaskClient, jobs: JobStore) -> None:

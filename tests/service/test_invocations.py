@@ -14,10 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage import JobStore
-from tests.builders import publish, steep
-
-Z = (3, -2)
-"""Of the instances [1, 2] and [-3, 1], for a model whose weights are 1 and whose bias is 0."""
+from tests.builders import publish, publish_network, steep
 
 FRAME = {"columns": ["x1", "x0"], "index": [0, 1], "data": [[2, 1], [1, -3]]}
 NUMPY = "\x93NUMPY"
@@ -86,11 +83,15 @@ BODIES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("body", "content_type"), BODIES)
-def test_each_kind_of_body_gives_y_hat(invoke: Callable[..., Any], body: Any, content_type: str) -> None:
-    answer = invoke(body, content_type)
+def test_each_kind_of_body_gives_y_hat(
+    invoke: Callable[..., Any], jobs: JobStore, body: Any, content_type: str
+) -> None:
+    publish_network(jobs, "line", weights=[[1], [3]], classes=None)  # y_hat = x0 + 3 x1
+    answer = invoke(body, content_type, "/invocations?model=line")
     assert answer.status_code == 200, answer.text
     assert answer.mimetype == "application/json"
-    assert answer.get_json() == {"predictions": y_hat(*Z)}
+    assert answer.headers["X-Model-Version"] == "1"
+    assert answer.get_json() == {"predictions": [[7.0], [0.0]]}
 
 
 def test_one_instance_may_stand_alone(invoke: Callable[..., Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from storage import JobStore
-from tests.builders import publish, steep
+from tests.builders import publish, publish_network, steep
 
 OR = "/v1/models/or"
 
@@ -39,11 +39,12 @@ def post(http: FlaskClient) -> Callable[..., Any]:
     ],
 )
 def test_rows_give_predictions_one_row_each(post: Callable[..., Any], jobs: JobStore, body: Any) -> None:
-    publish(jobs)
+    publish_network(jobs, weights=[[1], [3]], classes=None)  # y_hat = x0 + 3 x1
     answer = post(body)
     assert answer.status_code == 200, answer.text
     assert answer.mimetype == "application/json"
-    assert answer.get_json() == {"predictions": y_hat(3, -2)}
+    assert answer.headers["X-Model-Version"] == "1"
+    assert answer.get_json() == {"predictions": [[7.0], [0.0]]}
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,10 @@ def test_rows_give_predictions_one_row_each(post: Callable[..., Any], jobs: JobS
     ],
 )
 def test_columns_give_outputs(post: Callable[..., Any], jobs: JobStore, inputs: Any) -> None:
-    publish(jobs)
+    publish_network(jobs, weights=[[1], [3]], classes=None)
     answer = post({"signature_name": "serving_default", "inputs": inputs})
     assert answer.status_code == 200, answer.text
-    assert answer.get_json() == {"outputs": y_hat(3, -2)}
+    assert answer.get_json() == {"outputs": [[7.0], [0.0]]}
 
 
 def test_a_single_feature_may_come_as_scalars(
