@@ -18,8 +18,10 @@ COPY pyproject.toml LICENSE ./
 RUN python -m compileall -q . && chmod -R a+rX .
 
 FROM python:3.11-slim
+# SageMaker and Vertex AI run the image as it is, and ask on port 8080 if they name no other.
 LABEL org.opencontainers.image.title="Perceptron Service" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.licenses="MIT" \
+      com.amazonaws.sagemaker.capabilities.accept-bind-to-port="true"
 # Nothing is installed into this image any more. A volume on /data belongs to the user that runs.
 RUN python -m pip uninstall --yes --quiet pip setuptools wheel && \
     rm -rf /usr/local/lib/python3*/ensurepip && \
@@ -29,15 +31,15 @@ COPY --from=build /app /app
 ENV PATH=/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \
-    PORT=8000 \
+    PORT=8080 \
     DATA_DIR=/data
 WORKDIR /app
 USER 10001:10001
-EXPOSE 8000
+EXPOSE 8080
 VOLUME /data
 # Of the API. A worker listens on no port, and ends by itself when it cannot go on: switch this off for it.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; api = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=2); api.request('GET', '/livez'); sys.exit(api.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client, os, sys; api = http.client.HTTPConnection('127.0.0.1', int(next(filter(None, map(os.environ.get, ('AIP_HTTP_PORT', 'SAGEMAKER_BIND_TO_PORT', 'PORT'))))), timeout=2); api.request('GET', '/livez'); sys.exit(api.getresponse().status != 200)"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m", "cli"]
 CMD ["serve"]

@@ -18,6 +18,15 @@ _port = click.option(
     show_envvar=True,
     help="On which port.",
 )
+_container_port = click.option(
+    "--port",
+    # What a platform says comes first: it is where the platform will ask.
+    envvar=["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT"],
+    default=8000,
+    type=click.IntRange(1, 65535),
+    show_envvar=True,
+    help="On which port.",
+)
 _api_processes = click.option(
     "--api-processes",
     envvar=["API_PROCESSES", "WEB_CONCURRENCY"],
@@ -136,7 +145,7 @@ def _init(data_dir: Path, redis_url: str | None, accept_loss: bool) -> None:
 
 @perceptron.command(name="serve")
 @_host
-@_port
+@_container_port
 @_api_processes
 @_redis_url
 def _serve(host: str, port: int, api_processes: int, redis_url: str) -> None:

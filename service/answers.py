@@ -285,6 +285,12 @@ class Readiness(BaseModel):
     workers: int = Field(description="Training workers; with none, predictions go on and jobs wait.")
 
 
+class Ready(BaseModel):
+    """Predictions can be asked for."""
+
+    status: Literal["ready"]
+
+
 class Liveness(BaseModel):
     """The process answers."""
 

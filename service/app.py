@@ -12,10 +12,12 @@ from service.parsing import invalid_request
 from service.requests import json_request, register_request_checks
 from service.routes.docs import docs_routes
 from service.routes.health import health_routes
+from service.routes.hosting import hosting_routes
 from service.routes.jobs import job_routes
 from service.routes.models import model_routes
 from service.routes.open_inference import open_inference_routes
 from service.routes.predict import predict_routes
+from service.routes.tensorflow import tensorflow_routes
 from service.settings import Limits
 from storage import BlobStore, JobStore, ModelStore, TrainingQueue
 
@@ -56,6 +58,8 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: Lo
     app.register_api(model_routes(models))
     loaded_models = loaded_models or LoadedModels(models)
     app.register_api(predict_routes(loaded_models, limits))
+    app.register_api(tensorflow_routes(models, loaded_models, limits))
+    app.register_api(hosting_routes(loaded_models, limits, version=API_VERSION))
     app.register_api(health_routes(redis, queue, loaded_models))
     app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
     app.register_blueprint(docs_routes(app))

@@ -8,6 +8,7 @@ from redis.retry import Retry
 
 from service.app import create_app
 from service.loaded_models import LoadedModels
+from service.platform_routes import platform_routes
 from service.requests import register_epoch_check
 from service.settings import Settings
 from service.shell import Shell
@@ -24,12 +25,17 @@ def create_shell() -> Shell:
     # connection below it, four waits in all.
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
     models = LoadedModels(
-        ModelStore(redis), max_bytes=settings.model_memory_bytes, check_store=lambda: epoch.check(redis)
+        ModelStore(redis),
+        max_bytes=settings.model_memory_bytes,
+        check_store=lambda: epoch.check(redis),
+        default=settings.default_model,
     )
     app = create_app(redis, blobs, settings.limits, models)
     register_epoch_check(app, epoch, redis)
     on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8, epoch=epoch)
-    return Shell(app, on_loop, models, threads=settings.api_threads, limits=settings.limits)
+    return Shell(
+        app, on_loop, models, threads=settings.api_threads, limits=settings.limits, renamed=platform_routes(settings)
+    )
 
 
 app = create_shell()

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from service.invocations import invoke
 from service.loaded_models import LoadedModels
 from service.open_inference import infer
 from service.payloads import NAME_PATTERN
 from service.predict import predict
 from service.settings import Limits
+from service.tensorflow import predict_tensorflow
 from service.wire import HttpAnswer, HttpRequest
 
 CONVERTERS: Mapping[str, str] = MappingProxyType({"name": NAME_PATTERN.strip("^$"), "version": r"[1-9][0-9]{0,15}"})
@@ -34,6 +36,10 @@ PREDICT: Mapping[str, Predict] = MappingProxyType(
         "/predict": predict,
         "/v2/models/<name:name>/infer": infer,
         "/v2/models/<name:name>/versions/<version:version>/infer": infer,
+        "/invocations": invoke,
+        "/v1/models/<name:name>:predict": predict_tensorflow,
+        "/v1/models/<name:name>/versions/<version:version>:predict": predict_tensorflow,
+        "/v1/models/<name:name>/labels/<name:alias>:predict": predict_tensorflow,
     }
 )
 """By rule: a path as Flask writes it. All of them are asked with POST."""

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from perceptron import Architecture, NetworkConfig
 from service.errors import RedisHangsError
 from service.loaded_model import LoadedModel
+from service.model_reference import ModelReference
 from service.pointers import Pointers
 from service.settings import Settings
 from service.statistics import Statistics
@@ -64,6 +65,7 @@ class LoadedModels:
         max_bytes: what the versions in memory may take together.
         check_store: raises one of UNAVAILABLE_ERRORS when the Redis is another one than it was; asked before anything
             is believed not to exist.
+        default: the model that is meant where none is named.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class LoadedModels:
         *,
         max_bytes: int = Settings.model_memory_bytes,
         check_store: Callable[[], None] = lambda: None,
+        default: ModelReference | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.default = default
         self._models = models
         self._max_bytes = max_bytes
         self._check_store = check_store

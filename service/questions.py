@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from service.errors import UnsupportedMediaTypeError
 from service.media_types import JSON, body_type
-from service.parsing import parse_matrix, parse_payload, refuse
+from service.parsing import check_n_instances, parse_matrix, parse_payload, refuse
 from service.payloads import NAME_PATTERN, PredictionRequest
 from service.settings import Limits
 from service.tables import CSV, NPY, in_order, read_csv, read_npy
@@ -58,10 +58,7 @@ def _of_json(body: bytes, limits: Limits) -> Question:
     payload = parse_payload(PredictionRequest, body, limits)
     if payload.version is not None and payload.alias is not None:
         refuse("/alias", "give a version or an alias, not both")
-    n_instances = len(payload.instances)
-    if not 1 <= n_instances <= limits.max_predict_instances:
-        detail = f"must hold 1 to {limits.max_predict_instances} instances (MAX_PREDICT_INSTANCES), not {n_instances}"
-        refuse("/instances", detail)
+    check_n_instances(len(payload.instances), "/instances", limits)
 
     def features(names: Sequence[str]) -> NDArray[np.float64]:
         return parse_matrix(payload.instances, "/instances", n_columns=len(names), names=names)

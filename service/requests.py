@@ -24,6 +24,8 @@ from service.settings import Limits
 from storage import Epoch, JobNotFoundError, ModelNotFoundError
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_INDEPENDENT = ("docs", "hosting")
+"""Blueprints whose answers are not all JSON, and do not all need Redis."""
 _JSON_ANSWERS = ("application/json", "application/problem+json")
 ALIVE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"/livez": {"status": "alive"}, "/v2/health/live": {"live": True}}
@@ -92,7 +94,7 @@ def register_request_checks(app: Flask, limits: Limits) -> None:
                 f"the body may have {limits.max_body_bytes} bytes (MAX_BODY_BYTES), and this one has {length}"
             )
         accepted = request.accept_mimetypes
-        is_json = request.blueprint != "docs" and not _is_to_predict()
+        is_json = request.blueprint not in _INDEPENDENT and not _is_to_predict()
         if accepted and is_json and not accepted.best_match(_JSON_ANSWERS):
             raise NotAcceptableError(f"the answer can only be {' or '.join(_JSON_ANSWERS)}")
 
@@ -139,7 +141,7 @@ def _is_to_predict() -> bool:
 
 
 def _needs_no_redis() -> bool:
-    return request.blueprint == "docs" or request.path in ALIVE or _is_to_predict()
+    return request.blueprint in _INDEPENDENT or request.path in ALIVE or _is_to_predict()
 
 
 def register_short_way_out(app: Flask) -> None:

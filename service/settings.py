@@ -1,8 +1,13 @@
 """How the service runs. Read once, by the entry point."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+
+from service.model_reference import ModelReference
+
+_ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,10 @@ class Settings:
     redis_url: str
     blob_url: str
     limits: Limits
+    default_model: ModelReference | None = None
+    """The model of a request to predict that names none."""
+    health_route: str | None = None
+    predict_route: str | None = None
     api_threads: int = 8
     """How many requests one process handles at a time, apart from those that wait for their bodies."""
     model_memory_bytes: int = 128 * 1024 * 1024
@@ -59,13 +68,33 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a number is none, or too small.
+            ValueError: a number is none or too small, or a model or a route is none.
         """
         data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
             redis_url=env["REDIS_URL"],
             blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
             limits=Limits.from_env(env),
+            default_model=_model(env, "DEFAULT_MODEL"),
+            health_route=_route(env, "AIP_HEALTH_ROUTE"),
+            predict_route=_route(env, "AIP_PREDICT_ROUTE"),
             api_threads=int(env.get("API_THREADS", cls.api_threads)),
             model_memory_bytes=int(env.get("MODEL_MEMORY_BYTES", cls.model_memory_bytes)),
         )
+
+
+def _model(env: Mapping[str, str], setting: str) -> ModelReference | None:
+    if not (text := env.get(setting)):
+        return None
+    try:
+        return ModelReference.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{setting} {error}") from error
+
+
+def _route(env: Mapping[str, str], setting: str) -> str | None:
+    if not (route := env.get(setting)):
+        return None
+    if not _ROUTE.fullmatch(route):
+        raise ValueError(f"{setting} must be a path like /health, not {route[:200]!r}")
+    return route

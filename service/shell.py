@@ -1,6 +1,8 @@
 """The ASGI shell around the Flask app: what threads would choke on, it does by itself on the event loop."""
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -31,6 +33,7 @@ class Shell:
     Args:
         models: what the Flask app predicts with, too.
         body_timeout_s: how long a client may send nothing in the middle of its body.
+        renamed: paths that stand for others, by method.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Shell:
         threads: int,
         limits: Limits,
         body_timeout_s: float = 30.0,
+        renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
         self._changes = Changes(redis)
@@ -51,6 +55,7 @@ class Shell:
         self._max_body_bytes = limits.max_body_bytes
         self._body_timeout_s = body_timeout_s
         self._is_draining = False
+        self._renamed = renamed
 
     def drain(self) -> None:
         """Let every request that waits end soon, and every connection with its next answer.
@@ -67,6 +72,8 @@ class Shell:
             return
         if self._is_draining:
             send = closing(send)
+        if (path := self._renamed.get((scope["method"], scope["path"]))) is not None:
+            scope = {**scope, "path": path}
         headers: dict[bytes, bytes] = dict(scope["headers"])
         length = int(headers.get(b"content-length") or 0)  # the server has checked that it is a number
         if (alive := _ALIVE.get(scope["path"])) is not None and scope["method"] in ("GET", "HEAD"):

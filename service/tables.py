@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import Fault, WrongDimensionError
-from service.parsing import refuse
+from service.parsing import check_n_instances, refuse
 from service.settings import Limits
 
 NPY = "application/x-npy"
@@ -44,7 +45,7 @@ def read_npy(body: bytes, limits: Limits) -> Matrix:
         )
     dtype = np.dtype(header["dtype"].decode())
     n_instances, n_features = int(header["n_rows"] or 1), int(header["n_columns"])
-    _check_count(n_instances, limits)
+    check_n_instances(n_instances, "", limits)
     n_bytes, n_expected = len(body) - end, n_instances * n_features * dtype.itemsize
     if n_bytes != n_expected:
         refuse("", f"announces {n_instances} x {n_features} numbers, {n_expected} bytes, but has {n_bytes}")
@@ -57,8 +58,11 @@ def read_npy(body: bytes, limits: Limits) -> Matrix:
     return np.ascontiguousarray(matrix)
 
 
-def read_csv(body: bytes, limits: Limits) -> tuple[Matrix, list[str] | None]:
+def read_csv(body: bytes, limits: Limits, *, has_names: bool | None = None) -> tuple[Matrix, list[str] | None]:
     """Read lines of numbers with commas between them; the first line may hold names. Returns those, too.
+
+    Args:
+        has_names: whether the first line does; None: it does if it is not all numbers.
 
     Raises:
         InvalidRequestError: a line has something else, or another length than the first.
@@ -69,7 +73,7 @@ def read_csv(body: bytes, limits: Limits) -> tuple[Matrix, list[str] | None]:
         refuse("", f"is not UTF-8: {error}")
     first, _, rest = text.partition("\n")
     names = None
-    if not _is_row(first):
+    if has_names or (has_names is None and not _is_row(first)):
         try:
             names = next(csv.reader([first], strict=True), [])
         except csv.Error as error:
@@ -77,19 +81,24 @@ def read_csv(body: bytes, limits: Limits) -> tuple[Matrix, list[str] | None]:
         text = rest
     if not text:
         refuse("", "must hold at least one line of numbers")
-    _check_count(text.count("\n") + 1, limits)
-    rows = [line.split(",") for line in text.split("\n")]
-    width = len(rows[0])
-    for i, row in enumerate(rows):
+    check_n_instances(text.count("\n") + 1, "", limits)
+    is_plain = not _NOT_NUMBERS.search(text)
+    width = text.partition("\n")[0].count(",") + 1
+    values = array("d")  # line by line, since the text of each number takes several times as much as the number
+    for i, line in enumerate(text.split("\n")):
+        row = line.split(",")
         if len(row) != width:
             refuse(f"/{i}", f"expected {width} values as in the first line, got {len(row)}")
-    try:
-        if _NOT_NUMBERS.search(text):
-            raise ValueError
-        matrix = np.array([list(map(float, row)) for row in rows])
-    except ValueError:
-        i, j = next((i, j) for i, row in enumerate(rows) for j, field in enumerate(row) if not _is_number(field))
-        refuse(f"/{i}/{j}", f"must be a number, not {rows[i][j][:40]!r}")
+        try:
+            if not is_plain:
+                raise ValueError
+            values.extend(map(float, row))
+        except ValueError:
+            for j, field in enumerate(row):
+                if not _is_number(field):
+                    refuse(f"/{i}/{j}", f"must be a number, not {field[:40]!r}")
+            values.extend(map(float, row))
+    matrix = np.array(values).reshape(-1, width)
     _require_finite(matrix)
     return matrix, names
 
@@ -152,13 +161,6 @@ def _is_number(field: str) -> bool:
     except ValueError:
         return False
     return _NOT_NUMBERS.search(field) is None
-
-
-def _check_count(n_instances: int, limits: Limits) -> None:
-    if not 1 <= n_instances <= limits.max_predict_instances:
-        refuse(
-            "", f"must hold 1 to {limits.max_predict_instances} instances (MAX_PREDICT_INSTANCES), not {n_instances}"
-        )
 
 
 def _require_finite(matrix: Matrix) -> None:

@@ -120,3 +120,13 @@ def publish_network(
         },
         result={},
     )
+
+
+def steep() -> dict[str, Any]:
+    """A job for a model without a bound on its outputs: 1e308 for every feature is too large for it."""
+    return {
+        "model": "steep",
+        "data": {"features": [[1, 0], [0, 1]], "targets": [20.0, 20.0]},
+        "network": {"activation": "identity"},
+        "training": {"standardize": False, "learning_rate": 0.1},
+    }

@@ -52,7 +52,7 @@ def test_instances_may_be_objects_by_feature_name(http: FlaskClient, train: Call
         ({"x0": 1}, "/instances/1/x1"),
         ({"x0": 1, "x1": 2, "a/~b": 3}, "/instances/1/a~1~0b"),
         ([1, 2], "/instances/1"),
-        ({"x0": 1, "x1": None}, "/instances/1/1"),
+        ({"x0": 1, "x1": None}, "/instances/1/x1"),
     ],
 )
 def test_a_wrong_object_is_named_by_its_pointer(http: FlaskClient, jobs: JobStore, instance: Any, pointer: str) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.app import API_VERSION, create_app
+from service.model_reference import ModelReference
 from service.settings import Limits, Settings
 from storage import BlobStore, JobStore, connect
 from tests.builders import publish
@@ -166,6 +167,20 @@ def test_the_openapi_document_is_valid_and_complete(http: FlaskClient) -> None:
         ("PUT", "/models/{name}/aliases/{alias}"),
         ("DELETE", "/models/{name}/aliases/{alias}"),
         ("POST", "/predict"),
+        ("GET", "/v1/models"),
+        *(
+            operation
+            for chosen in ("", "/versions/{version}", "/labels/{alias}")
+            for operation in (
+                ("GET", f"/v1/models/{{name}}{chosen}"),
+                ("GET", f"/v1/models/{{name}}{chosen}/metadata"),
+                ("POST", f"/v1/models/{{name}}{chosen}:predict"),
+            )
+        ),
+        ("POST", "/invocations"),
+        ("GET", "/ping"),
+        ("GET", "/health"),
+        ("GET", "/version"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
         ("GET", "/v2"),
@@ -246,3 +261,30 @@ def test_settings_come_from_the_environment_and_are_checked() -> None:
     for wrong in ("0", "many"):
         with pytest.raises(ValueError, match="MAX_EPOCHS"):
             Settings.from_env({"REDIS_URL": "redis://r", "MAX_EPOCHS": wrong})
+    for setting in ("AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"):
+        for wrong in ("health", "/a b", "/<x>", "/a?b=c"):
+            with pytest.raises(ValueError, match=f"{setting} must be a path"):
+                Settings.from_env({"REDIS_URL": "redis://r", setting: wrong})
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "version", "alias"),
+    [
+        ("churn", "churn", None, None),
+        ("churn@production", "churn", None, "production"),
+        ("churn@3", "churn", None, "3"),
+        ("churn/3", "churn", 3, None),
+        ("a.b-c_d/12", "a.b-c_d", 12, None),
+    ],
+)
+def test_the_default_model_may_name_a_version_or_an_alias(
+    text: str, model: str, version: int | None, alias: str | None
+) -> None:
+    settings = Settings.from_env({"REDIS_URL": "redis://r", "DEFAULT_MODEL": text})
+    assert settings.default_model == ModelReference(model, version, alias)
+
+
+@pytest.mark.parametrize("text", ["a b", "a@", "@b", "a/0", "a/b", "a/1@b", "a@b/1", "a\n", "models:/a", "-a"])
+def test_a_wrong_default_model_ends_the_start(text: str) -> None:
+    with pytest.raises(ValueError, match="DEFAULT_MODEL must be like churn"):
+        Settings.from_env({"REDIS_URL": "redis://r", "DEFAULT_MODEL": text})

@@ -149,6 +149,36 @@ def test_gunicorn_listens_on_an_ipv6_address_too(program, host, bind):
     assert shown.stdout == f"{bind}\n"
 
 
+@pytest.mark.parametrize(
+    ("env", "port"),
+    [
+        ({}, 8000),
+        ({"PORT": "8080"}, 8080),  # as the image has it
+        ({"PORT": "8080", "SAGEMAKER_BIND_TO_PORT": "8081"}, 8081),
+        ({"PORT": "8080", "SAGEMAKER_BIND_TO_PORT": "8081", "AIP_HTTP_PORT": "8082"}, 8082),
+        ({"PORT": "8080", "AIP_HTTP_PORT": ""}, 8080),
+    ],
+)
+def test_serve_listens_where_the_platform_asks(program, env, port):
+    code = (
+        "import os, sys; from cli.main import main\n"
+        "os.execve = lambda path, command, env: print(env['PORT'])\n"
+        "sys.argv = ['perceptron', 'serve', *sys.argv[1:]]; main()"
+    )
+    env = {"REDIS_URL": "redis://r", **env}
+    for options, expected in ((), port), (("--port", "9000"), 9000):
+        shown = program("-c", code, *options, env=env)
+        assert shown.wait() == 0, shown.stderr
+        assert shown.stdout == f"{expected}\n"
+
+
+def test_a_wrong_default_model_ends_the_start_and_is_named(program, free_port):
+    env = {"REDIS_URL": "redis://127.0.0.1:1", "DEFAULT_MODEL": "a b", "PORT": str(free_port)}
+    serve = program("-m", "cli", "serve", env=env)
+    assert serve.wait() != 0
+    assert "DEFAULT_MODEL must be like churn, churn@production or churn/3, not 'a b'" in serve.stderr
+
+
 def test_a_process_that_is_started_elsewhere_keeps_its_data_where_the_person_is(tmp_path: Path, monkeypatch):
     started = {}
     monkeypatch.setattr("os.execve", lambda path, command, env: started.update(env))

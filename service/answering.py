@@ -1,0 +1,64 @@
+"""What the answers to all ways of predicting have in common: errors become answers, and each says how long it took."""
+
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceptron import OutputNotFiniteError
+from service.errors import Fault, OutputTooLargeError, answer_to
+from service.instances import Instances
+from service.loaded_models import Found, LoadedModels
+from service.model_reference import ModelReference
+from service.predict import STALE_HEADER, VERSION_HEADER
+from service.wire import HttpAnswer
+
+
+class WouldWaitError(Exception):
+    """Redis must be asked, or much be computed, and the caller must not wait."""
+
+
+def answered(request_id: str, answer: Callable[[], HttpAnswer]) -> HttpAnswer | None:
+    """Return the answer, or the one that says what error it met; None when it would have to wait and must not."""
+    started = perf_counter()
+    try:
+        status, media_type, body, headers = answer()
+    except WouldWaitError:
+        return None
+    except Exception as error:
+        status, media_type, body, headers = answer_to(error, request_id=request_id)
+    timing = (b"server-timing", b"predict;dur=%.3f" % (1e3 * (perf_counter() - started)))
+    return HttpAnswer(status, media_type, body, (*headers, timing))
+
+
+def find_model(models: LoadedModels, meant: ModelReference, *, may_wait: bool) -> Found:
+    """Return the version meant.
+
+    Raises:
+        WouldWaitError: only Redis knows, and it must not be asked.
+        ModelNotFoundError, VersionNotFoundError, AliasNotFoundError: it does not exist.
+    """
+    look = models.get if may_wait else models.find
+    found = look(meant.model, version=meant.version, alias=meant.alias)
+    if found is None:
+        raise WouldWaitError
+    return found
+
+
+def outputs_of(found: Found, instances: Instances) -> NDArray[np.float64]:
+    """Give y_hat (n_instances, n_outputs).
+
+    Raises:
+        OutputTooLargeError: an output is larger than a 64-bit float can hold.
+    """
+    try:
+        return found.model.outputs(instances.features)
+    except OutputNotFiniteError as error:
+        raise OutputTooLargeError([Fault(instances.pointer_to(error.index), str(error))]) from error
+
+
+def success(found: Found, media_type: bytes, body: bytes) -> HttpAnswer:
+    """Answer with what was asked for; a header says which version gave it."""
+    version = (VERSION_HEADER, b"%d" % found.model.trained.version)
+    return HttpAnswer(200, media_type, body, (version, STALE_HEADER) if found.is_stale else (version,))
