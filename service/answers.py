@@ -263,7 +263,12 @@ class PredictionPayload(OutputsPayload):
     )
 
     model: str
-    version: int
+    version: int | None = Field(None, description="None of a provisional network, which is no version.")
+    job: str | None = Field(None, description="As asked for.")
+    provisional: bool = Field(False, description="From the best network so far of a job that still runs.")
+    epoch: int | None = Field(None, description="Of a provisional network, as are cost and validation_cost.")
+    cost: float | None = None
+    validation_cost: float | None = None
     stale: bool = Field(False, description="Redis could not be asked: the version may have been superseded.")
     contributions: list[Any] | None = Field(
         None,

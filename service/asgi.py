@@ -12,7 +12,7 @@ from service.platform_routes import platform_routes
 from service.requests import register_epoch_check
 from service.settings import Settings
 from service.shell import Shell
-from storage import BlobStore, Epoch, ModelStore, connect, connect_on_loop
+from storage import BlobStore, Epoch, JobStore, ModelStore, TrainingQueue, connect, connect_on_loop
 
 
 def create_shell() -> Shell:
@@ -26,6 +26,7 @@ def create_shell() -> Shell:
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
     models = LoadedModels(
         ModelStore(redis),
+        JobStore(redis, TrainingQueue(redis)),
         max_bytes=settings.model_memory_bytes,
         check_store=lambda: epoch.check(redis),
         default=settings.default_model,

@@ -108,6 +108,7 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     storage.ModelNotFoundError: (404, "model_not_found"),
     storage.VersionNotFoundError: (404, "version_not_found"),
     storage.AliasNotFoundError: (404, "alias_not_found"),
+    storage.NoNetworkError: (409, "no_network"),
     storage.JobAlreadyDoneError: (409, "job_already_done"),
     storage.VersionInUseError: (409, "version_in_use"),
     storage.IdempotencyKeyReusedError: (422, "idempotency_key_reused"),

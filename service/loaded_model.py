@@ -23,7 +23,8 @@ class LoadedModel:
     def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained
         self.n_features = len(trained.feature_names)
-        self.head = orjson.dumps({"model": trained.name, "version": trained.version})[:-1]
+        version = {"version": trained.version} if trained.version else {}
+        self.head = orjson.dumps({"model": trained.name, **version})[:-1]
         """The beginning of the answer's JSON."""
         self._forward_one: ForwardOne | None = forward_one(trained.network)
         task = trained.task

@@ -17,7 +17,16 @@ from service.model_reference import ModelReference
 from service.pointers import Pointers
 from service.settings import Settings
 from service.statistics import Statistics
-from storage import Model, ModelNotFoundError, ModelStore, Version, VersionNotFoundError, decode_version, is_unavailable
+from storage import (
+    JobStore,
+    Model,
+    ModelNotFoundError,
+    ModelStore,
+    Version,
+    VersionNotFoundError,
+    decode_version,
+    is_unavailable,
+)
 
 _ASK_AGAIN_AFTER_S = 1.0
 """While Redis is away, one request in so long asks it; the others go on without."""
@@ -62,6 +71,7 @@ class LoadedModels:
     taken.
 
     Args:
+        jobs: whose networks can be predicted with, too.
         max_bytes: what the versions in memory may take together.
         check_store: raises one of UNAVAILABLE_ERRORS when the Redis is another one than it was; asked before anything
             is believed not to exist.
@@ -71,6 +81,7 @@ class LoadedModels:
     def __init__(
         self,
         models: ModelStore,
+        jobs: JobStore,
         *,
         max_bytes: int = Settings.model_memory_bytes,
         check_store: Callable[[], None] = lambda: None,
@@ -78,6 +89,7 @@ class LoadedModels:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.default = default
+        self.jobs = jobs
         self._models = models
         self._max_bytes = max_bytes
         self._check_store = check_store

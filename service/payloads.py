@@ -250,9 +250,13 @@ class PredictionRequest(RequestPayload):
 
     model_config = ConfigDict(json_schema_extra={"example": {"model": "or", "instances": [[0, 1], [0, 0]]}})
 
-    model: Name
+    model: Name | None = Field(None, description="Required, unless a job is given.")
     version: VersionNumber | None = Field(None, description="The latest when neither it nor an alias is given.")
     alias: Name | None = None
+    job: str | None = Field(
+        None,
+        description="Instead of a model: the best network so far of a job that still runs, later its version.",
+    )
     instances: Instances = Field(
         description="A list of numbers each in the order of the features, or an object each by feature name."
     )

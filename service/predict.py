@@ -17,7 +17,8 @@ from service.large_body import parse_large
 from service.loaded_models import Found, LoadedModels
 from service.media_types import JSON, answer_type
 from service.payloads import PredictionRequest
-from service.questions import read_question
+from service.provisional import of_job
+from service.questions import Question, read_question
 from service.settings import Limits
 from service.tables import CSV, NPY, write_csv, write_npy
 from service.wire import JSON as JSON_BYTES
@@ -124,19 +125,18 @@ def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait
     form = answer_type(request, _FORMS)
     question = read_question(request, limits)
     payload = question.payload
-    is_more = payload is not None and (payload.explain or payload.versions is not None)
-    if not may_wait and is_more:
-        raise _WouldWaitError
+    if payload is not None and (payload.explain or payload.versions is not None or payload.job is not None):
+        if not may_wait:
+            raise _WouldWaitError
+        if form != JSON:
+            raise NotAcceptableError(f"explain, versions and job are answered in {JSON} only")
+        return _more(payload, question, models, limits)
+    assert question.model is not None, "only a job can stand for it"
     look = models.get if may_wait else models.find
     found = look(question.model, version=question.version, alias=question.alias)
     if found is None:
         raise _WouldWaitError
     features = question.features(found.model.trained.feature_names)
-    # Here will be "job": the network of a training that goes on, instead of a version.
-    if payload is not None and is_more:
-        if form != JSON:
-            raise NotAcceptableError(f"explain and versions are answered in {JSON} only")
-        return _more(payload, found, features, models, limits)
     if form != JSON:
         return _in_table(form, found, features)
     if len(features) == 1 and (members := found.model.answer_one(features[0].tolist())) is not None:
@@ -145,14 +145,18 @@ def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait
     return _answer(found, features)
 
 
-def _more(
-    payload: PredictionRequest, found: Found, features: NDArray[np.float64], models: LoadedModels, limits: Limits
-) -> HttpAnswer:
-    """Answer with an explanation, with a comparison, or with both."""
-    more, is_stale = {}, found.is_stale
+def _more(payload: PredictionRequest, question: Question, models: LoadedModels, limits: Limits) -> HttpAnswer:
+    """Answer for a job, with an explanation, with a comparison."""
+    more: dict[str, Any] = {}
+    if payload.job is not None:
+        found, more = of_job(payload.job, models)
+    else:
+        assert payload.model is not None, "only a job can stand for it"
+        found = models.get(payload.model, version=payload.version, alias=payload.alias)
+    features, is_stale = question.features(found.model.trained.feature_names), found.is_stale
     if payload.explain:
-        more = explained(found.model, features, limits)
-    if payload.versions is not None:
+        more |= explained(found.model, features, limits)
+    if payload.versions is not None and payload.model is not None:
         comparison, is_one_stale = compared(payload.model, payload.versions, payload.instances, models)
         more |= comparison
         is_stale |= is_one_stale

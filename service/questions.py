@@ -25,7 +25,8 @@ _NAME_OF_MODEL = "must be a name: letters, digits, '.', '_' and '-', at most 128
 class Question:
     """A version, and instances to run through it."""
 
-    model: str
+    model: str | None
+    """None when the network of a job is meant."""
     version: int | None
     alias: str | None
     features: Callable[[Sequence[str]], NDArray[np.float64]]
@@ -58,6 +59,12 @@ def _of_json(body: bytes, limits: Limits) -> Question:
     payload = parse_payload(PredictionRequest, body, limits)
     if payload.version is not None and payload.alias is not None:
         refuse("/alias", "give a version or an alias, not both")
+    if payload.job is None and payload.model is None:
+        refuse("/model", "Field required")
+    if payload.job is not None:
+        for name in ("model", "version", "alias", "versions"):
+            if getattr(payload, name) is not None:
+                refuse(f"/{name}", "give a job or a model and what belongs to it, not both")
     check_n_instances(len(payload.instances), "/instances", limits)
 
     def features(names: Sequence[str]) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ from storage.jobs import JobStore
 from storage.models import Model, ModelStore, Version
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
 from storage.reconciler import Reconciler
-from storage.trained_model import TrainedModel, decode_version
+from storage.trained_model import TrainedModel, decode_best, decode_version
 from storage.training_spec import DataReference, Sweep, TrainingSpec, VersionReference
 
 __all__ = [
@@ -80,6 +80,7 @@ __all__ = [
     "accept_loss",
     "connect",
     "connect_on_loop",
+    "decode_best",
     "decode_checkpoint",
     "decode_dataset",
     "decode_events",

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from perceptron import Network, Task, fold
+from perceptron import Network, NetworkConfig, Task, fold
 from storage.codec import decode_model
 from storage.errors import CorruptDataError
+from storage.job_record import BestNetwork
 from storage.models import Version
 
 _TASK = TypeAdapter(Task)
+_NETWORK = TypeAdapter(NetworkConfig)
 _NAMES = TypeAdapter(tuple[str, ...])
 
 
@@ -20,6 +22,7 @@ class TrainedModel:
 
     name: str
     version: int
+    """0 for the network of a job that still runs: no version has this number."""
     task: Task
     feature_names: tuple[str, ...]
     network: Network
@@ -35,18 +38,32 @@ def decode_version(version: Version, weights: bytes) -> TrainedModel:
     try:
         task = _TASK.validate_python(description["task"])
         names = _NAMES.validate_python(description["feature_names"])
-        network = description["network"]
-        activations = (network["hidden_activation"],) * len(network["hidden_layers"]) + (task.activation,)
+        network = _NETWORK.validate_python(description["network"])
         digest = description["digests"]["weights"]
     except (KeyError, TypeError, ValidationError) as error:
         raise CorruptDataError(f"{_named(version)} cannot be read: {error!r}") from error
     if hashlib.sha256(weights).hexdigest() != digest:
         raise CorruptDataError(f"{_named(version)} has other weights than were published")
-    trained, standardization = decode_model(weights, activations)
-    if (trained.n_inputs, trained.n_outputs) != (len(names), task.n_outputs):
-        shape = f"{trained.n_inputs} inputs and {trained.n_outputs} outputs"
+    model = TrainedModel(version.model, version.number, task, names, _folded(weights, network, task))
+    if (model.network.n_inputs, model.network.n_outputs) != (len(names), task.n_outputs):
+        shape = f"{model.network.n_inputs} inputs and {model.network.n_outputs} outputs"
         raise CorruptDataError(f"{_named(version)} has a network with {shape}, which its description has not")
-    return TrainedModel(version.model, version.number, task, names, fold(trained, standardization))
+    return model
+
+
+def decode_best(best: BestNetwork) -> TrainedModel:
+    """Make the best network so far of a job ready for use.
+
+    Raises:
+        CorruptDataError: its weights are not what was written.
+    """
+    job, spec = best.job, best.job.spec
+    return TrainedModel(job.model, 0, spec.task, spec.feature_names, _folded(best.weights, spec.network, spec.task))
+
+
+def _folded(weights: bytes, config: NetworkConfig, task: Task) -> Network:
+    activations = (config.hidden_activation,) * len(config.hidden_layers) + (task.activation,)
+    return fold(*decode_model(weights, activations))
 
 
 def _named(version: Version) -> str:

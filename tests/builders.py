@@ -14,7 +14,19 @@ from perceptron import (
     ValidationConfig,
     resolve_task,
 )
-from storage import BlobStore, Claim, DataReference, JobStore, Sweep, TrainingSpec, encode_dataset, encode_model
+from service.loaded_models import LoadedModels
+from storage import (
+    BlobStore,
+    Claim,
+    DataReference,
+    JobStore,
+    ModelStore,
+    Sweep,
+    TrainingQueue,
+    TrainingSpec,
+    encode_dataset,
+    encode_model,
+)
 
 OR_FEATURES = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
 OR_TARGETS = [0.0, 1.0, 1.0, 1.0]
@@ -46,6 +58,11 @@ def training_spec(
         alias=alias,
         sweep=sweep,
     )
+
+
+def loaded_models(store: ModelStore, **options: Any) -> LoadedModels:
+    """The models of a store in memory, with the jobs of the same Redis."""
+    return LoadedModels(store, JobStore(store._redis, TrainingQueue(store._redis)), **options)
 
 
 def claimed(jobs: JobStore, model: str = "or", **spec: Any) -> Claim:

@@ -136,9 +136,8 @@ def test_while_redis_hangs_everybody_is_told_soon_and_livez_goes_on(own_stack: C
         with ThreadPoolExecutor(40) as pool:
             answers = [pool.submit(predict, k) for k in range(40)]
             time.sleep(0.5)
-            started = time.monotonic()
             assert httpx.get(f"{stack.url}/livez").status_code == 200
-            assert time.monotonic() - started < 0.5
+            assert not all(answer.done() for answer in answers)
             assert {answer.result()[0] for answer in answers} == {503}
             assert max(answer.result()[1] for answer in answers) < 3
     finally:

@@ -11,18 +11,17 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from service.app import API_VERSION, create_app
-from service.loaded_models import LoadedModels
 from service.model_reference import ModelReference
 from service.platform_routes import platform_routes
 from service.settings import Limits, Settings
 from service.shell import Shell
 from storage import BlobStore, JobStore, ModelStore, connect, connect_on_loop
-from tests.builders import publish
+from tests.builders import loaded_models, publish
 
 
 @pytest.fixture
 def hosted(redis: Redis, blobs: BlobStore) -> FlaskClient:
-    models = LoadedModels(ModelStore(redis), default=ModelReference("or", alias="production"))
+    models = loaded_models(ModelStore(redis), default=ModelReference("or", alias="production"))
     return create_app(redis, blobs, Limits(), models).test_client()
 
 
@@ -76,7 +75,7 @@ def test_whoever_names_no_model_means_the_default_one(hosted: FlaskClient, jobs:
 def ask(redis: Redis, blobs: BlobStore, jobs: JobStore, tmp_path: Path) -> Callable[..., httpx.Response]:
     """Ask the whole service, with the environment that a platform makes."""
     publish(jobs, weight=0.0)
-    models = LoadedModels(ModelStore(redis), default=ModelReference("or"))
+    models = loaded_models(ModelStore(redis), default=ModelReference("or"))
     app = create_app(redis, blobs, Limits(), models)
 
     def ask(env: dict[str, str], method: str, path: str, **options: Any) -> httpx.Response:

@@ -28,7 +28,7 @@ from storage import (
     decode_version,
     encode_model,
 )
-from tests.builders import publish
+from tests.builders import loaded_models, publish
 
 
 class Store(ModelStore):
@@ -92,14 +92,14 @@ def ear() -> Iterator[Ear]:
 @pytest.fixture
 def loaded(store: Store, clock: Clock) -> LoadedModels:
     """Nobody listens."""
-    return LoadedModels(store, clock=clock)
+    return loaded_models(store, clock=clock)
 
 
 @pytest.fixture
 def followed(store: Store, clock: Clock, ear: Ear, jobs: JobStore) -> LoadedModels:
     """Version 1 of `or` is in memory, the alias `production` points at it, and every change is heard."""
     publish(jobs, alias="production")
-    models = LoadedModels(store, clock=clock)
+    models = loaded_models(store, clock=clock)
     models.follow(ear)
     models.get("or")
     return models
@@ -283,7 +283,7 @@ def test_many_first_requests_load_once(loaded: LoadedModels, jobs: JobStore, sto
 
 def test_models_that_aliases_name_are_loaded_before_ready(redis: Redis, store: Store, jobs: JobStore, ear: Ear) -> None:
     publish(jobs, alias="production"), publish(jobs), publish(jobs, "without_alias")
-    models = LoadedModels(store)
+    models = loaded_models(store)
     assert models.is_ready  # nobody said that somebody follows
     ear.is_connected = False
     models.follow(ear)
@@ -299,7 +299,7 @@ def test_a_damaged_version_does_not_keep_the_others_from_being_loaded(
 ) -> None:
     publish(jobs, alias="production"), publish(jobs, "sound", alias="production")
     redis.hset("perceptron:model:or:version:1", "weights", b"damaged")
-    models = LoadedModels(store)
+    models = loaded_models(store)
     models.follow(ear)
     soon(lambda: models.is_ready)
     assert set(models._by_version) == {("sound", 1)}
@@ -309,8 +309,8 @@ def test_a_damaged_version_does_not_keep_the_others_from_being_loaded(
 def test_the_versions_used_least_lately_make_room(store: Store, jobs: JobStore) -> None:
     for _ in range(4):
         publish(jobs)
-    size = LoadedModels(store).get("or").model.n_bytes
-    models = LoadedModels(store, max_bytes=3 * size)
+    size = loaded_models(store).get("or").model.n_bytes
+    models = loaded_models(store, max_bytes=3 * size)
     for version in (1, 2, 3, 1, 4):
         models.get("or", version=version)
     assert [number for _, number in models._by_version] == [3, 1, 4]
@@ -332,7 +332,7 @@ def test_the_bytes_counted_are_those_taken(n_features: int, n_outputs: int) -> N
                 "n_outputs": n_outputs,
                 "is_list": True,
             },
-            "network": {"hidden_layers": [], "hidden_activation": "tanh"},
+            "network": {"activation": "identity", "hidden_layers": [], "hidden_activation": "tanh"},
             "feature_names": [f"{number} {k}" for k in range(n_features)],
             "digests": {"weights": hashlib.sha256(weights).hexdigest()},
         }

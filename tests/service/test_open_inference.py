@@ -13,12 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from service.loaded_models import LoadedModels
 from service.open_inference import infer
 from service.settings import Limits
 from service.wire import HttpRequest
 from storage import JobStore, ModelStore
-from tests.builders import publish, publish_network
+from tests.builders import loaded_models, publish, publish_network
 
 from .conftest import LIMITS
 
@@ -340,6 +339,6 @@ def test_no_body_is_our_own_fault(models: ModelStore, body: Any, buffers: bytes,
     header = json.dumps(body).encode()
     headers = {LENGTH.lower().encode(): b"%d" % (len(header) if length is None else length)}
     request = HttpRequest(header + buffers, "id", headers=headers, path_values={"name": "or"})
-    answer = infer(request, LoadedModels(models), Limits())
+    answer = infer(request, loaded_models(models), Limits())
     assert answer is not None and answer.status in (200, 400, 422), answer
     assert b"NaN" not in answer.body or answer.status != 200

@@ -11,11 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from service.loaded_models import LoadedModels
 from service.predict import predict as predict_
 from service.wire import HttpRequest
 from storage import JobStore, ModelStore, keys
-from tests.builders import publish
+from tests.builders import loaded_models, publish
 
 from .conftest import LIMITS
 
@@ -268,7 +267,7 @@ def test_the_short_way_and_the_strict_way_answer_alike(
     """An Accept header that means the same but is written otherwise sends a request the strict way."""
     if not redis.exists(keys.versions("or")):
         publish(jobs, weight=0.7)
-    models = LoadedModels(ModelStore(redis))
+    models = loaded_models(ModelStore(redis))
     models._listener = Ear()  # without the thread that follow starts
     models.get("or")
     body = (before + json.dumps(members) + after).encode()

@@ -9,10 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.loaded_models import LoadedModels
 from service.settings import Limits
 from service.shell import Shell
 from storage import BlobStore, ModelStore, connect, connect_on_loop
+from tests.builders import loaded_models
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def shell(blobs: BlobStore, tmp_path: Path) -> Shell:
     nobody = connect(f"unix://{tmp_path}/nobody.sock", timeout_s=0.5, n_retries=0)
     on_loop = connect_on_loop(f"unix://{tmp_path}/nobody.sock", timeout_s=0.5, max_connections=1)
     limits = Limits(max_body_bytes=100)
-    models = LoadedModels(ModelStore(nobody))
+    models = loaded_models(ModelStore(nobody))
     return Shell(
         create_app(nobody, blobs, limits, models), on_loop, models, threads=1, limits=limits, body_timeout_s=0.1
     )
