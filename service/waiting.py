@@ -21,6 +21,9 @@ MAX_WAIT_S = 60
 STILL_HERE_EVERY_S = 15.0
 """A silent stream shows so often that it is alive: proxies close what is silent for a minute."""
 
+_ASK_AGAIN_AFTER_S = 1.0
+"""Redis that hangs for a moment, or has too many to answer, wakes nobody when that is over."""
+
 _READ_AT_ONCE = 500
 _RETRY_MS = 1_000
 _SHOW_OR_EVENTS = re.compile(r"/jobs/([^/]+)(/events)?")
@@ -88,8 +91,8 @@ class Waiting:
             await answer.relay(send)
             return
         last_id = header(scope, b"last-event-id").decode("latin-1")
-        after = last_id or parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0-0"])[-1]
-        if last_id and await self._is_over(job_id, after):
+        after = last_id or parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0-0"])[0]  # the one that Flask has checked
+        if after != "0-0" and await self._is_over(job_id, after):
             # An EventSource comes back for more after each end of a stream, but not after a 204.
             await send_answer(scope, send, 204, own_headers(scope, b"text/event-stream"), b"")
             return
@@ -102,15 +105,15 @@ class Waiting:
                 if self._is_draining or gone.is_set():
                     break
                 events = await self._events(job_id, after)
-                chunk = b"".join(map(_as_server_sent, events))
+                chunk = b"".join(map(_as_server_sent, events or ()))
                 if events:
                     after = events[-1].id
                     if events[-1].ends_the_job:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
                         break
-                elif not await watch.wait(STILL_HERE_EVERY_S):
-                    if await self._status(job_id) == "":
-                        break  # the job's time of retention is over
+                elif not await watch.wait(STILL_HERE_EVERY_S if events is not None else _ASK_AGAIN_AFTER_S):
+                    if await self._status(job_id) == "" or await self._is_over(job_id, after):
+                        break  # the job's time of retention is over, or the client began after its last event
                     chunk = b": still here\n\n"
         await send({"type": "http.response.body", "body": b""})
 
@@ -133,7 +136,8 @@ class Waiting:
                 noticing.cancel()
 
     async def _is_over(self, job_id: str, after: str) -> bool:
-        return not await self._events(job_id, after) and await self._status(job_id) in DONE_STATUSES
+        # The state first: the last event comes together with it, and must not be missed in between.
+        return await self._status(job_id) in DONE_STATUSES and await self._events(job_id, after) == []
 
     async def _status(self, job_id: str) -> str | None:
         """Return the job's state, empty when there is no such job, None while Redis cannot say."""
@@ -144,14 +148,14 @@ class Waiting:
                 return None
             raise
 
-    async def _events(self, job_id: str, after: str) -> list[Event]:
-        """Return the next events; none while Redis cannot say, since its return wakes whoever waits."""
+    async def _events(self, job_id: str, after: str) -> list[Event] | None:
+        """Return the next events; None while Redis cannot say."""
         try:
             entries = await self._redis.xrange(keys.events(job_id), f"({after}", "+", count=_READ_AT_ONCE)
             return decode_events(entries)
         except Exception as error:
             if is_unavailable(error):
-                return []
+                return None
             raise
 
 

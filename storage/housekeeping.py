@@ -101,11 +101,10 @@ class Housekeeping:
 
     def _needed_blobs(self) -> set[str]:
         """Return the instances and the checkpoints of all jobs that are not done."""
-        job_ids = [
-            member.decode()
-            for status in ("queued", "running")
-            for member in self._redis.zrange(keys.jobs_with_status(status), 0, -1)
-        ]
+        with self._redis.pipeline() as transaction:  # else a job that is handed back between the two is in neither
+            for status in ("queued", "running"):
+                transaction.zrange(keys.jobs_with_status(status), 0, -1)
+            job_ids = [member.decode() for members in transaction.execute() for member in members]
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(keys.job(job_id), "data", "checkpoint")

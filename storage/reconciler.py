@@ -23,6 +23,9 @@ RING_AGAIN_AFTER_S = 5.0
 MAX_DEATHS = 3
 """So many attempts of a job may die; then it is given up as `attempts_exhausted`."""
 
+RINGS_AT_ONCE = 500
+"""Of many lost rings so many are rung again in one run, in about a second; while it lasts, nobody else is looked at."""
+
 _LEASE_S = 10
 
 _log = logging.getLogger(__name__)
@@ -144,10 +147,9 @@ class Reconciler:
         if not forgotten:
             return
         waiting = self._queue.waiting_job_ids()
-        for job_id in forgotten:
-            if job_id not in waiting:
-                _log.warning("the ring for job %s was lost; ringing again", job_id)
-                self._jobs.ring_again(job_id)
+        for job_id in [job_id for job_id in forgotten if job_id not in waiting][:RINGS_AT_ONCE]:
+            _log.warning("the ring for job %s was lost; ringing again", job_id)
+            self._jobs.ring_again(job_id)
 
     def _read(self, status: JobStatus, *fields: str) -> dict[str, list[int]]:
         """Return the named numbers (0 where absent) of every job in one state, by job id."""

@@ -98,8 +98,11 @@ class Checkpoints:
             try:
                 is_current = self._jobs.record_checkpoint(self._claim, blob=blob, total_epochs=total_epochs)
             except StaleAttemptError:
-                self._blob = blob
-                self._delete()
+                # Sent twice, it may have been recorded the first time: then the next attempt goes on from it.
+                recorded = self._jobs.get(self._claim.job.id).checkpoint
+                if recorded is None or recorded.blob != blob:
+                    self._blob = blob
+                    self._delete()
                 raise
             if is_current and blob != self._blob:
                 self._delete()

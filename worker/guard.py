@@ -57,7 +57,12 @@ class Guard:
         """
         if self._job_id != self._horse.job_id:
             self._job_id, self._has_claimed, self._stale_since = self._horse.job_id, False, None
-        if not self._jobs.is_held_by(self._job_id, self._horse.token):
+        try:
+            is_held = self._jobs.is_held_by(self._job_id, self._horse.token)
+        except Exception:
+            self._stale_since = None  # the child waits for Redis, too, and cannot begin the next job
+            raise
+        if not is_held:
             if not self._has_claimed:
                 return None
             now = self._clock()
@@ -71,4 +76,7 @@ class Guard:
             self._jobs.fail(Claim(job, job.attempt), time_limit_error())
         except StaleAttemptError:
             _log.info("job %s ended by itself just now", self._job_id)
+            return None
+        if self._job_id != self._horse.job_id:
+            return None  # the child has gone on to the next one
         return "does not end though its time limit has passed"

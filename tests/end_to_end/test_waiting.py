@@ -71,6 +71,22 @@ def test_a_stream_of_no_job_or_from_no_place_is_a_problem(api: Api) -> None:
     assert api.http.get(url, headers={**SSE, "Last-Event-ID": "x"}).status_code == 422
 
 
+def test_a_stream_that_begins_after_the_last_event_does_not_wait_for_another(api: Api) -> None:
+    claim = claimed(api.jobs)
+    api.jobs.fail(claim, {"code": "diverged", "detail": ""})
+    url = f"/jobs/{claim.job.id}/events"
+    last_id = api.http.get(url).json()["last_id"]
+    assert api.http.get(url, params={"after": last_id}, headers=SSE, timeout=5).status_code == 204
+
+
+def test_a_stream_begins_at_the_place_that_was_checked(api: Api) -> None:
+    claim = claimed(api.jobs)
+    api.jobs.fail(claim, {"code": "diverged", "detail": ""})
+    url = f"/jobs/{claim.job.id}/events?after=0-1&after=nowhere"
+    with api.http.stream("GET", url, headers=SSE) as stream:
+        assert len(list(events_in(stream))) == 3
+
+
 def test_a_stream_goes_on_after_redis_was_killed_and_came_back(api: Api) -> None:
     claim = claimed(api.jobs)
     with api.http.stream("GET", f"/jobs/{claim.job.id}/events", headers=SSE) as stream:

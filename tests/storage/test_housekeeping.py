@@ -4,9 +4,10 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from redis import Redis
+from redis import Connection, Redis, UnixDomainSocketConnection
 
 from storage import BlobNotFoundError, BlobStore, Housekeeping, JobNotFoundError, JobStore, ModelStore, keys
 from tests.builders import OR_TARGETS, claimed, publish, training_spec
@@ -93,6 +94,24 @@ def test_blobs_go_when_no_job_needs_them_and_an_hour_has_passed(
     assert all(kept.values()), kept
     assert not exists(blobs, of_done.data.blob)
     assert not exists(blobs, superseded)
+
+
+def test_a_job_that_is_handed_back_during_the_look_keeps_its_blobs(
+    redis: Redis, jobs: JobStore, blobs: BlobStore, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From running to queued, after the queued jobs were read and before the running ones are."""
+    claim = claimed(jobs, blobs=blobs)
+    age(blobs, claim.job.spec.data.blob)
+    send_command = Connection.send_command
+
+    def hand_back_after(connection: Connection, *command: Any, **options: Any) -> None:
+        send_command(connection, *command, **options)
+        if command[:2] == ("ZRANGE", keys.jobs_with_status("queued")):
+            jobs.hand_back(claim)
+
+    monkeypatch.setattr(UnixDomainSocketConnection, "send_command", hand_back_after)
+    housekeeping.run()
+    assert exists(blobs, claim.job.spec.data.blob)
 
 
 def test_a_blob_stored_again_is_young_again(blobs: BlobStore, housekeeping: Housekeeping) -> None:

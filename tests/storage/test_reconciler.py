@@ -156,6 +156,20 @@ def test_a_lost_ring_is_rung_again_and_a_waiting_one_is_not(
     assert redis.llen("rq:queue:training") == 2
 
 
+def test_many_lost_rings_are_rung_again_some_at_a_time(
+    jobs: JobStore, queue: TrainingQueue, redis: Redis, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.reconciler.RINGS_AT_ONCE", 2)
+    for _ in range(5):
+        redis.hset(keys.job(jobs.submit("or", training_spec(), metadata={}).id), "rung_at_ms", 0)
+    redis.delete("rq:queue:training")
+    n_rung = []
+    for _ in range(4):
+        reconciler.run()
+        n_rung.append(redis.llen("rq:queue:training"))
+    assert n_rung == [2, 4, 5, 5]
+
+
 def test_only_one_reconciler_acts_at_a_time(
     redis: Redis, jobs: JobStore, queue: TrainingQueue, reconciler: Reconciler, clock: Clock
 ) -> None:

@@ -218,6 +218,28 @@ def test_a_stale_attempt_leaves_no_checkpoint(worker: Worker) -> None:
     assert stored(worker.blobs) == {claim.job.spec.data.blob}
 
 
+def test_a_checkpoint_recorded_by_a_command_that_is_sent_again_too_late_stays(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer is lost, and the attempt taken for dead before the command is repeated."""
+    claim = worker.claim(worker.submit(**LONG))
+    jobs, job_id = worker.jobs, claim.job.id
+    record = jobs.record_checkpoint
+
+    def record_twice(*args: Any, **options: Any) -> bool:
+        record(*args, **options)
+        jobs.hand_back(claim)
+        worker.claim(job_id)
+        return record(*args, **options)
+
+    monkeypatch.setattr(jobs, "record_checkpoint", record_twice)
+    with pytest.raises(StaleAttemptError):
+        Checkpoints(claim, jobs, worker.blobs, time.monotonic).save(None, total_epochs=1, used_s=0.0, stage={})
+    recorded = jobs.get(job_id).checkpoint
+    assert recorded is not None
+    assert recorded.blob in stored(worker.blobs)
+
+
 def test_a_blob_store_that_takes_nothing_costs_checkpoints_and_no_job(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
