@@ -31,7 +31,7 @@ def test_the_curl_lines_give_what_stands_below_them(stack: Stack) -> None:
 def test_every_verb_of_run_that_is_named_exists() -> None:
     shown = subprocess.run([sys.executable, "run", "help"], cwd=ROOT, capture_output=True, text=True, timeout=30).stdout
     named = set(re.findall(r"^\./run (\S+)", "\n".join(blocks("sh")), re.MULTILINE))
-    assert named == {"up", "example", "test", "check"}
+    assert named == {"up", "example", "test", "check", "chaos", "bench"}
     for verb in named:
         assert re.search(rf"^  {verb} ", shown, re.MULTILINE)
 
