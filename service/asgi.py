@@ -31,6 +31,7 @@ def create_shell() -> Shell:
         check_store=lambda: epoch.check(redis),
         default=settings.default_model,
     )
+    epoch.on_loss = models.forget
     app = create_app(redis, blobs, settings.limits, models)
     register_epoch_check(app, epoch, redis)
     on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8, epoch=epoch)

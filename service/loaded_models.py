@@ -74,7 +74,7 @@ class LoadedModels:
         jobs: whose networks can be predicted with, too.
         max_bytes: what the versions in memory may take together.
         check_store: raises one of UNAVAILABLE_ERRORS when the Redis is another one than it was; asked before anything
-            is believed not to exist.
+            is believed not to exist, and every second.
         default: the model that is meant where none is named.
     """
 
@@ -118,6 +118,15 @@ class LoadedModels:
         self._listener = listener
         listener.on_model(self._hear)
         threading.Thread(target=self._keep_fresh, name="pointers", daemon=True).start()
+
+    def forget(self) -> None:
+        """Forget all that is in memory: the data that it was read of are given up, and numbers are used again."""
+        with self._lock:
+            self._by_version.clear()
+            self._pointers.clear()
+            self._n_bytes = 0
+            for read in self._reads:
+                read.is_outdated = True
 
     def find(self, model: str, *, version: int | None = None, alias: str | None = None) -> Found | None:
         """Return the version meant without waiting for anybody; None: only `get` can tell."""
@@ -300,6 +309,7 @@ class LoadedModels:
                     with self._lock:
                         changed, self._changed = list(self._changed), set()
                 else:
+                    self._check_store()
                     unchecked = unchecked or list(self._pointers)
                     changed, unchecked = unchecked[:_CHECK_AT_ONCE], unchecked[_CHECK_AT_ONCE:]
                 for first in range(0, len(changed), _CHECK_AT_ONCE):

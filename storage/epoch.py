@@ -26,10 +26,15 @@ class Epoch:
     """Compares the epoch of a Redis with that of the blob store, and lets nobody use a Redis with another one.
 
     Every new connection is checked before its first command, so that no answer of a replaced server reaches anybody.
+
+    Args:
+        on_loss: called when a Redis with another epoch is taken for ours, since somebody gave up what was before: its
+            version numbers begin anew, so nothing that was read of it is right any more.
     """
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobStore, on_loss: Callable[[], None] = lambda: None) -> None:
         self._blobs = blobs
+        self.on_loss = on_loss
         self._known: bytes | None = None
         self._alarm_at = float("-inf")
 
@@ -111,6 +116,8 @@ class Epoch:
             raise error
         if marker is None:
             self._blobs.write_mark(_MARKER, expected)
+        if self._known is not None:
+            self.on_loss()
         self._known = found
 
 

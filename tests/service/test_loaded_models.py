@@ -19,12 +19,15 @@ from service.errors import RedisHangsError
 from service.loaded_model import LoadedModel
 from service.loaded_models import LoadedModels
 from storage import (
+    BlobStore,
+    Epoch,
     JobStore,
     Model,
     ModelNotFoundError,
     ModelStore,
     Version,
     VersionNotFoundError,
+    accept_loss,
     decode_version,
     encode_model,
 )
@@ -266,6 +269,22 @@ def test_while_redis_is_away_one_request_a_second_asks_it(
     for _ in range(10):
         assert loaded.get("or").is_stale
     assert store.n_asked == 2
+
+
+def test_a_number_used_again_after_an_accepted_loss_is_not_answered_from_memory(
+    redis: Redis, blobs: BlobStore, jobs: JobStore, ear: Ear
+) -> None:
+    """The new version 1 was published before anybody looked and found the old one gone."""
+    epoch = Epoch(blobs)
+    models = loaded_models(ModelStore(redis), check_store=lambda: epoch.check(redis))
+    epoch.on_loss = models.forget
+    models.follow(ear)
+    publish(jobs, weight=1.0)
+    soon(lambda: models.is_ready and models.get("or").model.trained.network.layers[0].weights[0, 0] == 1.0)
+    redis.flushall()
+    accept_loss(redis, blobs)
+    publish(jobs, weight=-5.0)
+    soon(lambda: models.get("or").model.trained.network.layers[0].weights[0, 0] == -5.0)
 
 
 def test_many_first_requests_load_once(loaded: LoadedModels, jobs: JobStore, store: Store) -> None:

@@ -144,3 +144,17 @@ def test_who_knows_the_epoch_needs_no_mark_to_notice_another(redis: Redis, proce
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
         epoch.check(connection)
+
+
+def test_whoever_read_of_data_that_are_given_up_is_told_once(redis: Redis, blobs: BlobStore) -> None:
+    told: list[str] = []
+    epoch = Epoch(blobs, on_loss=lambda: told.append("loss"))
+    epoch.check(redis)
+    redis.flushall()
+    with pytest.raises(ReplacedRedisError):
+        epoch.check(redis)
+    assert told == []
+    accept_loss(redis, blobs)
+    epoch.check(redis)
+    epoch.check(redis)
+    assert told == ["loss"]
