@@ -44,7 +44,7 @@ from perceptron.standardization import Standardization, fold, unfold
 from perceptron.states import STATE_TYPES
 from perceptron.sweep import OneByOneState, fit_sweep
 from perceptron.task import Targets, Task, TaskKind, resolve_task
-from perceptron.training import EpochResult, StopReason, TrainingState, fit
+from perceptron.training import EpochResult, StopReason, TrainingState, fit, result_of
 from perceptron.weighting import class_weights
 
 __all__ = [
@@ -108,6 +108,7 @@ __all__ = [
     "predictions",
     "resolve_task",
     "resolve_training_config",
+    "result_of",
     "split",
     "unfold",
     "validation_rows",

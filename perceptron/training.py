@@ -161,6 +161,12 @@ def _cost_of(architecture: Architecture, dataset: Dataset, config: TrainingConfi
     return lambda parameters: float(objective.cost(parameters, unpenalized)[0])
 
 
+def result_of(state: TrainingState, dataset: Dataset, network_config: NetworkConfig) -> EpochResult:
+    """Give the epoch that a state of a training on the data set belongs to."""
+    architecture = Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
+    return _result(state, architecture, None)
+
+
 def _results(
     architecture: Architecture,
     training: Training,

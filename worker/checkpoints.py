@@ -108,7 +108,7 @@ class Checkpoints:
                 self._delete()
                 self._blob = blob
         except Exception as error:
-            if not is_unavailable(error):
+            if not (is_unavailable(error) or isinstance(error, MemoryError)):
                 raise
             _log.warning("job %s: no checkpoint: %s", self._claim.job.id, error)
         now = self._clock()

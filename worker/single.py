@@ -17,6 +17,7 @@ from perceptron import (
     evaluate,
     fit,
     forward,
+    result_of,
     split,
     unfold,
     with_learning_rate,
@@ -77,7 +78,9 @@ def train_one(
         n_threads=n_threads,
         every=epochs_between_looks(spec),
     )
-    for result in watch.epochs(results):
+    # Should the time be up before the first epoch of this attempt: what an earlier one came to.
+    result = None if resume_from is None else result_of(resume_from, rows, spec.network)
+    for result in watch.epochs(results, has_any=resume_from is not None):
         is_time_up = watch.is_time_up(
             result.epoch,
             result.cost,
@@ -91,6 +94,7 @@ def train_one(
         )
         if is_time_up:
             break
+    assert result is not None, "else there was a TimeUpError"
     kept = result.best
     metrics = metrics_of(spec, rows, forward(kept.network, rows.features))
     if held_out is not None:

@@ -16,9 +16,11 @@ from storage import (
     Claim,
     Epoch,
     JobStore,
+    ModelNotFoundError,
     ModelStore,
     StaleAttemptError,
     TrainingQueue,
+    VersionNotFoundError,
     connect,
     is_full,
     is_unavailable,
@@ -109,6 +111,8 @@ def _train(claim: Claim, jobs: JobStore, models: ModelStore, blobs: BlobStore, s
         _fail(claim, jobs, "diverged", str(error))
     except PerceptronError as error:
         _fail(claim, jobs, "invalid_data", str(error))
+    except (ModelNotFoundError, VersionNotFoundError) as error:
+        _fail(claim, jobs, "invalid_data", f"the version to start from was deleted: {error}")
     except MemoryError:
         _fail(claim, jobs, "out_of_memory", "the worker has too little memory for this data set and network")
     except TimeUpError:

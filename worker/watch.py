@@ -20,6 +20,9 @@ VALUES_BETWEEN_LOOKS = 2_000_000
 SLOW_S = 0.5
 """From here on, a look after every epoch costs nothing to speak of."""
 
+LONGEST_ESTIMATE_S = 1e9
+"""Thirty years: beyond, it says nothing, and the calendar ends."""
+
 Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
@@ -73,13 +76,15 @@ class Watch:
         self._stage = stage
         self._epochs_before = epochs_before
 
-    def epochs(self, results: Iterator[Result]) -> Iterator[Result]:
+    def epochs(self, results: Iterator[Result], *, has_any: bool = False) -> Iterator[Result]:
         """Pass on what a training yields, until it ends or is interrupted because its time is up.
+
+        Args:
+            has_any: whether there is a result already, of an earlier attempt.
 
         Raises:
             TimeUpError: its time is up and it has yielded nothing.
         """
-        has_any = False
         while True:
             try:
                 with self._deadline.interruptible():
@@ -123,7 +128,8 @@ class Watch:
         is_up = spec.time_limit_s is not None and elapsed_s >= spec.time_limit_s
         if is_last or is_up or now - self._reported_at >= REPORT_EVERY_S:
             max_epochs = spec.training.max_epochs
-            finish_at = datetime.now(UTC) + timedelta(seconds=elapsed_s / epoch * (max_epochs - epoch))
+            left_s = min(elapsed_s / epoch * (max_epochs - epoch), LONGEST_ESTIMATE_S)
+            finish_at = datetime.now(UTC) + timedelta(seconds=left_s)
             progress = {
                 "epoch": epoch,
                 "max_epochs": max_epochs,

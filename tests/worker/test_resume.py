@@ -1,9 +1,10 @@
 """A job that was handed back, or whose worker died, ends with the same bytes as one that nobody disturbed."""
 
+import contextlib
 import errno
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from perceptron import Candidate, ValidationConfig
 from storage import BlobStore, Claim, JobStore, ModelStore, StaleAttemptError, Sweep
 from tests.builders import training_spec
 from worker.checkpoints import Checkpoints
+from worker.deadline import Deadline, TimeUpError
 from worker.training import run_training
 from worker.watch import HandedBackError
 
@@ -56,7 +58,14 @@ class Worker:
         assert claim is not None
         return claim
 
-    def attempt(self, claim: Claim, *, stop_after: float = float("inf"), seconds_per_look: float = 0.0) -> int:
+    def attempt(
+        self,
+        claim: Claim,
+        *,
+        stop_after: float = float("inf"),
+        seconds_per_look: float = 0.0,
+        deadline: Deadline | None = None,
+    ) -> int:
         """Train; a stop is requested at the look with this number, and so many seconds pass at each."""
         looks = itertools.count(1)
         now = itertools.count()
@@ -67,6 +76,7 @@ class Worker:
             blobs=self.blobs,
             clock=lambda: next(now) * seconds_per_look,
             stop_requested=lambda: next(looks) >= stop_after,
+            deadline=deadline,
         )
 
     def published(self, number: int) -> tuple[bytes, Any]:
@@ -189,6 +199,24 @@ def test_the_time_that_earlier_attempts_used_counts_against_the_limit(worker: Wo
     result = worker.jobs.get(job_id).result
     assert result is not None
     assert (result["stop_reason"], 40 <= result["epochs"] <= 50) == ("time_limit", True)
+
+
+def test_what_an_earlier_attempt_came_to_is_published_when_the_next_one_has_no_time_left(worker: Worker) -> None:
+    class TimeIsUp(Deadline):
+        @contextlib.contextmanager
+        def interruptible(self) -> Iterator[None]:
+            raise TimeUpError
+            yield
+
+    job_id = worker.submit(max_epochs=1_000_000, tolerance=0.0, time_limit_s=50.0)
+    claim = worker.claim(job_id)
+    with pytest.raises(HandedBackError):
+        worker.attempt(claim, stop_after=30, seconds_per_look=1.0)
+    worker.jobs.hand_back(claim)
+    worker.attempt(worker.claim(job_id), deadline=TimeIsUp())
+    result = worker.jobs.get(job_id).result
+    assert result is not None
+    assert (result["stop_reason"], result["epochs"]) == ("time_limit", 30)
 
 
 def test_only_the_newest_checkpoint_is_kept_and_none_of_a_job_that_succeeded(worker: Worker) -> None:
