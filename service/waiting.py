@@ -91,7 +91,9 @@ class Waiting:
             await answer.relay(send)
             return
         last_id = header(scope, b"last-event-id").decode("latin-1")
-        after = last_id or parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0-0"])[0]  # the one that Flask has checked
+        after = (
+            last_id or parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0-0"])[0]
+        )  # the one that Flask has checked
         if after != "0-0" and await self._is_over(job_id, after):
             # An EventSource comes back for more after each end of a stream, but not after a 204.
             await send_answer(scope, send, 204, own_headers(scope, b"text/event-stream"), b"")
