@@ -6,7 +6,6 @@ and MLServer are installed into environments of their own under benchmarks/.envi
 """
 
 import hashlib
-import io
 import json
 import shutil
 import socket
@@ -18,10 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 from redis import Redis
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -199,8 +200,9 @@ def s1_and_s2(stage: Stage) -> Iterator[Row]:
 
 def seconds_of(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], float]:
     """Time one large request at a time, over a kept connection, from its first byte to the last of its answer."""
-    host, port = url.removeprefix("http://").partition("/")[0].split(":")
-    head = f"POST /predict{'?model=churn' if 'npy' in headers['Content-Type'] else ''} HTTP/1.1\r\nHost: {host}\r\n"
+    authority, _, path = url.removeprefix("http://").partition("/")
+    host, port = authority.split(":")
+    head = f"POST /{path} HTTP/1.1\r\nHost: {host}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     request = head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
@@ -225,20 +227,29 @@ def seconds_of(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], f
     return run
 
 
+def in_binary(values: NDArray[Any], datatype: str) -> tuple[bytes, dict[str, str]]:
+    """Make the body and the headers of an infer request as Triton's client sends it by default: binary in and out."""
+    size = {"binary_data_size": values.nbytes}
+    given = {"name": "input", "shape": values.shape, "datatype": datatype, "parameters": size}
+    header = orjson.dumps({"inputs": [given], "parameters": {"binary_data_output": True}})
+    return header + values.tobytes(), {"Inference-Header-Content-Length": str(len(header))}
+
+
 def s3_and_s4(stage: Stage) -> Iterator[Row]:
     as_json = orjson.dumps({"model": "churn", "instances": MANY_ROWS}, option=orjson.OPT_SERIALIZE_NUMPY)
     of_json = {"Content-Type": "application/json"}
+    ours, simple = f"{stage.ours()}/predict", f"{stage.flask()}/predict"
     contestants = {
-        "ours": seconds_of(stage.ours(), as_json, of_json),
-        "the simple route": seconds_of(stage.flask(), as_json, of_json),
+        "ours": seconds_of(ours, as_json, of_json),
+        "the simple route": seconds_of(simple, as_json, of_json),
     }
-    npy = io.BytesIO()
-    np.save(npy, MANY_ROWS.astype(np.float32))
-    both = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}
-    contestants["npy"] = seconds_of(stage.ours(), npy.getvalue(), both)
+    infer = f"{stage.ours()}/v2/models/churn/infer"
+    for datatype, dtype in (("FP32", "<f4"), ("FP64", "<f8")):
+        contestants[datatype] = seconds_of(infer, *in_binary(MANY_ROWS.astype(dtype), datatype))
     figures = rounds(contestants, N_ROUNDS)
-    what = "10,000 x 30 float32 as npy (binary tensors are not built yet) vs the simple route in JSON"
-    yield row("S4", what, figures["npy"], figures["the simple route"], 100)
+    for datatype in ("FP32", "FP64"):
+        what = f"10,000 x 30 as a binary tensor of {datatype} vs the simple route in JSON"
+        yield row("S4", what, figures[datatype], figures["the simple route"], 100)
     yield row("S3", "10,000 x 30 as JSON vs the simple route", figures["ours"], figures["the simple route"], 10)
 
 

@@ -95,8 +95,8 @@ def naive_epoch(dataset: Dataset, learning_rate: float = 0.5) -> Callable[[], No
     return epoch
 
 
-def torch_epoch(dataset: Dataset, learning_rate: float = 0.5) -> Callable[[], None]:
-    torch.set_num_threads(N_THREADS)
+def torch_epoch(dataset: Dataset, n_threads: int, learning_rate: float = 0.5) -> Callable[[], None]:
+    torch.set_num_threads(n_threads)
     x, y = torch.from_numpy(dataset.features), torch.from_numpy(dataset.targets)
     layer = torch.nn.Linear(x.shape[1], 1)
     optimizer, loss = torch.optim.SGD(layer.parameters(), lr=learning_rate), torch.nn.MSELoss()
@@ -135,7 +135,7 @@ def t1_and_t2() -> Iterator[Row]:
         "one read": lambda: with_blas_threads(1, lambda: [read() for _ in range(5)]) / 5,
     }
     if torch is not None:
-        by_torch = torch_epoch(dataset)
+        by_torch = torch_epoch(dataset, N_THREADS)
         contestants["torch nn.Linear"] = lambda: times_of_epochs(by_torch, 5)
     times = rounds(contestants, 9)
     what = "1e6 x 100 float32 epoch"
@@ -176,7 +176,7 @@ def t3() -> Iterator[Row]:
         "MLPClassifier(())": lambda: by_scikit_learn(shuffle=True),
     }
     if torch is not None:
-        by_torch = torch_epoch(dataset)
+        by_torch = torch_epoch(dataset, 1)
         contestants["torch nn.Linear"] = lambda: times_of_epochs(by_torch, 1000)
     times = rounds(contestants)
     for other, goal in (

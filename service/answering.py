@@ -11,8 +11,10 @@ from service.errors import Fault, OutputTooLargeError, answer_to
 from service.instances import Instances
 from service.loaded_models import Found, LoadedModels
 from service.model_reference import ModelReference
-from service.predict import STALE_HEADER, VERSION_HEADER
-from service.wire import HttpAnswer
+from service.wire import Header, HttpAnswer
+
+STALE_HEADER: Header = (b"x-model-stale", b"true")
+VERSION_HEADER = b"x-model-version"
 
 
 class WouldWaitError(Exception):

@@ -11,13 +11,13 @@ import orjson
 from numpy.typing import NDArray
 
 from perceptron import OutputNotFiniteError
+from service.answering import STALE_HEADER
 from service.content_coding import deflate, inflate
 from service.errors import BadRequestError, Fault, OutputTooLargeError, WrongDimensionError, answer_to
 from service.loaded_model import LoadedModel
 from service.loaded_models import Found, LoadedModels
 from service.media_types import JSON, answer_type
 from service.parsing import parse_object, refuse
-from service.predict import STALE_HEADER
 from service.settings import Limits
 from service.tensors import INPUT_TYPES, Tensor, from_bytes, from_json, prediction
 from service.wire import JSON as JSON_BYTES

@@ -1,7 +1,6 @@
 """Predict: from the bytes of a request to the bytes of its answer, errors among them. Knows no framework."""
 
 from collections.abc import Mapping
-from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
@@ -11,11 +10,13 @@ import orjson
 from numpy.typing import NDArray
 
 from perceptron import predictions
+from service.answering import STALE_HEADER, VERSION_HEADER, WouldWaitError, answered, find_model
 from service.comparison import compared, explained
-from service.errors import NotAcceptableError, answer_to
+from service.errors import NotAcceptableError
 from service.large_body import parse_large
 from service.loaded_models import Found, LoadedModels
 from service.media_types import JSON, answer_type
+from service.model_reference import ModelReference
 from service.payloads import PredictionRequest
 from service.provisional import of_job
 from service.questions import Question, read_question
@@ -27,17 +28,10 @@ from service.wire import Header, HttpAnswer, HttpRequest
 SMALL_BODY_BYTES = 32_768
 """Up to here a body takes well below a millisecond, so that the event loop may answer it by itself."""
 
-STALE_HEADER: Header = (b"x-model-stale", b"true")
-VERSION_HEADER = b"x-model-version"
-
 _FORMS = (JSON, NPY, CSV)
 
 _PLAIN_CONTENT_TYPES = frozenset({b"", JSON_BYTES})
 _PLAIN_ACCEPTS = frozenset({b"", b"*/*", JSON_BYTES})
-
-
-class _WouldWaitError(Exception):
-    """Redis must be asked, and the caller must not wait."""
 
 
 class _PlainBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -58,25 +52,21 @@ def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_w
     Args:
         may_wait: whether Redis may be asked when it must; without, the answer is None then.
     """
-    started = perf_counter()
-    try:
-        answer = None
+
+    def answer() -> HttpAnswer:
+        plain = None
         if (
             request.content_type in _PLAIN_CONTENT_TYPES
             and request.accept in _PLAIN_ACCEPTS
             and not request.content_encoding
         ):
             if len(request.body) <= SMALL_BODY_BYTES:
-                answer = _plain(request.body, models)
+                plain = _plain(request.body, models)
             else:
-                answer = _plain_and_large(request.body, models, limits)
-        status, media_type, body, headers = answer or _strict(request, models, limits, may_wait)
-    except _WouldWaitError:
-        return None
-    except Exception as error:
-        status, media_type, body, headers = answer_to(error, request_id=request.request_id)
-    timing = (b"server-timing", b"predict;dur=%.3f" % (1e3 * (perf_counter() - started)))
-    return HttpAnswer(status, media_type, body, (*headers, timing))
+                plain = _plain_and_large(request.body, models, limits)
+        return plain or _strict(request, models, limits, may_wait)
+
+    return answered(request.request_id, answer)
 
 
 def _plain(body: bytes, models: LoadedModels) -> HttpAnswer | None:
@@ -127,15 +117,12 @@ def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait
     payload = question.payload
     if payload is not None and (payload.explain or payload.versions is not None or payload.job is not None):
         if not may_wait:
-            raise _WouldWaitError
+            raise WouldWaitError
         if form != JSON:
             raise NotAcceptableError(f"explain, versions and job are answered in {JSON} only")
         return _more(payload, question, models, limits)
     assert question.model is not None, "only a job can stand for it"
-    look = models.get if may_wait else models.find
-    found = look(question.model, version=question.version, alias=question.alias)
-    if found is None:
-        raise _WouldWaitError
+    found = find_model(models, ModelReference(question.model, question.version, question.alias), may_wait=may_wait)
     features = question.features(found.model.trained.feature_names)
     if form != JSON:
         return _in_table(form, found, features)

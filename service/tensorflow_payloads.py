@@ -74,14 +74,14 @@ class ModelSpec(BaseModel):
     version: str
 
 
-class ModelMetadata(BaseModel):
+class TensorFlowMetadata(BaseModel):
     """A version's tensors, as a TensorFlow signature."""
 
     model_spec: ModelSpec
     metadata: dict[str, Any] = Field(description="`signature_def`: the input `input` and the output `output`.")
 
     @classmethod
-    def of(cls, model: str, version: int, *, n_features: int, n_outputs: int) -> "ModelMetadata":
+    def of(cls, model: str, version: int, *, n_features: int, n_outputs: int) -> "TensorFlowMetadata":
         """Describe a version."""
         signature = {
             "inputs": {"input": _tensor("input", n_features)},

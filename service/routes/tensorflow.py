@@ -12,7 +12,13 @@ from service.payloads import AliasPath, ModelPath, VersionPath
 from service.rendering import to_json
 from service.routes.predict import answered
 from service.settings import Limits
-from service.tensorflow_payloads import ModelMetadata, ModelNames, ModelStatus, TensorFlowAnswer, TensorFlowRequest
+from service.tensorflow_payloads import (
+    ModelNames,
+    ModelStatus,
+    TensorFlowAnswer,
+    TensorFlowMetadata,
+    TensorFlowRequest,
+)
 from storage import AliasNotFoundError, ModelStore, VersionNotFoundError
 
 _LISTED_AT_ONCE = 200
@@ -60,16 +66,20 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
             raise AliasNotFoundError(path.name, path.alias)
         return to_json(ModelStatus.of(model, model.aliases[path.alias]))
 
-    @routes.get(f"{_MODEL}/metadata", summary="Describe a model", responses={200: ModelMetadata, **problems(404)})
+    @routes.get(f"{_MODEL}/metadata", summary="Describe a model", responses={200: TensorFlowMetadata, **problems(404)})
     def describe_v1_model(path: ModelPath) -> Response:
         return _metadata(ModelReference(path.name))
 
-    @routes.get(f"{_VERSION}/metadata", summary="Describe a version", responses={200: ModelMetadata, **problems(404)})
+    @routes.get(
+        f"{_VERSION}/metadata", summary="Describe a version", responses={200: TensorFlowMetadata, **problems(404)}
+    )
     def describe_v1_version(path: VersionPath) -> Response:
         return _metadata(ModelReference(path.name, version=path.version))
 
     @routes.get(
-        f"{_LABEL}/metadata", summary="Describe an alias's version", responses={200: ModelMetadata, **problems(404)}
+        f"{_LABEL}/metadata",
+        summary="Describe an alias's version",
+        responses={200: TensorFlowMetadata, **problems(404)},
     )
     def describe_v1_label(path: AliasPath) -> Response:
         return _metadata(ModelReference(path.name, alias=path.alias))
@@ -89,6 +99,6 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
     def _metadata(meant: ModelReference) -> Response:
         trained = models.get(meant.model, version=meant.version, alias=meant.alias).model.trained
         n_features, n_outputs = len(trained.feature_names), trained.network.n_outputs
-        return to_json(ModelMetadata.of(trained.name, trained.version, n_features=n_features, n_outputs=n_outputs))
+        return to_json(TensorFlowMetadata.of(trained.name, trained.version, n_features=n_features, n_outputs=n_outputs))
 
     return routes
