@@ -9,12 +9,21 @@ from numpy.typing import NDArray
 from perceptron import OutputNotFiniteError
 from service.errors import Fault, OutputTooLargeError, answer_to
 from service.instances import Instances
+from service.loaded_model import LoadedModel
 from service.loaded_models import Found, LoadedModels
 from service.model_reference import ModelReference
+from service.parsing import refuse
+from service.settings import Limits
 from service.wire import Header, HttpAnswer
 
 STALE_HEADER: Header = (b"x-model-stale", b"true")
 VERSION_HEADER = b"x-model-version"
+
+SMALL_TEXT_BYTES = 2_048
+"""Up to here CSV and JSON lines, which are read line by line, hold the event loop up no longer than JSON does."""
+
+_MAX_STEPS_ON_LOOP = 1_000_000
+"""A millisecond or so."""
 
 
 class WouldWaitError(Exception):
@@ -48,14 +57,44 @@ def find_model(models: LoadedModels, meant: ModelReference, *, may_wait: bool) -
     return found
 
 
-def outputs_of(found: Found, instances: Instances) -> NDArray[np.float64]:
+def forward(
+    model: LoadedModel, features: NDArray[np.float64], limits: Limits, *, pointer: str, may_wait: bool
+) -> NDArray[np.float64]:
     """Give y_hat (n_instances, n_outputs).
+
+    Args:
+        pointer: where the instances stand in the body.
+
+    Raises:
+        WouldWaitError: it takes long, and the caller must not wait.
+        InvalidRequestError: it is more than one answer may hold.
+        OutputNotFiniteError: an output is larger than a 64-bit float can hold.
+    """
+    check_n_outputs(len(features), model.trained.network.n_outputs, limits, pointer=pointer)
+    if not may_wait and len(features) * model.n_steps_each > _MAX_STEPS_ON_LOOP:
+        raise WouldWaitError
+    return model.outputs(features)
+
+
+def check_n_outputs(n_instances: int, n_outputs_each: int, limits: Limits, *, pointer: str) -> None:
+    """Refuse a request whose answer would hold too many numbers.
+
+    Raises:
+        InvalidRequestError: it would.
+    """
+    if n_instances * n_outputs_each > limits.max_predict_outputs:
+        most = f"{limits.max_predict_outputs} outputs (MAX_PREDICT_OUTPUTS)"
+        refuse(pointer, f"may give at most {most}, not {n_instances} instances x {n_outputs_each} outputs")
+
+
+def outputs_of(found: Found, instances: Instances, limits: Limits, *, may_wait: bool) -> NDArray[np.float64]:
+    """Give y_hat as `forward`, with an error that says where in the body an instance stands.
 
     Raises:
         OutputTooLargeError: an output is larger than a 64-bit float can hold.
     """
     try:
-        return found.model.outputs(instances.features)
+        return forward(found.model, instances.features, limits, pointer=instances.pointer, may_wait=may_wait)
     except OutputNotFiniteError as error:
         raise OutputTooLargeError([Fault(instances.pointer_to(error.index), str(error))]) from error
 

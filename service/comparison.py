@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from perceptron import explain, predict_side_by_side, predictions
 from perceptron.explanation import N_STEPS
+from service.answering import check_n_outputs
 from service.errors import Fault, WrongDimensionError
 from service.loaded_model import LoadedModel
 from service.loaded_models import LoadedModels
@@ -46,7 +47,7 @@ def explained(model: LoadedModel, features: NDArray[np.float64], limits: Limits)
 
 
 def compared(
-    model: str, versions: Sequence[int] | str, instances: Sequence[Any], models: LoadedModels
+    model: str, versions: Sequence[int] | str, instances: Sequence[Any], models: LoadedModels, limits: Limits
 ) -> tuple[dict[str, Any], bool]:
     """Make the member that holds what each of the versions gives, and say whether one is stale.
 
@@ -59,6 +60,8 @@ def compared(
     aliases = models.aliases(model) if isinstance(versions, str) else {}
     numbers = sorted(set(aliases.values())) if isinstance(versions, str) else list(dict.fromkeys(versions))
     found = [models.get(model, version=number) for number in numbers]
+    n_outputs = sum(one.model.trained.network.n_outputs for one in found)
+    check_n_outputs(len(instances), n_outputs, limits, pointer="/versions")
     by_features: dict[tuple[str, ...], list[LoadedModel]] = {}
     for one in found:
         by_features.setdefault(one.model.trained.feature_names, []).append(one.model)

@@ -9,7 +9,7 @@ import orjson
 from numpy.typing import NDArray
 from werkzeug.http import parse_options_header
 
-from service.answering import WouldWaitError, answered, find_model, outputs_of, success
+from service.answering import SMALL_TEXT_BYTES, WouldWaitError, answered, find_model, outputs_of, success
 from service.errors import UnsupportedMediaTypeError
 from service.instances import Instances, from_columns, from_one, from_records, from_rows, from_split
 from service.json_lines import read_json_lines, write_json_lines
@@ -27,9 +27,6 @@ MEDIA_TYPES = (JSON, CSV, JSON_LINES, NPY)
 
 TARGET_MODEL = "X-Amzn-SageMaker-Target-Model"
 _TARGET_MODEL_BYTES = TARGET_MODEL.lower().encode()
-
-_SMALL_TEXT_BYTES = 2_048
-"""Up to here CSV and JSON lines, which are read line by line, hold the event loop up no longer than JSON does."""
 
 _FORMS: dict[str, Callable[[Any, str, Sequence[str], Limits], Instances]] = {
     "dataframe_split": from_split,
@@ -54,9 +51,10 @@ def invoke(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wa
         if given not in MEDIA_TYPES:
             raise UnsupportedMediaTypeError(f"the body must be {' or '.join(MEDIA_TYPES)}, not {given}")
         found = find_model(models, _meant(request, models.default), may_wait=may_wait)
-        if not may_wait and given in (CSV, JSON_LINES) and len(request.body) > _SMALL_TEXT_BYTES:
+        if not may_wait and {given, media_type} & {CSV, JSON_LINES} and len(request.body) > SMALL_TEXT_BYTES:
             raise WouldWaitError
-        outputs = outputs_of(found, _instances(request, given, found.model.trained.feature_names, limits))
+        instances = _instances(request, given, found.model.trained.feature_names, limits)
+        outputs = outputs_of(found, instances, limits, may_wait=may_wait)
         as_sent = "text/csv; charset=utf-8" if media_type == CSV else media_type
         return success(found, as_sent.encode(), _written(outputs, media_type))
 

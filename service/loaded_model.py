@@ -15,10 +15,24 @@ _FIXED_BYTES = 3_000
 """What a version takes beside its numbers and names, about: the objects around them, measured."""
 
 
+_STEPS_OF_AN_OUTPUT = 50
+"""Writing a number takes as long as so many multiplications."""
+
+
 class LoadedModel:
     """A trained model with what can be prepared for its answers."""
 
-    __slots__ = ("_class_texts", "_forward_one", "_is_binary", "_is_list", "head", "n_bytes", "n_features", "trained")
+    __slots__ = (
+        "_class_texts",
+        "_forward_one",
+        "_is_binary",
+        "_is_list",
+        "head",
+        "n_bytes",
+        "n_features",
+        "n_steps_each",
+        "trained",
+    )
 
     def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained
@@ -32,6 +46,8 @@ class LoadedModel:
         self._is_binary = task.kind == "binary_classification"
         self._is_list = task.is_list
         n_parameters = trained.network.n_parameters
+        self.n_steps_each = n_parameters + _STEPS_OF_AN_OUTPUT * trained.network.n_outputs
+        """How long one instance takes among many, in multiplications."""
         # An array holds 8 bytes a number; a float of Python's own takes 24 and its place in a tuple 8.
         self.n_bytes = (
             _FIXED_BYTES

@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from perceptron import OutputNotFiniteError
-from service.answering import STALE_HEADER
+from service.answering import STALE_HEADER, WouldWaitError, forward
 from service.content_coding import deflate, inflate
 from service.errors import BadRequestError, Fault, OutputTooLargeError, WrongDimensionError, answer_to
 from service.loaded_model import LoadedModel
@@ -69,7 +69,8 @@ def infer(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wai
     """Answer `POST /v2/models/{name}[/versions/{version}]/infer`, whatever the request is.
 
     Args:
-        may_wait: whether Redis may be asked and a body be inflated; without, the answer is None when one of both must.
+        may_wait: whether Redis may be asked, a body be inflated and much be computed; without, the answer is None when
+            it must.
     """
     started_ns = perf_counter_ns()
     found = None
@@ -83,12 +84,14 @@ def infer(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wai
             return None
         question = _read(request, found.model, limits)
         parsed_ns = perf_counter_ns()
-        outputs = _outputs(found.model, question.features)
+        outputs = _outputs(found.model, question.features, limits, may_wait=may_wait)
         computed_ns = perf_counter_ns()
         answer = _write(question, found, outputs, request)
         times_ns = (started_ns, parsed_ns, computed_ns, perf_counter_ns())
         trained = found.model.trained
         models.statistics.succeeded(trained.name, trained.version, n_instances=len(outputs), times_ns=times_ns)
+    except WouldWaitError:
+        return None
     except Exception as error:
         answer = answer_to(error, request_id=request.request_id)
         if found is not None:
@@ -202,9 +205,11 @@ def _flag(parameters: dict[str, Any] | None, name: str, pointer: str) -> bool | 
     return value
 
 
-def _outputs(model: LoadedModel, features: NDArray[np.float64]) -> NDArray[np.float64]:
+def _outputs(
+    model: LoadedModel, features: NDArray[np.float64], limits: Limits, *, may_wait: bool
+) -> NDArray[np.float64]:
     try:
-        return model.outputs(features)
+        return forward(model, features, limits, pointer="/inputs/0/shape/0", may_wait=may_wait)
     except OutputNotFiniteError as error:
         raise OutputTooLargeError([Fault("/inputs/0", str(error))]) from error
 

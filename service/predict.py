@@ -10,12 +10,20 @@ import orjson
 from numpy.typing import NDArray
 
 from perceptron import predictions
-from service.answering import STALE_HEADER, VERSION_HEADER, WouldWaitError, answered, find_model
+from service.answering import (
+    SMALL_TEXT_BYTES,
+    STALE_HEADER,
+    VERSION_HEADER,
+    WouldWaitError,
+    answered,
+    find_model,
+    forward,
+)
 from service.comparison import compared, explained
 from service.errors import NotAcceptableError
 from service.large_body import parse_large
 from service.loaded_models import Found, LoadedModels
-from service.media_types import JSON, answer_type
+from service.media_types import JSON, answer_type, body_type
 from service.model_reference import ModelReference
 from service.payloads import PredictionRequest
 from service.provisional import of_job
@@ -61,7 +69,7 @@ def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_w
             and not request.content_encoding
         ):
             if len(request.body) <= SMALL_BODY_BYTES:
-                plain = _plain(request.body, models)
+                plain = _plain(request.body, models, limits, may_wait)
             else:
                 plain = _plain_and_large(request.body, models, limits)
         return plain or _strict(request, models, limits, may_wait)
@@ -69,7 +77,7 @@ def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_w
     return answered(request.request_id, answer)
 
 
-def _plain(body: bytes, models: LoadedModels) -> HttpAnswer | None:
+def _plain(body: bytes, models: LoadedModels, limits: Limits, may_wait: bool) -> HttpAnswer | None:
     """Answer an everyday request of a few instances; None: the strict way is to say what is wrong, or special."""
     try:
         plain = _decode(body)
@@ -87,7 +95,8 @@ def _plain(body: bytes, models: LoadedModels) -> HttpAnswer | None:
             return _in_json((model.stale_head if is_stale else model.head) + members + b"}", is_stale)
     if not rows or any(len(row) != model.n_features for row in rows):
         return None
-    return _answer(found, np.array(rows, dtype=np.float64))
+    features = np.array(rows, dtype=np.float64)
+    return _answer(found, forward(model, features, limits, pointer="/instances", may_wait=may_wait))
 
 
 def _plain_and_large(body: bytes, models: LoadedModels, limits: Limits) -> HttpAnswer | None:
@@ -100,7 +109,8 @@ def _plain_and_large(body: bytes, models: LoadedModels, limits: Limits) -> HttpA
         return None
     if len(large.features) > limits.max_predict_instances:
         return None
-    return _answer(found, large.features)
+    outputs = forward(found.model, large.features, limits, pointer="/instances", may_wait=True)
+    return _answer(found, outputs)
 
 
 def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait: bool) -> HttpAnswer:
@@ -113,6 +123,8 @@ def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait
         OutputNotFiniteError: an output is larger than a 64-bit float can hold.
     """
     form = answer_type(request, _FORMS)
+    if not may_wait and len(request.body) > SMALL_TEXT_BYTES and CSV in (form, body_type(request)):
+        raise WouldWaitError
     question = read_question(request, limits)
     payload = question.payload
     if payload is not None and (payload.explain or payload.versions is not None or payload.job is not None):
@@ -124,12 +136,11 @@ def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait
     assert question.model is not None, "only a job can stand for it"
     found = find_model(models, ModelReference(question.model, question.version, question.alias), may_wait=may_wait)
     features = question.features(found.model.trained.feature_names)
-    if form != JSON:
-        return _in_table(form, found, features)
-    if len(features) == 1 and (members := found.model.answer_one(features[0].tolist())) is not None:
+    if form == JSON and len(features) == 1 and (members := found.model.answer_one(features[0].tolist())) is not None:
         head = found.model.stale_head if found.is_stale else found.model.head
         return _in_json(head + members + b"}", found.is_stale)
-    return _answer(found, features)
+    outputs = forward(found.model, features, limits, pointer=question.pointer, may_wait=may_wait)
+    return _answer(found, outputs) if form == JSON else _in_table(form, found, outputs)
 
 
 def _more(payload: PredictionRequest, question: Question, models: LoadedModels, limits: Limits) -> HttpAnswer:
@@ -144,15 +155,15 @@ def _more(payload: PredictionRequest, question: Question, models: LoadedModels, 
     if payload.explain:
         more |= explained(found.model, features, limits)
     if payload.versions is not None and payload.model is not None:
-        comparison, is_one_stale = compared(payload.model, payload.versions, payload.instances, models)
+        comparison, is_one_stale = compared(payload.model, payload.versions, payload.instances, models, limits)
         more |= comparison
         is_stale |= is_one_stale
-    return _answer(Found(found.model, is_stale), features, more)
+    outputs = forward(found.model, features, limits, pointer="/instances", may_wait=True)
+    return _answer(Found(found.model, is_stale), outputs, more)
 
 
-def _answer(found: Found, features: NDArray[np.float64], more: Mapping[str, Any] = MappingProxyType({})) -> HttpAnswer:
+def _answer(found: Found, outputs: NDArray[np.float64], more: Mapping[str, Any] = MappingProxyType({})) -> HttpAnswer:
     model = found.model
-    outputs = model.outputs(features)
     stale = {"stale": True} if found.is_stale else {}
     members = {**stale, "outputs": outputs, "predictions": predictions(model.trained.task, outputs), **more}
     text = model.head + b"," + orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)[1:]
@@ -163,10 +174,9 @@ def _in_json(text: bytes, is_stale: bool) -> HttpAnswer:
     return HttpAnswer(200, JSON_BYTES, text, (STALE_HEADER,) if is_stale else ())
 
 
-def _in_table(form: str, found: Found, features: NDArray[np.float64]) -> HttpAnswer:
+def _in_table(form: str, found: Found, outputs: NDArray[np.float64]) -> HttpAnswer:
     """Answer in a form that has no place for the version: a header names it."""
     trained = found.model.trained
-    outputs = found.model.outputs(features)
     headers: tuple[Header, ...] = ((VERSION_HEADER, b"%d" % trained.version),)
     if found.is_stale:
         headers += (STALE_HEADER,)

@@ -31,6 +31,8 @@ class Question:
     alias: str | None
     features: Callable[[Sequence[str]], NDArray[np.float64]]
     """Gives (n_instances, n_features) in the order of the feature names that the model has."""
+    pointer: str
+    """Where the instances stand in the body."""
     payload: PredictionRequest | None = None
     """The request in JSON, which may ask for more."""
 
@@ -52,7 +54,7 @@ def read_question(request: HttpRequest, limits: Limits) -> Question:
         case other:
             raise UnsupportedMediaTypeError(f"the body must be {JSON}, {NPY} or {CSV}, not {other}")
     model, version, alias = _of_query(request.query)
-    return Question(model, version, alias, lambda features: in_order(matrix, names, features))
+    return Question(model, version, alias, lambda features: in_order(matrix, names, features), "")
 
 
 def _of_json(body: bytes, limits: Limits) -> Question:
@@ -70,7 +72,7 @@ def _of_json(body: bytes, limits: Limits) -> Question:
     def features(names: Sequence[str]) -> NDArray[np.float64]:
         return parse_matrix(payload.instances, "/instances", n_columns=len(names), names=names)
 
-    return Question(payload.model, payload.version, payload.alias, features, payload)
+    return Question(payload.model, payload.version, payload.alias, features, "/instances", payload)
 
 
 def _of_query(query: bytes) -> tuple[str, int | None, str | None]:

@@ -17,6 +17,7 @@ class Limits:
     max_body_bytes: int = 64 * 1024 * 1024
     max_inline_values: int = 2_000_000
     max_predict_instances: int = 100_000
+    max_predict_outputs: int = 10_000_000
     max_epochs: int = 1_000_000
     max_parameters: int = 10_000_000
     max_candidates: int = 4_096

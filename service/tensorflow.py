@@ -43,7 +43,7 @@ def predict_tensorflow(
             if "instances" not in body:
                 refuse("/instances", "this member is missing")
             member, instances = "predictions", from_rows(body["instances"], "/instances", names, limits)
-        outputs = outputs_of(found, instances)
+        outputs = outputs_of(found, instances, limits, may_wait=may_wait)
         return success(found, JSON_BYTES, orjson.dumps({member: outputs}, option=orjson.OPT_SERIALIZE_NUMPY))
 
     return answered(request.request_id, answer)
