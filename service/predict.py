@@ -11,11 +11,12 @@ import orjson
 from numpy.typing import NDArray
 
 from perceptron import predictions
+from service.arrow import ARROW, write_arrow
 from service.comparison import compared, explained
 from service.errors import NotAcceptableError, answer_to
 from service.large_body import parse_large
 from service.loaded_models import Found, LoadedModels
-from service.media_types import JSON, answer_type
+from service.media_types import JSON, answer_type, body_type
 from service.payloads import PredictionRequest
 from service.provisional import of_job
 from service.questions import Question, read_question
@@ -30,14 +31,14 @@ SMALL_BODY_BYTES = 32_768
 STALE_HEADER: Header = (b"x-model-stale", b"true")
 VERSION_HEADER = b"x-model-version"
 
-_FORMS = (JSON, NPY, CSV)
+_FORMS = (JSON, NPY, CSV, ARROW)
 
 _PLAIN_CONTENT_TYPES = frozenset({b"", JSON_BYTES})
 _PLAIN_ACCEPTS = frozenset({b"", b"*/*", JSON_BYTES})
 
 
 class _WouldWaitError(Exception):
-    """Redis must be asked, and the caller must not wait."""
+    """Redis must be asked, or much be computed, and the caller must not wait."""
 
 
 class _PlainBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -56,7 +57,8 @@ def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_w
     """Answer `POST /predict`, whatever the request is.
 
     Args:
-        may_wait: whether Redis may be asked when it must; without, the answer is None then.
+        may_wait: whether Redis may be asked, and Arrow be read or written, when it must; without, the answer is None
+            then.
     """
     started = perf_counter()
     try:
@@ -123,6 +125,8 @@ def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait
         OutputNotFiniteError: an output is larger than a 64-bit float can hold.
     """
     form = answer_type(request, _FORMS)
+    if not may_wait and ARROW in (form, body_type(request)):  # which may have to load pyarrow
+        raise _WouldWaitError
     question = read_question(request, limits)
     payload = question.payload
     if payload is not None and (payload.explain or payload.versions is not None or payload.job is not None):
@@ -186,4 +190,6 @@ def _in_table(form: str, found: Found, features: NDArray[np.float64]) -> HttpAns
     if form == NPY:
         return HttpAnswer(200, NPY.encode(), write_npy(outputs), headers)
     values = None if trained.task.is_list else predictions(trained.task, outputs)
+    if form == ARROW:
+        return HttpAnswer(200, ARROW.encode(), write_arrow(outputs, values), headers)
     return HttpAnswer(200, CSV.encode() + b"; charset=utf-8", write_csv(outputs, values), headers)
