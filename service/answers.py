@@ -253,11 +253,12 @@ class PredictionPayload(OutputsPayload):
             "headers": {
                 "Server-Timing": {"description": "`predict;dur=` and milliseconds", "schema": {"type": "string"}},
                 "X-Model-Stale": {"description": "true while Redis is away", "schema": {"type": "string"}},
-                "X-Model-Version": {"description": "in npy and CSV answers", "schema": {"type": "string"}},
+                "X-Model-Version": {"description": "in npy, CSV and Arrow answers", "schema": {"type": "string"}},
             },
             "content": {
                 "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
                 "text/csv": {"schema": {"type": "string"}, "example": "output,prediction\n0.95,1\n0.04,0\n"},
+                "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},
             },
         }
     )

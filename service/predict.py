@@ -19,6 +19,7 @@ from service.answering import (
     find_model,
     forward,
 )
+from service.arrow import ARROW, write_arrow
 from service.comparison import compared, explained
 from service.errors import NotAcceptableError
 from service.large_body import parse_large
@@ -36,7 +37,7 @@ from service.wire import Header, HttpAnswer, HttpRequest
 SMALL_BODY_BYTES = 32_768
 """Up to here a body takes well below a millisecond, so that the event loop may answer it by itself."""
 
-_FORMS = (JSON, NPY, CSV)
+_FORMS = (JSON, NPY, CSV, ARROW)
 
 _PLAIN_CONTENT_TYPES = frozenset({b"", JSON_BYTES})
 _PLAIN_ACCEPTS = frozenset({b"", b"*/*", JSON_BYTES})
@@ -58,7 +59,8 @@ def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_w
     """Answer `POST /predict`, whatever the request is.
 
     Args:
-        may_wait: whether Redis may be asked when it must; without, the answer is None then.
+        may_wait: whether Redis may be asked, and Arrow be read or written, when it must; without, the answer is None
+            then.
     """
 
     def answer() -> HttpAnswer:
@@ -123,8 +125,9 @@ def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait
         OutputNotFiniteError: an output is larger than a 64-bit float can hold.
     """
     form = answer_type(request, _FORMS)
-    if not may_wait and len(request.body) > SMALL_TEXT_BYTES and CSV in (form, body_type(request)):
-        raise WouldWaitError
+    forms = (form, body_type(request))
+    if not may_wait and (ARROW in forms or (CSV in forms and len(request.body) > SMALL_TEXT_BYTES)):
+        raise WouldWaitError  # Arrow may have to load pyarrow
     question = read_question(request, limits)
     payload = question.payload
     if payload is not None and (payload.explain or payload.versions is not None or payload.job is not None):
@@ -183,4 +186,6 @@ def _in_table(form: str, found: Found, outputs: NDArray[np.float64]) -> HttpAnsw
     if form == NPY:
         return HttpAnswer(200, NPY.encode(), write_npy(outputs), headers)
     values = None if trained.task.is_list else predictions(trained.task, outputs)
+    if form == ARROW:
+        return HttpAnswer(200, ARROW.encode(), write_arrow(outputs, values), headers)
     return HttpAnswer(200, CSV.encode() + b"; charset=utf-8", write_csv(outputs, values), headers)

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.arrow import ARROW, read_arrow
 from service.errors import UnsupportedMediaTypeError
 from service.media_types import JSON, body_type
 from service.parsing import check_n_instances, parse_matrix, parse_payload, refuse
@@ -41,20 +43,23 @@ def read_question(request: HttpRequest, limits: Limits) -> Question:
     """Read what a request asks for. Only JSON says in its body which model it means; for tables the query does.
 
     Raises:
-        UnsupportedMediaTypeError: the body is none of JSON, npy and CSV.
+        UnsupportedMediaTypeError: the body is none of JSON, npy, CSV and Arrow.
         MalformedJsonError, InvalidRequestError: it is wrong.
     """
+    features: Callable[[Sequence[str]], NDArray[np.float64]]
     match body_type(request):
         case "application/json":
             return _of_json(request.body, limits)
         case "application/x-npy":
-            matrix, names = read_npy(request.body, limits), None
+            features = partial(in_order, read_npy(request.body, limits), None)
         case "text/csv":
-            matrix, names = read_csv(request.body, limits)
+            features = partial(in_order, *read_csv(request.body, limits))
+        case "application/vnd.apache.arrow.stream":
+            features = read_arrow(request.body, limits).in_order
         case other:
-            raise UnsupportedMediaTypeError(f"the body must be {JSON}, {NPY} or {CSV}, not {other}")
+            raise UnsupportedMediaTypeError(f"the body must be {JSON}, {NPY}, {CSV} or {ARROW}, not {other}")
     model, version, alias = _of_query(request.query)
-    return Question(model, version, alias, lambda features: in_order(matrix, names, features), "")
+    return Question(model, version, alias, features, "")
 
 
 def _of_json(body: bytes, limits: Limits) -> Question:

@@ -139,8 +139,7 @@ def write_npy(outputs: NDArray[Any]) -> bytes:
 def write_csv(outputs: NDArray[Any], predictions: Sequence[Any] | None) -> bytes:
     """Write a line of names, and for each instance its outputs and what they stand for, if that is one value."""
     file = io.StringIO()
-    n_outputs = outputs.shape[1]
-    names = ["output"] if n_outputs == 1 else [f"output_{k}" for k in range(n_outputs)]
+    names = output_names(outputs.shape[1])
     writer = csv.writer(file, lineterminator="\n")
     if predictions is None:
         writer.writerow(names)
@@ -149,6 +148,11 @@ def write_csv(outputs: NDArray[Any], predictions: Sequence[Any] | None) -> bytes
         writer.writerow([*names, "prediction"])
         writer.writerows([*row, value] for row, value in zip(outputs.tolist(), predictions, strict=True))
     return file.getvalue().encode()
+
+
+def output_names(n_outputs: int) -> list[str]:
+    """Name the columns of an answer."""
+    return ["output"] if n_outputs == 1 else [f"output_{k}" for k in range(n_outputs)]
 
 
 def _is_row(line: str) -> bool:

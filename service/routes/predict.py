@@ -6,6 +6,7 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.answers import PredictionPayload
+from service.arrow import ARROW
 from service.dispatch import PREDICT
 from service.errors import LengthRequiredError, to_response
 from service.loaded_models import LoadedModels
@@ -60,16 +61,20 @@ def _as_sent() -> HttpRequest:
 
 
 def _request() -> dict[str, Any]:
-    """Declare the body in its three forms, and the query that goes with two of them."""
+    """Declare the body in its four forms, and the query that goes with three of them."""
     document = json_body(PredictionRequest)
     document["requestBody"]["content"] |= {
         NPY: {"schema": {"type": "string", "format": "binary"}},
         CSV: {"schema": {"type": "string"}, "example": "x0,x1\n0,1\n0,0\n"},
+        ARROW: {"schema": {"type": "string", "format": "binary"}},
     }
     described: dict[str, tuple[str, dict[str, Any]]] = {
-        "model": ("With npy and CSV bodies: the model.", {"type": "string", "pattern": NAME_PATTERN}),
-        "version": ("With npy and CSV bodies: the version.", {"type": "integer", "minimum": 1, "maximum": 10**16 - 1}),
-        "alias": ("With npy and CSV bodies: the alias.", {"type": "string", "pattern": NAME_PATTERN}),
+        "model": ("With npy, CSV and Arrow bodies: the model.", {"type": "string", "pattern": NAME_PATTERN}),
+        "version": (
+            "With npy, CSV and Arrow bodies: the version.",
+            {"type": "integer", "minimum": 1, "maximum": 10**16 - 1},
+        ),
+        "alias": ("With npy, CSV and Arrow bodies: the alias.", {"type": "string", "pattern": NAME_PATTERN}),
     }
     parameters = [
         {"name": name, "in": "query", "required": False, "description": text, "schema": schema}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 
 from storage import ModelStore
@@ -44,6 +45,8 @@ REQUESTS: list[tuple[Any, dict[str, str]]] = [
     (b" ", {}),
     ({"model": "or", "instances": ONE}, {"Accept": "text/csv"}),
     (b"1,2\n", {"Content-Type": "text/csv"}),
+    ({"model": "or", "instances": ONE}, {"Accept": "application/vnd.apache.arrow.stream"}),
+    (b"1,2\n", {"Content-Type": "application/vnd.apache.arrow.stream"}),
     ({"model": "or", "instances": ONE}, {"Accept": "text/html"}),
     ({"model": "or", "instances": ONE}, {"Accept": "application/problem+json"}),
     ({"model": "or", "instances": ONE}, {"Content-Type": "text/plain"}),
@@ -74,6 +77,30 @@ def test_the_event_loop_and_the_flask_app_answer_alike(api: Api) -> None:
         assert on_loop[1]["x-request-id"] == f"request-{number}"
         statuses.add(on_loop[0])
     assert statuses == {200, 400, 404, 406, 415, 422}
+
+
+def test_the_event_loop_and_the_flask_app_answer_arrow_alike(api: Api) -> None:
+    publish(api.jobs, weight=0.3, alias="production"), publish(api.jobs, weight=0.7)
+    media_type = "application/vnd.apache.arrow.stream"
+    statuses = set()
+    for columns, compression in (
+        ({"x1": [1], "x0": [2]}, None),
+        ({"x0": [1.0] * 5000, "x1": [2.0] * 5000}, None),
+        ({"x0": [1, 2], "x1": [3, None]}, None),
+        ({"x0": [1, 2], "x1": [3, 4]}, "zstd"),
+    ):
+        table, sink = pa.table(columns), pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+            writer.write_table(table)
+        headers = {"Content-Type": media_type, "X-Request-Id": "r"}
+        for accept in (media_type, "application/json"):
+            on_loop, by_flask = (
+                shown(api.http.post(path, content=sink.getvalue().to_pybytes(), headers=headers | {"Accept": accept}))
+                for path in ("/predict?model=or&alias=production", "/predict/?model=or&alias=production")
+            )
+            assert on_loop == by_flask
+            statuses.add(on_loop[0])
+    assert statuses == {200, 422}
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])

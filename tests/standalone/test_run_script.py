@@ -147,7 +147,7 @@ def test_a_full_disk_is_one_line(checkout: Path, run, beginning_with):
     result = run("up", **beginning_with("import shutil\nshutil.disk_usage('.').__class__.free = 5_000_000"))
     assert (result.returncode, result.stderr) == (
         1,
-        f"run: error: 5 MB are free on the disk of {checkout}, .venv needs 300 MB: make room\n",
+        f"run: error: 5 MB are free on the disk of {checkout}, .venv needs 450 MB: make room\n",
     )
 
 
