@@ -48,6 +48,16 @@ class Deadline:
         """Say that no epoch is to come: the rest takes the time that it takes."""
         self._limit_at.value = math.inf
 
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let no time count: what goes on inside may wait for a store that is away, and trains nothing."""
+        limit_at, began_at = float(self._limit_at.value), time.monotonic()
+        self._limit_at.value = math.inf
+        try:
+            yield
+        finally:
+            self._limit_at.value = limit_at + time.monotonic() - began_at
+
     @property
     def overdue_s(self) -> float:
         """How long ago the limit passed; below 0 before it, and without one."""

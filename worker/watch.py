@@ -138,15 +138,18 @@ class Watch:
                 "estimated_finish_at": finish_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 **more,
             }
-            self._report(progress, self._point(progress, is_last or is_up, **more))
+            with self._deadline.suspended():
+                self._report(progress, self._point(progress, is_last or is_up, **more))
             self._reported_at = now
         if is_last or is_up:
             return is_up
-        self._best.show(best, now)
+        with self._deadline.suspended():
+            self._best.show(best, now)
         is_to_stop = self._stop_requested()
         if is_to_stop or self._checkpoints.is_due(now, began_at=self._began_at):
             total_epochs += self._epochs_before
-            self._checkpoints.save(state(), total_epochs=total_epochs, used_s=elapsed_s, stage=self._stage)
+            with self._deadline.suspended():
+                self._checkpoints.save(state(), total_epochs=total_epochs, used_s=elapsed_s, stage=self._stage)
         if is_to_stop:
             raise HandedBackError
         return False
