@@ -15,6 +15,9 @@ from service.reloads import RELOADS
 _SUCCESSOR_S = 10.0
 """In a reload, a process serves on for so long at most until one with the new code does."""
 
+_REQUESTS_S = 16
+"""So long requests under way may take, of gunicorn's 20 s: what a reload's successor is waited for included."""
+
 _LAST_CALLS_S = 0.2
 """So long it accepts connections that came before: closing the socket would break those not accepted yet."""
 
@@ -35,7 +38,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
         # Nobody asks who the client is.
         "proxy_headers": False,
         # uvicorn itself would wait for ever for a client that reads its answer slowly.
-        "timeout_graceful_shutdown": 16,
+        "timeout_graceful_shutdown": _REQUESTS_S,
     }
 
     async def _serve(self) -> None:
@@ -60,9 +63,11 @@ class _DrainingServer(Server):
         RELOADS.announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        successor_by = time.monotonic() + _SUCCESSOR_S
-        while RELOADS.is_awaiting_successor and time.monotonic() < successor_by:
+        told_at = time.monotonic()
+        while RELOADS.is_awaiting_successor and time.monotonic() < told_at + _SUCCESSOR_S:
             await asyncio.sleep(0.05)
+        # What this took is not there for the rest: gunicorn kills who is not gone after its graceful_timeout.
+        self.config.timeout_graceful_shutdown = _REQUESTS_S - round(time.monotonic() - told_at)
         self.config.app.drain()  # type: ignore[union-attr]
         await asyncio.sleep(_LAST_CALLS_S)
         for server in self.servers:
