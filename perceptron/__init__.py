@@ -6,7 +6,6 @@ a result is an argument. Source of the maths: S. Ravi, "Neural Networks: The Mat
 
 from perceptron.activations import ACTIVATIONS, Activation
 from perceptron.architecture import Architecture, flatten
-from perceptron.candidates import Candidate, SweepProgress, TrainedNetwork
 from perceptron.config import (
     DTYPES,
     HIDDEN_ACTIVATIONS,
@@ -18,8 +17,10 @@ from perceptron.config import (
     ValidationConfig,
     resolve_training_config,
 )
-from perceptron.curvature import auto_learning_rate, with_learning_rate
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
+from perceptron.data.splitting import assign_folds, split, validation_rows
+from perceptron.data.task import Targets, Task, TaskKind, resolve_task
+from perceptron.data.weighting import class_weights
 from perceptron.errors import (
     DimensionError,
     DivergedError,
@@ -33,19 +34,18 @@ from perceptron.explanation import Explanation, explain
 from perceptron.losses import LOSSES, Loss
 from perceptron.metrics import evaluate
 from perceptron.network import Layer, Network, forward
-from perceptron.newton import check_solvable_by_newton
 from perceptron.objective import Evaluation, Folds, Networks, Objective
 from perceptron.one_instance import ForwardOne, forward_one
+from perceptron.optimizers.curvature import auto_learning_rate, with_learning_rate
+from perceptron.optimizers.newton import check_solvable_by_newton
+from perceptron.optimizers.rosenblatt import perceptron_rule_epoch
 from perceptron.prediction import predict_outputs, predict_side_by_side, predictions
-from perceptron.race import RaceState
-from perceptron.rosenblatt import perceptron_rule_epoch
-from perceptron.splitting import assign_folds, split, validation_rows
-from perceptron.standardization import Standardization, fold, unfold
+from perceptron.preprocessing.standardization import Standardization, fold, unfold
 from perceptron.states import STATE_TYPES
-from perceptron.sweep import OneByOneState, fit_sweep
-from perceptron.task import Targets, Task, TaskKind, resolve_task
+from perceptron.sweeps.candidates import Candidate, SweepProgress, TrainedNetwork
+from perceptron.sweeps.race import RaceState
+from perceptron.sweeps.sweep import OneByOneState, fit_sweep
 from perceptron.training import EpochResult, StopReason, TrainingState, fit, result_of
-from perceptron.weighting import class_weights
 
 __all__ = [
     "ACTIVATIONS",

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats, Rows
-from perceptron.task import Task
+from perceptron.data.task import Task
 
 MAX_CONFUSION_CLASSES = 256
 """A confusion matrix of more classes would be larger than the rest of a model's description many times over."""

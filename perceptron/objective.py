@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture
 from perceptron.arrays import Floats, Rows
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
+from perceptron.data.mapped import WINDOW_BYTES, GiveBack
 from perceptron.losses import LOSSES
-from perceptron.mapped import WINDOW_BYTES, GiveBack
 
 BLOCK_BYTES = 1_600_000
 """About what stays in a core's cache while a block of rows goes forward and back."""

@@ -6,9 +6,9 @@ import numpy as np
 
 from perceptron.activations import ACTIVATIONS
 from perceptron.arrays import Floats, row_blocks
+from perceptron.data.task import Task
 from perceptron.errors import DimensionError, OutputNotFiniteError
 from perceptron.network import Layer, Network, forward
-from perceptron.task import Task
 
 MAX_WIDTH_SIDE_BY_SIDE = 4096
 """Wider first layers gain nothing from being one product, and its block of rows would take memory for nothing."""

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from perceptron.epochs import Iterate
-from perceptron.lbfgs import LbfgsState
-from perceptron.newton import NewtonState
-from perceptron.optimizers import AdamState, MomentumState
-from perceptron.race import RaceState
-from perceptron.sweep import DoneNetwork, OneByOneState
+from perceptron.optimizers.epochs import Iterate
+from perceptron.optimizers.gradient import AdamState, MomentumState
+from perceptron.optimizers.lbfgs import LbfgsState
+from perceptron.optimizers.newton import NewtonState
+from perceptron.sweeps.race import RaceState
+from perceptron.sweeps.sweep import DoneNetwork, OneByOneState
 from perceptron.training import KeptEpoch, TrainingState
 
 STATE_TYPES: Mapping[str, type[Any]] = MappingProxyType(

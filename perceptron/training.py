@@ -11,14 +11,14 @@ import numpy as np
 from perceptron.architecture import Architecture, flatten
 from perceptron.arrays import Floats
 from perceptron.config import NetworkConfig, TrainingConfig, check_trainable, default_initialization
-from perceptron.curvature import with_learning_rate
-from perceptron.dataset import Dataset
-from perceptron.descent import Descent
-from perceptron.epochs import Iterate, Training, epoch_rng, training_of
+from perceptron.data.dataset import Dataset
 from perceptron.errors import DimensionError, DivergedError, InvalidConfigError, InvalidDatasetError
 from perceptron.initialization import initialize
 from perceptron.network import Network
 from perceptron.objective import Networks, Objective
+from perceptron.optimizers.curvature import with_learning_rate
+from perceptron.optimizers.descent import Descent
+from perceptron.optimizers.epochs import Iterate, Training, epoch_rng, training_of
 
 StopReason: TypeAlias = Literal["converged", "max_epochs", "early_stopping"]
 

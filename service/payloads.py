@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 import storage
-from perceptron.task import MAX_CLASSES
+from perceptron.data.task import MAX_CLASSES
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 

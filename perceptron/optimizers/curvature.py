@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from perceptron.arrays import Floats, row_blocks
 from perceptron.config import NetworkConfig, TrainingConfig, check_trainable
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
 from perceptron.errors import InvalidDatasetError
 
 MAX_EIGENVALUE_SIZE = 2048

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from perceptron.arrays import Floats, Rows, row_blocks
+from perceptron.data.mapped import GiveBack
 from perceptron.errors import InvalidDatasetError
-from perceptron.mapped import GiveBack
 
 
 @dataclass(frozen=True, eq=False)

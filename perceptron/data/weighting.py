@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats
+from perceptron.data.task import Task
 from perceptron.errors import InvalidConfigError
-from perceptron.task import Task
 
 
 def class_weights(

@@ -13,7 +13,7 @@ from perceptron.activations import ACTIVATIONS, Activation
 from perceptron.architecture import Architecture
 from perceptron.arrays import Floats
 from perceptron.config import TrainingConfig
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
 from perceptron.objective import BLOCK_BYTES
 
 

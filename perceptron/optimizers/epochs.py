@@ -6,15 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron import lbfgs, newton
 from perceptron.architecture import Architecture, flatten
 from perceptron.arrays import Floats, Rows
 from perceptron.config import TrainingConfig
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
 from perceptron.network import Layer, Network
 from perceptron.objective import Evaluation, Networks, Objective
-from perceptron.optimizers import GRADIENT_OPTIMIZERS, OptimizerState, take_state
-from perceptron.rosenblatt import perceptron_rule_epoch
+from perceptron.optimizers import lbfgs, newton
+from perceptron.optimizers.gradient import GRADIENT_OPTIMIZERS, OptimizerState, take_state
+from perceptron.optimizers.rosenblatt import perceptron_rule_epoch
 
 
 class Iterate(NamedTuple):

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from perceptron.architecture import Architecture
 from perceptron.arrays import Floats, Rows
-from perceptron.candidates import Candidate, CandidateStop, SweepProgress, TrainedNetwork
 from perceptron.config import NetworkConfig, TrainingConfig, default_initialization
-from perceptron.curvature import curvature, rate_for
-from perceptron.dataset import Dataset
-from perceptron.epochs import Iterate, epoch_rng, full_batch
+from perceptron.data.dataset import Dataset
 from perceptron.errors import InvalidConfigError
-from perceptron.fold_units import FoldUnits
 from perceptron.initialization import initialize
 from perceptron.objective import Networks, Objective
+from perceptron.optimizers.curvature import curvature, rate_for
+from perceptron.optimizers.epochs import Iterate, epoch_rng, full_batch
+from perceptron.sweeps.candidates import Candidate, CandidateStop, SweepProgress, TrainedNetwork
+from perceptron.sweeps.fold_units import FoldUnits
 
 
 @dataclass

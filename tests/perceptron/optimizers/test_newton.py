@@ -19,8 +19,8 @@ from perceptron import (
     fit_sweep,
     flatten,
     forward,
-    newton,
 )
+from perceptron.optimizers import newton
 from tests.perceptron.one_network import OneNetwork
 from tests.perceptron.test_gradients import OUTPUTS_AND_LOSSES, a_problem
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from perceptron.arrays import Rows
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
+from perceptron.data.task import Task
 from perceptron.errors import InvalidDatasetError
-from perceptron.task import Task
 
 
 def split(dataset: Dataset, task: Task, fraction: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from perceptron.config import LearningRate, TrainingConfig
 from perceptron.network import Network
-from perceptron.standardization import Standardization
+from perceptron.preprocessing.standardization import Standardization
 from perceptron.training import StopReason
 
 CandidateStop: TypeAlias = StopReason | Literal["diverged"]

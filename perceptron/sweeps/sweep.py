@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 from perceptron.architecture import Architecture, flatten
 from perceptron.arrays import Floats, Rows
-from perceptron.candidates import Candidate, CandidateStop, SweepProgress, TrainedNetwork
 from perceptron.config import NetworkConfig, TrainingConfig, check_trainable
-from perceptron.curvature import with_learning_rate
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
 from perceptron.errors import DivergedError, InvalidConfigError
-from perceptron.fold_units import FoldUnits
-from perceptron.newton import check_solvable_by_newton
-from perceptron.race import RaceState, train_together
+from perceptron.optimizers.curvature import with_learning_rate
+from perceptron.optimizers.newton import check_solvable_by_newton
+from perceptron.sweeps.candidates import Candidate, CandidateStop, SweepProgress, TrainedNetwork
+from perceptron.sweeps.fold_units import FoldUnits
+from perceptron.sweeps.race import RaceState, train_together
 from perceptron.training import EpochResult, TrainingState, as_dtype, fit
 
 

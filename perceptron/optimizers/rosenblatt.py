@@ -4,7 +4,7 @@ import numpy as np
 
 from perceptron.activations import step
 from perceptron.arrays import Floats
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
 
 LOOK_AHEAD = 64
 

@@ -12,14 +12,14 @@ from perceptron import (
     Standardization,
     TrainingConfig,
     auto_learning_rate,
-    curvature,
     fit,
     fit_sweep,
     with_learning_rate,
 )
 from perceptron.activations import ACTIVATIONS
-from perceptron.curvature import LARGEST_SECOND_DERIVATIVES
 from perceptron.losses import LOSSES
+from perceptron.optimizers import curvature
+from perceptron.optimizers.curvature import LARGEST_SECOND_DERIVATIVES
 
 PAIRS = sorted(LARGEST_SECOND_DERIVATIVES)
 AUTO = TrainingConfig(learning_rate="auto")

@@ -3,9 +3,9 @@
 import numpy as np
 
 from perceptron.arrays import Rows
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
 from perceptron.objective import Folds
-from perceptron.standardization import Standardization
+from perceptron.preprocessing.standardization import Standardization
 
 
 class FoldUnits:

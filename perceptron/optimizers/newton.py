@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture
 from perceptron.arrays import Floats, Rows
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
 from perceptron.errors import InvalidConfigError
 from perceptron.objective import Evaluation
 
