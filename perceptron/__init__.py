@@ -19,7 +19,7 @@ from perceptron.config import (
 )
 from perceptron.data.dataset import Dataset
 from perceptron.data.splitting import assign_folds, split, validation_rows
-from perceptron.data.task import Targets, Task, TaskKind, resolve_task
+from perceptron.data.task import MAX_CLASSES, Targets, Task, TaskKind, resolve_task
 from perceptron.data.weighting import class_weights
 from perceptron.errors import (
     DimensionError,
@@ -53,6 +53,7 @@ __all__ = [
     "HIDDEN_ACTIVATIONS",
     "INITIALIZATIONS",
     "LOSSES",
+    "MAX_CLASSES",
     "OPTIMIZERS",
     "STATE_TYPES",
     "Activation",

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from storage import DONE_STATUSES, ModelStore, decode_version
+from storage.jobs.record import DONE_STATUSES
+from storage.models.store import ModelStore
+from storage.models.trained_model import decode_version
 from tests.faults.rig import Rig
 
 Seen = dict[str, Any]
