@@ -9,6 +9,8 @@ PerceptronError
 └── OutputNotFiniteError        forward propagation left the finite numbers
 """
 
+from collections.abc import Collection
+
 
 class PerceptronError(Exception):
     """Any error that this package raises on purpose."""
@@ -73,3 +75,13 @@ class OutputNotFiniteError(PerceptronError):
     def __init__(self, index: int) -> None:
         super().__init__(f"expected finite outputs, but that of instance {index} is not: its features are too large")
         self.index = index
+
+
+def check_one_of(field: str, value: str, allowed: Collection[str]) -> None:
+    """Check a name of a config.
+
+    Raises:
+        InvalidConfigError: it is none of those allowed.
+    """
+    if value not in allowed:
+        raise InvalidConfigError(f"expected one of {', '.join(allowed)}, got {value!r}", field=field)

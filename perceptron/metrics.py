@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perceptron.activations import ACTIVATIONS
 from perceptron.arrays import Floats, Rows
 from perceptron.data.task import Task
 
@@ -82,7 +83,7 @@ def _classification(
         columns = range(n_classes)[looked_for]
         areas = [_roc_area(outputs[:, min(k, outputs.shape[1] - 1)], right == k, shares) for k in columns]
         figures["roc_auc"] = float(np.mean(areas))
-    if task.activation in ("sigmoid", "softmax"):
+    if ACTIVATIONS[task.activation].gives_probabilities:
         figures["log_loss"] = _log_loss(outputs, right, shares)
     if n_classes <= MAX_CONFUSION_CLASSES:
         cells = np.bincount(right * n_classes + predicted, instance_weights, n_classes**2)

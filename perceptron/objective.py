@@ -31,6 +31,11 @@ class Evaluation(NamedTuple):
     held_out_costs: NDArray[np.float64] | None = None
     """(n_networks,): of the fold that each network does not train on, without the penalty"""
 
+    def take(self, which: Rows) -> "Evaluation":
+        """Give the evaluation of some of the networks."""
+        held_out_costs = None if self.held_out_costs is None else self.held_out_costs[which]
+        return Evaluation(self.costs[which], self.gradients[which], held_out_costs)
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -94,9 +99,11 @@ class Objective:
         folds: Folds | None = None,
         n_threads: int = 1,
     ) -> None:
-        self._architecture = architecture
-        self._dataset = dataset
+        self.architecture = architecture
+        self.dataset = dataset
+        self.loss = loss
         self._loss = LOSSES[loss]
+        self._activations = [ACTIVATIONS[name] for name in architecture.activations]
         self._folds = folds
         self._dtype = dataset.targets.dtype
         weights = dataset.relative_weights()
@@ -110,34 +117,25 @@ class Objective:
         self._give_back = GiveBack(dataset.features)
         self._threads = ThreadPoolExecutor(n_threads - 1) if n_threads > 1 else None
 
-    @property
-    def n_instances(self) -> int:
-        """The number of instances that the cost is a mean over."""
-        return self._dataset.n_instances
-
     def cost(self, parameters: Floats, networks: Networks) -> NDArray[np.float64]:
         """Give C of each network over the whole data set, (n_networks,), for parameters (n_networks, n_parameters)."""
-        return self._evaluate(parameters, networks, None, with_gradients=False).costs
+        return self.evaluate(parameters, networks, with_gradients=False).costs
 
-    def evaluate(self, parameters: Floats, networks: Networks) -> Evaluation:
-        """Give C and its gradient over the whole data set for parameters (n_networks, n_parameters)."""
-        return self._evaluate(parameters, networks, None, with_gradients=True)
-
-    def evaluate_batch(self, parameters: Floats, networks: Networks, rows: Rows) -> Evaluation:
-        """Give C and its gradient over a mini-batch of rows; there must be no folds.
-
-        The weights of the instances stay relative to their mean over the whole data set, which makes this an
-        unbiased estimate of the whole, and a batch whose weights are all 0 no division by 0.
-        """
-        return self._evaluate(parameters, networks, rows, with_gradients=True)
-
-    def _evaluate(
-        self, parameters: Floats, networks: Networks, rows: Rows | None, *, with_gradients: bool
+    def evaluate(
+        self, parameters: Floats, networks: Networks, rows: Rows | None = None, *, with_gradients: bool = True
     ) -> Evaluation:
+        """Give C and its gradient for parameters (n_networks, n_parameters).
+
+        Args:
+            rows: a mini-batch, which there is only without folds; None: the whole data set. The weights of the
+                instances stay relative to their mean over the whole data set: so this is an unbiased estimate of the
+                whole, and a batch whose weights are all 0 is no division by 0.
+            with_gradients: otherwise the gradients are (0, n_parameters).
+        """
         n_networks = len(parameters)
-        stack = _Stack(self._architecture, parameters)
+        stack = _Stack(self.architecture, parameters)
         seen = stack if self._folds is None else self._in_raw_units(stack, self._folds, networks)
-        n_rows = self.n_instances if rows is None else len(rows)
+        n_rows = self.dataset.n_instances if rows is None else len(rows)
         block_rows = self._block_rows(n_networks)
         blocks = [slice(first, min(first + block_rows, n_rows)) for first in range(0, n_rows, block_rows)]
         sums = self._sum(seen, self._trained_on(networks), blocks, rows, with_gradients=with_gradients)
@@ -155,8 +153,8 @@ class Objective:
             costs = costs + networks.l2 * sum(np.einsum("cij,cij->c", w, w, dtype=np.float64) for w in stack.weights)
         if not with_gradients:
             return Evaluation(costs, parameters[:0], held_out_costs)
-        gradients = sums.gradients(self._architecture, n_networks, n_rows, self._dtype)
-        of_stack = _Stack(self._architecture, gradients)
+        gradients = sums.gradients(self.architecture, n_networks, n_rows, self._dtype)
+        of_stack = _Stack(self.architecture, gradients)
         if self._folds is not None and networks.held_out is not None:
             # dC/dw = (dC/dw' - mean dC/db) / scale, since w' = w / scale and b' = b - (mean / scale) @ w
             mean, scale = self._folds.mean[networks.held_out], self._folds.scale[networks.held_out]
@@ -174,7 +172,7 @@ class Objective:
         """Fold each network's standardization into its first layer: w / scale, and b - (mean / scale) @ w."""
         assert networks.held_out is not None, "with folds, each network holds one out"
         mean, scale = folds.mean[networks.held_out], folds.scale[networks.held_out]
-        raw = _Stack(self._architecture, stack.parameters.copy())
+        raw = _Stack(self.architecture, stack.parameters.copy())
         raw.weights[0][...] = stack.weights[0] / scale[:, :, np.newaxis]
         raw.bias[0][...] = stack.bias[0] - np.einsum("cd,cdk->ck", mean / scale, stack.weights[0])
         return raw
@@ -189,7 +187,7 @@ class Objective:
         return np.eye(2 * len(self._folds.mean), dtype=self._dtype)[:, networks.held_out]
 
     def _block_rows(self, n_networks: int) -> int:
-        widths = self._architecture.widths
+        widths = self.architecture.widths
         bytes_per_row = self._dtype.itemsize * (widths[0] + 3 * n_networks * sum(widths[1:]))
         return int(min(max(BLOCK_BYTES // bytes_per_row, MIN_BLOCK_ROWS), MAX_BLOCK_ROWS))
 
@@ -206,7 +204,7 @@ class Objective:
         n_parts = min(self._n_threads, len(blocks))
         bounds = [len(blocks) * part // n_parts for part in range(n_parts + 1)]
         parts = [blocks[low:high] for low, high in pairwise(bounds)]
-        blocks_per_window = max(WINDOW_BYTES // (blocks[0].stop * self._dataset.features.strides[0] or 1), 1)
+        blocks_per_window = max(WINDOW_BYTES // (blocks[0].stop * self.dataset.features.strides[0] or 1), 1)
 
         def sum_part(part: list[slice]) -> _Sums:
             sums = _Sums()
@@ -239,8 +237,8 @@ class Objective:
             dC/db = sum of delta over the instances    the bias is a weight whose input is always 1
             delta of the layer before = (delta @ w') * dy_hat/dz of that layer
         """
-        features = np.asarray(self._dataset.features[rows])
-        targets = self._dataset.targets[rows][:, np.newaxis, :]
+        features = np.asarray(self.dataset.features[rows])
+        targets = self.dataset.targets[rows][:, np.newaxis, :]
         n_networks, n_layers = len(stack.parameters), len(stack.weights)
 
         # The first layer of all networks is one matrix; later ones are a stack, for which the networks come first.
@@ -249,14 +247,14 @@ class Objective:
         z = flat.reshape(len(features), n_networks, -1)
         hidden: list[Floats] = []
         for k in range(1, n_layers):
-            before = ACTIVATIONS[self._architecture.activations[k - 1]].apply(z)
+            before = self._activations[k - 1].apply(z)
             before = before.transpose(1, 0, 2) if k == 1 else before
             hidden.append(before)
             z = before @ stack.weights[k]
             z += stack.bias[k][:, np.newaxis, :]
         if hidden:
             z = z.transpose(1, 0, 2)
-        losses, delta = self._loss.evaluate(self._architecture.activations[-1], z, targets)
+        losses, delta = self._loss.evaluate(self._activations[-1], z, targets)
 
         row_weights = None if self._row_weights is None else self._row_weights[rows]
         ones = self._ones[:, : len(features)]
@@ -271,7 +269,7 @@ class Objective:
         for k in range(n_layers - 1, 0, -1):
             sums.add_layer(k, hidden[k - 1].transpose(0, 2, 1) @ delta, (ones @ delta)[:, 0])
             delta = delta @ stack.weights[k].transpose(0, 2, 1)
-            delta = ACTIVATIONS[self._architecture.activations[k - 1]].pull_back(hidden[k - 1], delta)
+            delta = self._activations[k - 1].pull_back(hidden[k - 1], delta)
         if hidden:
             delta = delta.transpose(1, 0, 2)
         flat_delta = delta.reshape(len(features), -1)

@@ -8,17 +8,18 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from perceptron.architecture import Architecture, flatten
+from perceptron.activations import ACTIVATIONS
+from perceptron.architecture import Architecture, NetworkConfig, flatten
 from perceptron.arrays import Floats
-from perceptron.config import NetworkConfig, TrainingConfig, check_trainable, default_initialization
+from perceptron.config import TrainingConfig, check_size, check_trainable
 from perceptron.data.dataset import Dataset
 from perceptron.errors import DimensionError, DivergedError, InvalidConfigError, InvalidDatasetError
-from perceptron.initialization import initialize
+from perceptron.initialization import default_initialization, initialize
 from perceptron.network import Network
 from perceptron.objective import Networks, Objective
+from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import with_learning_rate
-from perceptron.optimizers.descent import Descent
-from perceptron.optimizers.epochs import Iterate, Training, epoch_rng, training_of
+from perceptron.optimizers.optimizer import FastLoop, Iterate, Problem, Training, epoch_rng
 
 StopReason: TypeAlias = Literal["converged", "max_epochs", "early_stopping"]
 
@@ -128,15 +129,24 @@ def fit(
             "early stopping needs a validation set, got none", field="validation/early_stopping_patience"
         )
     architecture = Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
-    if network_config.activation == "step" and dataset.n_outputs != 1:
-        raise InvalidDatasetError(f"step has one output, got targets with {dataset.n_outputs}")
+    check_size(training_config, architecture)
+    if dataset.n_outputs != 1 and not ACTIVATIONS[network_config.activation].has_gradient:
+        raise InvalidDatasetError(f"{network_config.activation} has one output, got targets with {dataset.n_outputs}")
     training_config = with_learning_rate(dataset, network_config, training_config)
     converted = as_dtype(dataset, training_config.dtype)
     validation_cost_of: Callable[[Floats], float] | None = None
     if validation is not None:
         _check_same_shape(dataset, validation)
         validation_cost_of = _cost_of(architecture, as_dtype(validation, training_config.dtype), training_config)
-    training = training_of(architecture, converted, training_config, n_threads)
+    optimizer = OPTIMIZERS[training_config.optimizer]
+    problem = Problem(
+        Objective(architecture, converted, loss=training_config.loss, n_threads=n_threads),
+        Networks.single(training_config.l2),
+        np.array([training_config.known_learning_rate]),
+        training_config.mini_batch_size(dataset.n_instances),
+        training_config.seed,
+    )
+    training = optimizer.training(problem)
     if resume_from is None:
         parameters = _first_parameters(architecture, network_config, training_config, start)[np.newaxis]
         begin = partial(_first_state, training, parameters, training_config)
@@ -150,7 +160,7 @@ def fit(
         begin,
         validation_cost_of=validation_cost_of,
         patience=early_stopping_patience,
-        descent=Descent.of(architecture, converted, training_config) if validation is None else None,
+        fast_loop=optimizer.fast_loop(problem) if optimizer.fast_loop and validation is None else None,
         every=every,
     )
 
@@ -175,7 +185,7 @@ def _results(
     *,
     validation_cost_of: Callable[[Floats], float] | None,
     patience: int | None,
-    descent: Descent | None,
+    fast_loop: FastLoop | None,
     every: int,
 ) -> Iterator[EpochResult]:
     state = begin()
@@ -184,14 +194,15 @@ def _results(
         with np.errstate(all="ignore"):
             last = min(state.epoch + every, config.max_epochs)
             while stop_reason is None and state.epoch < last:
-                if descent is not None:
-                    state = _descended(state, descent, last - state.epoch)
+                if fast_loop is not None:
+                    n_done, iterate, previous = fast_loop.run(state.iterate, last - state.epoch, config.tolerance)
+                    state = TrainingState(state.epoch + n_done, iterate, (previous,))
                 else:
                     state = _next_state(state, training, validation_cost_of)
                 _check_finite(state, config)
                 if patience is not None:
                     state = state._replace(best=_better(state))
-                stop_reason = _stop_reason(state, config, patience)
+                stop_reason = _stop_reason(state, training, config, patience)
         yield _result(state, architecture, stop_reason)
 
 
@@ -212,16 +223,6 @@ def _next_state(
     recent_costs = (*state.recent_costs, float(state.iterate.costs[0]))[-training.n_costs_compared :]
     validation_cost = validation_cost_of(iterate.parameters) if validation_cost_of else None
     return TrainingState(epoch, iterate, recent_costs, state.best, validation_cost)
-
-
-def _descended(state: TrainingState, descent: Descent, n_epochs: int) -> TrainingState:
-    before = state.iterate
-    assert before.gradients is not None, "gradient descent begins with a gradient"
-    n_done, parameters, cost, previous, gradient = descent.run(
-        before.parameters[0], float(before.costs[0]), before.gradients[0], n_epochs
-    )
-    iterate = Iterate(parameters[np.newaxis], np.array([cost]), (), gradient[np.newaxis])
-    return TrainingState(state.epoch + n_done, iterate, (previous,))
 
 
 def _check_finite(state: TrainingState, config: TrainingConfig) -> None:
@@ -247,9 +248,11 @@ def _result(state: TrainingState, architecture: Architecture, stop_reason: StopR
     )
 
 
-def _stop_reason(state: TrainingState, config: TrainingConfig, patience: int | None) -> StopReason | None:
-    if state.iterate.n_mistakes is not None:
-        has_converged = state.iterate.n_mistakes == 0
+def _stop_reason(
+    state: TrainingState, training: Training, config: TrainingConfig, patience: int | None
+) -> StopReason | None:
+    if training.has_converged is not None:
+        has_converged = training.has_converged(state.iterate)
     else:
         has_converged = abs(min(state.recent_costs) - float(state.iterate.costs[0])) < config.tolerance
     if has_converged:

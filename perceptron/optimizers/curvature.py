@@ -11,46 +11,21 @@ References:
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perceptron.activations import ACTIVATIONS
+from perceptron.architecture import NetworkConfig
 from perceptron.arrays import Floats, row_blocks
-from perceptron.config import NetworkConfig, TrainingConfig, check_trainable
+from perceptron.config import TrainingConfig, check_trainable
 from perceptron.data.dataset import Dataset
 from perceptron.errors import InvalidDatasetError
+from perceptron.losses import LOSSES
 
 MAX_EIGENVALUE_SIZE = 2048
 """Of the larger matrices only the trace is taken, a bound on the largest eigenvalue: those take seconds."""
-
-# (s - y)^2 has the second derivative 2 s^2 (1 - s) (2 - 3 s) in z for y = 0, the same mirrored for y = 1, and something
-# between the two for the y between. It is largest where 12 s^2 - 15 s + 4 = 0.
-_STEEPEST = (15 - math.sqrt(33)) / 24
-_SIGMOID_SQUARED_ERROR = 2 * _STEEPEST**2 * (1 - _STEEPEST) * (2 - 3 * _STEEPEST)
-
-LARGEST_SECOND_DERIVATIVES: Mapping[tuple[str, str], float] = MappingProxyType(
-    {
-        ("identity", "mean_squared_error"): 2.0,
-        # 0.154...
-        ("sigmoid", "mean_squared_error"): _SIGMOID_SQUARED_ERROR,
-        # tanh z = 2 sigmoid(2 z) - 1: the errors are twice as large, and change twice as fast: 2^2 * 2^2
-        ("tanh", "mean_squared_error"): 16 * _SIGMOID_SQUARED_ERROR,
-        # 2 where z > 0, and 0 below. At the corner the slope jumps down, by 2 y, which lowers the cost only more.
-        ("relu", "mean_squared_error"): 2.0,
-        # With y_hat = p, target class t and u = v - p @ v, in the direction v:
-        #     2 sum_k p_k u_k^2 (2 p_k - [k = t] - p @ p + p_t)  <=  2 * 9/8 * (variance of v under p)  <=  9/8 v @ v
-        # since p @ p >= p_k^2 + p_t^2 and p_k + p_t <= 1 bound the parenthesis by 9/8, met at p_t = 1/4, p_k = 3/4.
-        ("softmax", "mean_squared_error"): 9 / 8,
-        # p (1 - p)
-        ("sigmoid", "cross_entropy"): 1 / 4,
-        # diag(p) - p p'
-        ("softmax", "cross_entropy"): 1 / 2,
-    }
-)
-"""By output activation and loss, for targets that the activation can give; for softmax, of the matrix."""
 
 
 def auto_learning_rate(dataset: Dataset, network_config: NetworkConfig, training_config: TrainingConfig) -> float:
@@ -82,7 +57,9 @@ def with_learning_rate(
 
 def curvature(dataset: Dataset, network_config: NetworkConfig, loss: str) -> float:
     """Give L without its penalty: what every config for the same data set and network has in common."""
-    return LARGEST_SECOND_DERIVATIVES[network_config.activation, loss] * _largest_eigenvalue(dataset)
+    of_loss = LOSSES[loss].curvature(ACTIVATIONS[network_config.activation])
+    assert of_loss is not None, "check_trainable refuses auto where it is unknown"
+    return of_loss * _largest_eigenvalue(dataset)
 
 
 def rate_for(curvature: float, l2: float) -> float:

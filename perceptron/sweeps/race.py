@@ -8,15 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron.architecture import Architecture
+from perceptron.architecture import Architecture, NetworkConfig
 from perceptron.arrays import Floats, Rows
-from perceptron.config import NetworkConfig, TrainingConfig, default_initialization
+from perceptron.config import TrainingConfig
 from perceptron.data.dataset import Dataset
 from perceptron.errors import InvalidConfigError
-from perceptron.initialization import initialize
+from perceptron.initialization import default_initialization, initialize
 from perceptron.objective import Networks, Objective
+from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import curvature, rate_for
-from perceptron.optimizers.epochs import Iterate, epoch_rng, full_batch
+from perceptron.optimizers.optimizer import Iterate, Problem, epoch_rng
 from perceptron.sweeps.candidates import Candidate, CandidateStop, SweepProgress, TrainedNetwork
 from perceptron.sweeps.fold_units import FoldUnits
 
@@ -66,6 +67,7 @@ def train_together(
     """Train all networks at once; the arguments are those of `fit_sweep`."""
     architecture = Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
     objective = Objective(architecture, dataset, loss=config.loss, folds=units.folds, n_threads=n_threads)
+    optimizer = OPTIMIZERS[config.optimizer]
     n_each = len(units.held_out)
     candidate = np.repeat(np.arange(len(candidates)), n_each)
     fold = np.tile(np.arange(n_each), len(candidates))
@@ -73,7 +75,7 @@ def train_together(
     learning_rates = _learning_rates(dataset, network_config, config, candidates, units)
     networks = Networks(l2, None if units.fold_of is None else fold)
     if resume_from is None:
-        training = full_batch(objective, networks, config.optimizer, learning_rates)
+        training = optimizer.training(Problem(objective, networks, learning_rates))
         parameters = _first_parameters(architecture, network_config, config, candidates)[candidate]
         with np.errstate(all="ignore"):
             resume_from = _first_state(training.start(parameters), has_folds=units.fold_of is not None)
@@ -92,13 +94,20 @@ def train_together(
         running,
     )
     networks = networks.take(running)
-    training = full_batch(objective, networks, config.optimizer, learning_rates[running])
+    training = optimizer.training(Problem(objective, networks, learning_rates[running]))
     for epoch in range(resume_from.epoch + 1, config.max_epochs + 1):
         previous = iterate.costs
         with np.errstate(all="ignore"):
             iterate = training.epoch(iterate, epoch)
             stops = _stops(
-                race, previous, iterate.costs, iterate.held_out_costs, iterate.parameters, epoch, config, patience
+                race,
+                previous,
+                iterate.costs,
+                iterate.evaluation.held_out_costs,
+                iterate.parameters,
+                epoch,
+                config,
+                patience,
             )
             going_on = np.array([stop is None for stop in stops])
             if not going_on.all():
@@ -106,7 +115,7 @@ def train_together(
                     race.stop_reasons[race.running[which]] = stops[which]
                 race.running = race.running[going_on]
                 iterate, networks = iterate.take(np.flatnonzero(going_on)), networks.take(np.flatnonzero(going_on))
-                training = full_batch(objective, networks, config.optimizer, learning_rates[race.running])
+                training = optimizer.training(Problem(objective, networks, learning_rates[race.running]))
         if not race.running.size:
             break
         if epoch % every == 0:

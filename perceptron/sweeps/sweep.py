@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from perceptron.architecture import Architecture, flatten
+from perceptron.architecture import Architecture, NetworkConfig, flatten
 from perceptron.arrays import Floats, Rows
-from perceptron.config import NetworkConfig, TrainingConfig, check_trainable
+from perceptron.config import TrainingConfig, check_size, check_trainable
 from perceptron.data.dataset import Dataset
 from perceptron.errors import DivergedError, InvalidConfigError
+from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import with_learning_rate
-from perceptron.optimizers.newton import check_solvable_by_newton
 from perceptron.sweeps.candidates import Candidate, CandidateStop, SweepProgress, TrainedNetwork
 from perceptron.sweeps.fold_units import FoldUnits
 from perceptron.sweeps.race import RaceState, train_together
@@ -71,17 +71,14 @@ def fit_sweep(
     """
     for candidate in candidates:
         check_trainable(network_config, candidate.config(training_config))
-    if training_config.optimizer == "newton":
-        check_solvable_by_newton(
-            Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
-        )
+    check_size(
+        training_config, Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
+    )
     units = FoldUnits(dataset, fold_of, standardize=training_config.standardize)
     standardized = as_dtype(units.dataset, training_config.dtype)
-    # Mini-batches of different seeds share no rows, Rosenblatt's rule has no gradient to share, and Newton's method
-    # spends its time on a matrix for each.
-    one_by_one = training_config.optimizer in ("perceptron_rule", "newton") or (
-        training_config.batch_size is not None and training_config.batch_size < dataset.n_instances
-    )
+    # Mini-batches of different seeds share no rows.
+    has_mini_batches = training_config.mini_batch_size(dataset.n_instances) is not None
+    one_by_one = has_mini_batches or not OPTIMIZERS[training_config.optimizer].races
     if one_by_one:
         if isinstance(resume_from, RaceState):
             raise _not_of_this_sweep()

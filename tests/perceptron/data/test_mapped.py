@@ -30,7 +30,7 @@ def small_windows(monkeypatch):
     monkeypatch.setattr("perceptron.objective.WINDOW_BYTES", 10_000)
     monkeypatch.setattr("perceptron.objective.BLOCK_BYTES", 20_000)
     # else the loop for one neuron on little data would copy them
-    monkeypatch.setattr("perceptron.optimizers.descent.BLOCK_BYTES", 0)
+    monkeypatch.setattr("perceptron.optimizers.single_neuron.BLOCK_BYTES", 0)
 
 
 VIEWS = {

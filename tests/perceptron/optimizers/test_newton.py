@@ -21,6 +21,7 @@ from perceptron import (
     forward,
 )
 from perceptron.optimizers import newton
+from perceptron.optimizers.optimizer import Iterate
 from tests.perceptron.one_network import OneNetwork
 from tests.perceptron.test_gradients import OUTPUTS_AND_LOSSES, a_problem
 
@@ -120,12 +121,12 @@ def test_at_rest_it_costs_no_more_evaluations():
         n_evaluations += 1
         return objective.evaluate(parameters, Networks.single())
 
-    point, state = newton.Point(parameters[np.newaxis], evaluate(parameters[np.newaxis])), newton.NewtonState()
+    iterate = Iterate(parameters[np.newaxis], evaluate(parameters[np.newaxis]), newton.NewtonState())
     curvature = newton.Curvature(architecture, dataset, loss="mean_squared_error", l2=0.0)
     for _ in range(10):
-        point, state = newton.update(point, state, curvature, evaluate)
+        iterate = newton.update(iterate, curvature, evaluate)
     # the start, the first step, and what it takes to see that rounding leaves nothing to gain
-    assert state.is_at_rest
+    assert iterate.optimizer_state.is_at_rest
     assert n_evaluations <= 6
 
 

@@ -8,9 +8,9 @@ from perceptron import (
     NetworkConfig,
     TrainingConfig,
     fit,
-    perceptron_rule_epoch,
     resolve_training_config,
 )
+from perceptron.optimizers.perceptron_rule import perceptron_rule_epoch
 
 STEP = NetworkConfig("step")
 

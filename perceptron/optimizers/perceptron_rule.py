@@ -1,12 +1,46 @@
-"""Rosenblatt's perceptron rule, for the step function that has no useful gradient."""
+"""Rosenblatt's perceptron rule, for the step function, which has no useful gradient."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from perceptron.activations import step
+from perceptron.architecture import flatten
 from perceptron.arrays import Floats
 from perceptron.data.dataset import Dataset
+from perceptron.network import Layer, Network
+from perceptron.optimizers.optimizer import Iterate, OptimizerState, Problem, Training, epoch_rng
 
 LOOK_AHEAD = 64
+
+
+class PerceptronRuleState(NamedTuple):
+    """The number of mistakes made in the last epoch; training has converged when there are none."""
+
+    n_mistakes: int
+
+
+def training(problem: Problem) -> Training:
+    """Train one network of one neuron."""
+    objective, networks = problem.objective, problem.networks
+
+    def iterate_at(parameters: Floats, state: OptimizerState) -> Iterate:
+        return Iterate(parameters, objective.evaluate(parameters, networks, with_gradients=False), state)
+
+    def epoch(iterate: Iterate, k: int) -> Iterate:
+        (neuron,) = objective.architecture.network(iterate.parameters[0]).layers
+        rng = epoch_rng(problem.seed, k)
+        weights, bias, n_mistakes = perceptron_rule_epoch(
+            neuron.weights[:, 0], float(neuron.bias[0]), objective.dataset, problem.learning_rate, rng
+        )
+        trained = Layer(weights[:, np.newaxis], np.array([bias], dtype=weights.dtype), neuron.activation)
+        return iterate_at(flatten(Network((trained,)))[np.newaxis], PerceptronRuleState(n_mistakes))
+
+    return Training(
+        lambda parameters: iterate_at(parameters, ()),
+        epoch,
+        has_converged=lambda iterate: PerceptronRuleState(*iterate.optimizer_state).n_mistakes == 0,
+    )
 
 
 def perceptron_rule_epoch(
@@ -40,7 +74,7 @@ def perceptron_rule_epoch(
     n_mistakes = 0
     position = 0
     while position < len(order):
-        # Up to the next mistake the weights stay as they are, so the outputs until then can be had at once.
+        # The weights change only at the next mistake, so the outputs until then are computed at once.
         ahead = slice(position, position + LOOK_AHEAD)
         errors = targets[ahead] - step(features[ahead] @ weights + bias)
         mistakes = np.flatnonzero(errors)
