@@ -33,8 +33,8 @@ from perceptron.prediction import predict_outputs, predict_side_by_side, predict
 from perceptron.preprocessing.standardization import Standardization, fold, unfold
 from perceptron.states import state_types
 from perceptron.sweeps.candidates import Candidate, SweepProgress, TrainedNetwork
-from perceptron.sweeps.race import RaceState
-from perceptron.sweeps.sweep import OneByOneState, fit_sweep
+from perceptron.sweeps.states import OneByOneState, RaceState
+from perceptron.sweeps.sweep import fit_sweep
 from perceptron.training import EpochResult, TrainingState, fit, result_of
 
 __all__ = [

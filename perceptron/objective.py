@@ -29,7 +29,7 @@ class Evaluation(NamedTuple):
     gradients: Floats
     """(n_networks, n_parameters)"""
     held_out_costs: NDArray[np.float64] | None = None
-    """(n_networks,): of the fold that each network does not train on, without the penalty"""
+    """(n_networks,): of the validation set, or of the fold that each network does not train on, without the penalty"""
 
     def take(self, which: Rows) -> "Evaluation":
         """Give the evaluation of some of the networks."""

@@ -5,9 +5,9 @@ from typing import Any
 from perceptron.objective import Evaluation
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.optimizer import Iterate
-from perceptron.sweeps.race import RaceState
-from perceptron.sweeps.sweep import DoneNetwork, OneByOneState
-from perceptron.training import KeptEpoch, TrainingState
+from perceptron.stopping import Kept
+from perceptron.sweeps.states import NetworkResult, OneByOneState, RaceState
+from perceptron.training import TrainingState
 
 
 def state_types() -> dict[str, type[Any]]:
@@ -15,6 +15,6 @@ def state_types() -> dict[str, type[Any]]:
 
     Their fields hold one another, tuples, arrays, numbers, strings and None: a checkpoint has to store no more.
     """
-    common = (TrainingState, KeptEpoch, RaceState, OneByOneState, DoneNetwork, Iterate, Evaluation)
+    common = (TrainingState, Kept, RaceState, OneByOneState, NetworkResult, Iterate, Evaluation)
     of_optimizers = (kind for optimizer in OPTIMIZERS.values() for kind in optimizer.states)
     return {kind.__name__: kind for kind in (*common, *of_optimizers)}

