@@ -7,6 +7,7 @@ a result is an argument. Source of the maths: S. Ravi, "Neural Networks: The Mat
 from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture, NetworkConfig, flatten, hidden_activations
 from perceptron.config import TrainingConfig, ValidationConfig, check_size, resolve_training_config
+from perceptron.cost import Networks
 from perceptron.data.dataset import Dataset
 from perceptron.data.splitting import assign_folds, split, validation_rows
 from perceptron.data.task import MAX_CLASSES, Task, resolve_task
@@ -25,7 +26,7 @@ from perceptron.initialization import INITIALIZATIONS
 from perceptron.losses import LOSSES
 from perceptron.metrics import evaluate
 from perceptron.network import Layer, Network, forward
-from perceptron.objective import Networks, Objective
+from perceptron.objective import Objective
 from perceptron.one_instance import ForwardOne, forward_one
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import with_learning_rate

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from perceptron.objective import Evaluation
+from perceptron.cost import Evaluation
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.optimizer import Iterate
 from perceptron.stopping import Kept

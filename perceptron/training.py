@@ -11,11 +11,12 @@ from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture, NetworkConfig, flatten
 from perceptron.arrays import Floats
 from perceptron.config import TrainingConfig, check_size, check_trainable
+from perceptron.cost import Networks
 from perceptron.data.dataset import Dataset
 from perceptron.errors import DimensionError, DivergedError, InvalidConfigError, InvalidDatasetError
 from perceptron.initialization import default_initialization, initialize
 from perceptron.network import Network
-from perceptron.objective import Networks, Objective
+from perceptron.objective import Objective
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import with_learning_rate
 from perceptron.optimizers.optimizer import FastLoop, Iterate, Problem, Training, epoch_rng

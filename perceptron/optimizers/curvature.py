@@ -11,7 +11,7 @@ References:
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,12 @@ from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import NetworkConfig
 from perceptron.arrays import Floats, row_blocks
 from perceptron.config import TrainingConfig, check_trainable
-from perceptron.data.dataset import Dataset
+from perceptron.data.dataset import Dataset, WeightTotals
 from perceptron.errors import InvalidDatasetError
 from perceptron.losses import LOSSES
 
 MAX_EIGENVALUE_SIZE = 2048
-"""Of the larger matrices only the trace is taken, a bound on the largest eigenvalue: those take seconds."""
+"""The eigenvalues of larger matrices take seconds: their trace is used, a bound on the largest eigenvalue."""
 
 
 def auto_learning_rate(dataset: Dataset, network_config: NetworkConfig, training_config: TrainingConfig) -> float:
@@ -76,28 +76,55 @@ def rate_for(curvature: float, l2: float) -> float:
     return 1 / bound
 
 
+@dataclass(frozen=True, eq=False)
+class InputSquares:
+    """The sum of w_i x~_i x~_i' over some rows, or only its trace; those of parts combine to those of the whole."""
+
+    n_rows: int
+    unit: float
+    """the largest number: the square of 1e200 would overflow"""
+    squares: NDArray[np.float64]
+    """in units of unit^2; (n_inputs, n_inputs), or () where only the trace is affordable"""
+
+    @classmethod
+    def of(cls, dataset: Dataset, totals: WeightTotals | None = None) -> "InputSquares":
+        """Sum over a data set.
+
+        Args:
+            totals: of the data set that this one is a part of; None: of this one.
+        """
+        n_inputs = dataset.n_features + 1
+        unit, weights = _unit(dataset), dataset.relative_weights(totals)
+        has_matrix = n_inputs <= MAX_EIGENVALUE_SIZE
+        squares = np.zeros((n_inputs, n_inputs) if has_matrix else ())
+        for rows in row_blocks(dataset.n_instances):
+            inputs = _inputs(dataset, weights, rows, unit)
+            squares += inputs.T @ inputs if has_matrix else np.vdot(inputs, inputs)
+        return cls(dataset.n_instances, unit, squares)
+
+    def combine(self, other: "InputSquares") -> "InputSquares":
+        """Give the sums over both parts of the rows."""
+        unit = max(self.unit, other.unit)
+        squares = self.squares * (self.unit / unit) ** 2 + other.squares * (other.unit / unit) ** 2
+        return InputSquares(self.n_rows + other.n_rows, unit, squares)
+
+    def largest_eigenvalue(self) -> float:
+        """Give that of 1/n sum_i w_i x~_i x~_i', or its trace, which is at least as large."""
+        largest = float(np.linalg.eigvalsh(self.squares)[-1] if self.squares.ndim else self.squares)
+        return largest / self.n_rows * self.unit * self.unit
+
+
 def _largest_eigenvalue(dataset: Dataset) -> float:
-    """Give that of 1/n sum_i w_i x~_i x~_i', or of the matrix of x~_i' x~_j, which has the same one, if smaller."""
-    n_instances, n_inputs = dataset.n_instances, dataset.n_features + 1
-    # In units of the largest number: the square of 1e200 would overflow before it is known to be needed.
-    unit = max(float(-dataset.features.min()), float(dataset.features.max()), 1.0)
-    weights = dataset.relative_weights()
-    if min(n_instances, n_inputs) > MAX_EIGENVALUE_SIZE:
-        trace = 0.0
-        for rows in row_blocks(n_instances):
-            inputs = _inputs(dataset, weights, rows, unit)
-            trace += float(np.vdot(inputs, inputs))
-        largest = trace
-    elif n_instances < n_inputs:
-        inputs = _inputs(dataset, weights, slice(None), unit)
-        largest = float(np.linalg.eigvalsh(inputs @ inputs.T)[-1])
-    else:
-        gram = np.zeros((n_inputs, n_inputs))
-        for rows in row_blocks(n_instances):
-            inputs = _inputs(dataset, weights, rows, unit)
-            gram += inputs.T @ inputs
-        largest = float(np.linalg.eigvalsh(gram)[-1])
-    return largest / n_instances * unit * unit
+    if dataset.n_instances > min(dataset.n_features, MAX_EIGENVALUE_SIZE):
+        return InputSquares.of(dataset).largest_eigenvalue()
+    # The matrix of x~_i' x~_j is smaller and has the same one.
+    unit = _unit(dataset)
+    inputs = _inputs(dataset, dataset.relative_weights(), slice(None), unit)
+    return InputSquares(dataset.n_instances, unit, inputs @ inputs.T).largest_eigenvalue()
+
+
+def _unit(dataset: Dataset) -> float:
+    return max(float(-dataset.features.min()), float(dataset.features.max()), 1.0)
 
 
 def _inputs(dataset: Dataset, weights: Floats | None, rows: slice, unit: float) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats, Rows
-from perceptron.objective import Evaluation
+from perceptron.cost import Evaluation
 from perceptron.optimizers.optimizer import Iterate, Problem, Training
 
 MEMORY = 10

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture
 from perceptron.arrays import Floats, Rows
+from perceptron.cost import Evaluation
 from perceptron.data.dataset import Dataset
 from perceptron.losses import LOSSES
-from perceptron.objective import Evaluation, Objective
+from perceptron.objective import Objective
 from perceptron.optimizers.optimizer import Iterate, Problem, Training, epoch_rng
 
 MIN_ROWS, ROWS_PER_PARAMETER = 20_000, 20

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats, Rows
-from perceptron.objective import Evaluation, Networks, Objective
+from perceptron.cost import Evaluation, Networks
+from perceptron.objective import Objective
 
 MAX_HESSIAN_SIZE = 1_000
 """Optimizers that use the Hessian solve a matrix of this size in every epoch; a larger one takes more than 0.5 s."""

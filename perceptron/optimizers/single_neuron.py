@@ -11,8 +11,9 @@ import numpy as np
 
 from perceptron.activations import ACTIVATIONS, Activation, sigmoid
 from perceptron.arrays import Floats
+from perceptron.cost import Evaluation
 from perceptron.losses import LOSSES, SQUARED_ERROR
-from perceptron.objective import BLOCK_BYTES, Evaluation
+from perceptron.objective import BLOCK_BYTES
 from perceptron.optimizers.optimizer import Iterate, Problem
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from perceptron.arrays import Rows
+from perceptron.cost import FoldScales
 from perceptron.data.dataset import Dataset
 from perceptron.objective import Folds
 from perceptron.preprocessing.standardization import Standardization
@@ -33,8 +34,10 @@ class FoldUnits:
             return None
         return Folds(
             self.fold_of,
-            np.array([standardization.mean for standardization in self._of_fold]),
-            np.array([standardization.scale for standardization in self._of_fold]),
+            FoldScales(
+                np.array([standardization.mean for standardization in self._of_fold]),
+                np.array([standardization.scale for standardization in self._of_fold]),
+            ),
         )
 
     def training_set(self, fold: int | None, dataset: Dataset) -> Dataset:

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Rows
+from perceptron.cost import Networks
 from perceptron.errors import InvalidConfigError
-from perceptron.objective import Networks, Objective
+from perceptron.objective import Objective
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import curvature, rate_for
 from perceptron.optimizers.optimizer import Iterate, Problem, Training

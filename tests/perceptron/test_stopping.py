@@ -15,7 +15,7 @@ from perceptron import (
     fit_sweep,
 )
 from perceptron.architecture import Architecture
-from perceptron.objective import Evaluation
+from perceptron.cost import Evaluation
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.optimizer import Iterate, Problem
 from perceptron.optimizers.single_neuron import SingleNeuron
