@@ -69,14 +69,14 @@ class TrainingConfig:
 
     @property
     def known_learning_rate(self) -> float:
-        """The learning rate where "auto" has become a number."""
+        """The learning rate, after `with_learning_rate` has replaced "auto" by a number."""
         assert not isinstance(self.learning_rate, str), "with_learning_rate comes before training"
         return self.learning_rate
 
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """Which part of the data set is kept from training, and how long to wait for its cost to fall.
+    """Which part of the data set is held out, and how long to wait for its cost to fall.
 
     Raises:
         InvalidConfigError: the fraction is not between 0 and 1, or the patience is not at least 1 epoch.
@@ -86,7 +86,7 @@ class ValidationConfig:
     early_stopping_patience: int | None = None
     """epochs without a lower validation cost before training stops; None: never"""
     folds: int | None = None
-    """of cross-validation, which then takes the place of the fraction; None: the fraction"""
+    """cross-validation with this many folds instead of the fraction; None: the fraction"""
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction < 1:
@@ -100,10 +100,10 @@ class ValidationConfig:
 
 
 def resolve_training_config(network: NetworkConfig, **given: Any) -> TrainingConfig:
-    """Complete the fields given with the defaults that depend on the network, and check that they fit it.
+    """Fill in the defaults that depend on the network, and check that all fields go with it.
 
     Args:
-        network: the network that is to be trained.
+        network: the network to train.
         given: fields of `TrainingConfig`; None stands for the default.
 
     Raises:
@@ -135,7 +135,7 @@ def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:
         )
     if training.initialization == "zeros" and n_hidden:
         raise InvalidConfigError(
-            "zeros would keep all neurons of a hidden layer equal for ever: "
+            "zeros would keep all neurons of a hidden layer equal forever: "
             f"expected {default_initialization(network)} or another random initialization, got zeros",
             field="training/initialization",
         )
@@ -179,7 +179,7 @@ def default_optimizer(network: NetworkConfig) -> str:
 
 
 def check_learning_rate(learning_rate: LearningRate) -> None:
-    """Check that it is "auto" or a number to learn with.
+    """Check that it is "auto" or a valid number.
 
     Raises:
         InvalidConfigError: it is neither.

@@ -11,7 +11,7 @@ from perceptron.architecture import Architecture
 from perceptron.arrays import Floats, Rows
 from perceptron.cost import MAX_BLOCK_ROWS, CostKernel, CostSums, Evaluation, FoldScales, Networks, Prepared, combine
 from perceptron.data.dataset import Dataset, WeightTotals
-from perceptron.data.mapped import WINDOW_BYTES, GiveBack
+from perceptron.data.mapped import WINDOW_BYTES, Pages
 
 BLOCK_BYTES = 1_600_000
 """About what stays in a core's cache while a block of rows goes forward and back."""
@@ -80,7 +80,7 @@ class Objective:
         self.kernel = CostKernel(architecture, loss=loss, dtype=dtype, folds=None if folds is None else folds.scales)
         self._row_weights = _row_weights(dataset, folds, whole, dtype)
         self._n_threads = n_threads
-        self._give_back = GiveBack(dataset.features)
+        self._pages = Pages(dataset.features)
         self._threads = ThreadPoolExecutor(n_threads - 1) if n_threads > 1 else None
 
     def cost(self, parameters: Floats, networks: Networks) -> NDArray[np.float64]:
@@ -126,7 +126,7 @@ class Objective:
                         of_block = block if isinstance(rows, slice) else rows[block]
                         self._add_block(sums, prepared, of_block, with_gradients)
                     if isinstance(rows, slice):
-                        self._give_back.rows(slice(window[0].start, window[-1].stop))
+                        self._pages.release(slice(window[0].start, window[-1].stop))
             return sums
 
         if self._threads is None or n_parts == 1:

@@ -166,7 +166,7 @@ class _Loop:
             DivergedError: the cost or a weight is no longer finite.
         """
         if self.fast_loop is not None:
-            n_done, iterate, previous = self.fast_loop.run(state.iterate, n_epochs, self.rule.tolerance)
+            n_done, iterate, previous = self.fast_loop(state.iterate, n_epochs, self.rule.tolerance)
             epoch = state.epoch + n_done
             recent_costs: tuple[float, ...] = (previous,)
         else:

@@ -1,4 +1,4 @@
-"""A data set whose existence means that it can be trained on."""
+"""Data sets, which are valid once they exist."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from perceptron.arrays import Floats, Rows, row_blocks
-from perceptron.data.mapped import GiveBack
+from perceptron.data.mapped import Pages
 from perceptron.errors import InvalidDatasetError
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Instances as rows: what goes in, what should come out, and how much each counts.
+    """Instances as rows: their features, targets and weights.
 
-    Other numbers than float32 and float64 become float64; arrays that are floats already are not copied.
+    Numbers other than float32 and float64 become float64; arrays of floats are not copied.
 
     Raises:
         InvalidDatasetError: a shape is wrong, a number is not finite, there is no instance or no feature,
@@ -131,13 +131,13 @@ def _floats(name: str, values: ArrayLike, *, n_dimensions: int) -> Floats:
 
 
 def _all_finite(array: Floats) -> bool:
-    """Say whether all numbers are, without allocating as many booleans; block by block, for maps larger than memory."""
-    give_back = GiveBack(array)
+    """Tell whether all numbers are finite, block by block and without an array of booleans: a map may be large."""
+    pages = Pages(array)
     for rows in row_blocks(len(array)):
         block = array[rows]
         if not (np.isfinite(block.min()) and np.isfinite(block.max())):
             return False
-        give_back.rows(rows)
+        pages.release(rows)
     return True
 
 

@@ -1,4 +1,4 @@
-"""What is to be learned, as it follows from the targets and the activation asked for."""
+"""The task of a network, which follows from the targets and the requested activation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,31 +25,31 @@ _DEFAULTS: dict[TaskKind, tuple[str, str]] = {
 _LISTS = (list, tuple, np.ndarray)
 
 MAX_CLASSES = 4096
-"""As wide as a hidden layer may be; more are rather names or numbers of the instances than of classes."""
+"""As wide as a hidden layer may be; more distinct targets are rather names of instances than classes."""
 
 MAX_CLASS_NUMBER = 2**53
-"""Up to here every whole number is a float of its own; beyond, two classes could become one."""
+"""Beyond, floats do not distinguish all whole numbers, and two classes could become one."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a network's outputs stand for."""
+    """What the outputs of a network stand for."""
 
     kind: TaskKind
     classes: tuple[str, ...] | tuple[int, ...] | None
-    """sorted; of a binary classification the second one has target 1; None for regression"""
+    """sorted; in a binary classification the second one has target 1; None for regression"""
     activation: str
     """of the outputs"""
     loss: str
     n_outputs: int
     is_list: bool = False
-    """whether a target is a list of numbers, and so a prediction too"""
+    """whether targets and predictions are lists of numbers"""
 
     def class_indices(self, outputs: Floats) -> Rows:
         """Give the index into `classes` for each row of outputs, or of targets, (n_instances, n_outputs).
 
-        One output stands for the second class when it is >= 0.5; of several the largest decides, the first on
-        a tie.
+        A single output stands for the second class when it is >= 0.5. Of several outputs the largest decides, the
+        first on a tie.
         """
         if self.kind == "binary_classification":
             return (outputs[:, 0] >= 0.5).astype(np.intp)
@@ -64,29 +64,29 @@ def resolve_task(
     activation: str | None = None,
     loss: str | None = None,
 ) -> tuple[Task, NDArray[np.float64]]:
-    """Decide what is to be learned, and write the targets as numbers (n_instances, n_outputs).
+    """Decide the task, and encode the targets as numbers (n_instances, n_outputs).
 
         targets                                activation (the default first)   task, default loss
         0/1 only, or two class names           sigmoid, step                    binary, mean_squared_error
         three or more class names              softmax                          classification, cross_entropy
-        whole numbers asked to be classes      softmax                          classification, cross_entropy
+        whole numbers, task "classification"     softmax                          classification, cross_entropy
         numbers within the range               identity, sigmoid, tanh, relu    regression, mean_squared_error
         lists of k such numbers                the same                         regression with k outputs
 
-    Classes are sorted; those of a classification become one output each, 1 for the instance's own and 0 for
-    the others. Two class names, or 0/1 asked to be classes, may have softmax as well. Lists may, if one
-    number of each is 1 and the others 0.
+    Classes are sorted; each class of a classification is one output, 1 for instances of the class and 0 for the
+    others. softmax also takes two class names, 0/1 with task "classification", and lists in which one number is 1 and
+    the others are 0.
 
     Args:
         targets: numbers, names of classes, or lists of equally many numbers.
-        task: "classification" makes whole numbers classes, "regression" takes even 0/1 as plain numbers.
+        task: "classification" makes whole numbers classes; "regression" makes even 0/1 plain numbers.
         activation: of the outputs; None for the default.
         loss: mean_squared_error or cross_entropy; None for the default.
 
     Raises:
         InvalidDatasetError: no targets, a mixture of types, a number that is not finite, only one class, or
             the number of a class beyond 2**53.
-        TargetsOutOfRangeError: a target that the activation never gives.
+        TargetsOutOfRangeError: the activation cannot give one of the targets.
         InvalidConfigError: the task, the activation or the loss does not go with the targets.
     """
     if activation is not None:

@@ -1,4 +1,4 @@
-"""A learning rate that cannot be too large: one over the curvature of the cost of a single layer.
+"""Learning rate "auto": one over the curvature of the cost of a single layer, which is never too large.
 
 Gradient descent with alpha <= 1 / L never raises a cost whose second derivative is nowhere above L, in no direction.
 With z = x~ @ w, x~ = (x, 1) and c the largest second derivative of the loss in z,
@@ -34,7 +34,7 @@ def auto_learning_rate(dataset: Dataset, network_config: NetworkConfig, training
     The features are taken as they are, as `fit` takes them.
 
     Raises:
-        InvalidConfigError: the network has hidden layers or is trained by the perceptron rule, or adam is asked for.
+        InvalidConfigError: auto cannot be used with this network, optimizer or loss.
         InvalidDatasetError: the features are so large that the rate would be 0.
     """
     check_trainable(network_config, replace(training_config, learning_rate="auto"))
@@ -44,7 +44,7 @@ def auto_learning_rate(dataset: Dataset, network_config: NetworkConfig, training
 def with_learning_rate(
     dataset: Dataset, network_config: NetworkConfig, training_config: TrainingConfig
 ) -> TrainingConfig:
-    """Give the config with a number for "auto"; one that has a number already stays the same.
+    """Replace "auto" by its number in a config; a config with a number stays the same.
 
     Raises:
         InvalidConfigError, InvalidDatasetError: as `auto_learning_rate`.
@@ -56,7 +56,7 @@ def with_learning_rate(
 
 
 def curvature(dataset: Dataset, network_config: NetworkConfig, loss: str) -> float:
-    """Give L without its penalty: what every config for the same data set and network has in common."""
+    """Give L without its penalty: it is the same for every config with this data set, network and loss."""
     of_loss = LOSSES[loss].curvature(ACTIVATIONS[network_config.activation])
     assert of_loss is not None, "check_trainable refuses auto where it is unknown"
     return of_loss * _largest_eigenvalue(dataset)
@@ -66,7 +66,7 @@ def rate_for(curvature: float, l2: float) -> float:
     """Give 1 / (curvature + 2 l2).
 
     Raises:
-        InvalidDatasetError: that is 0.
+        InvalidDatasetError: the result would be 0.
     """
     bound = curvature + 2 * l2
     if not math.isfinite(bound):

@@ -43,7 +43,7 @@ class MomentumState(NamedTuple):
 
 
 def momentum(learning_rate: Rate, decay: float = 0.9) -> Rule:
-    """Keep rolling, and look ahead (Nesterov), with g the gradient and v the velocity, 0 at first:
+    """Follow a velocity, and look ahead (Nesterov), with g the gradient and v the velocity, 0 at first:
 
         v <- decay * v + g
         w <- w - learning_rate * (g + decay * v)

@@ -78,10 +78,10 @@ def init(parameters: Floats) -> LbfgsState:
 
 
 def update(before: Iterate, evaluate: Evaluate) -> Iterate:
-    """Take each network to a lower point along its quasi-Newton direction.
+    """Move each network to a lower point along its quasi-Newton direction.
 
-    Where the line search finds none, the memory is dropped and the gradient itself tried. Where that finds none
-    either, the network stays where it is, at rest.
+    Where the line search finds none, drop the memory and try the gradient itself. Where that fails as well, the
+    network stays where it is, at rest.
     """
     state = LbfgsState(*before.optimizer_state)
     direction = _direction(before.gradients, state)

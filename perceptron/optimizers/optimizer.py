@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ MAX_HESSIAN_SIZE = 1_000
 """Optimizers that use the Hessian solve a matrix of this size in every epoch; a larger one takes more than 0.5 s."""
 
 OptimizerState: TypeAlias = tuple[Any, ...]
-"""A named tuple of arrays and numbers; arrays have one row for each network."""
+"""A named tuple of arrays and numbers. Arrays have one row for each network, or the tuple has a method `take`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +94,9 @@ def epoch_rng(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch])
 
 
-class FastLoop(Protocol):
-    """Trains many epochs at once where that is faster than one after the other."""
-
-    def run(self, iterate: Iterate, n_epochs: int, tolerance: float) -> "tuple[int, Iterate, float]":
-        """Train for at most n_epochs, until converged or no longer finite.
-
-        Returns:
-            The number of epochs done, the last iterate, and the cost before the last epoch.
-        """
+FastLoop: TypeAlias = Callable[[Iterate, int, float], tuple[int, Iterate, float]]
+"""Trains from an iterate for at most so many epochs, until converged by a tolerance or no longer finite. Gives the
+number of epochs done, the last iterate, and the cost before the last epoch."""
 
 
 @dataclass(frozen=True)

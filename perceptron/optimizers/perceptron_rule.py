@@ -53,8 +53,7 @@ def perceptron_rule_epoch(
         w <- w + learning_rate * (y - y_hat) * x
         b <- b + learning_rate * (y - y_hat)
 
-    An instance that counts c times the mean of all is corrected c times as far; one that counts 0 is not
-    visited.
+    An instance with c times the mean weight is corrected c times as far; one of weight 0 is not visited.
 
     Returns:
         The new weights (n_features,), the new bias, and the number of mistakes made on the way.

@@ -14,10 +14,23 @@ from perceptron.arrays import Floats
 from perceptron.cost import Evaluation
 from perceptron.losses import LOSSES, SQUARED_ERROR
 from perceptron.objective import BLOCK_BYTES
-from perceptron.optimizers.optimizer import Iterate, Problem
+from perceptron.optimizers.optimizer import FastLoop, Iterate, Problem
 
 
-class SingleNeuron:
+def fast_loop(problem: Problem) -> FastLoop | None:
+    """Give the loop, or None where the general epochs are needed."""
+    objective = problem.objective
+    is_suitable = (
+        objective.architecture.widths[1:] == (1,)
+        and LOSSES[objective.loss] is SQUARED_ERROR
+        and problem.batch_size is None
+        and objective.dataset.instance_weights is None
+        and objective.dataset.features.nbytes <= BLOCK_BYTES
+    )
+    return _SingleNeuron(problem).run if is_suitable else None
+
+
+class _SingleNeuron:
     """The loop, ready to run. It gives what the general epochs give, to rounding."""
 
     def __init__(self, problem: Problem) -> None:
@@ -39,26 +52,8 @@ class SingleNeuron:
         else:
             self._propagate = _by_definition(activation, targets)
 
-    @classmethod
-    def of(cls, problem: Problem) -> "SingleNeuron | None":
-        """Give the loop, or None where the general epochs are needed."""
-        objective = problem.objective
-        if (
-            objective.architecture.widths[1:] == (1,)
-            and LOSSES[objective.loss] is SQUARED_ERROR
-            and problem.batch_size is None
-            and objective.dataset.instance_weights is None
-            and objective.dataset.features.nbytes <= BLOCK_BYTES
-        ):
-            return cls(problem)
-        return None
-
     def run(self, iterate: Iterate, n_epochs: int, tolerance: float) -> tuple[int, Iterate, float]:
-        """Train for at most n_epochs, until converged or no longer finite.
-
-        Returns:
-            The number of epochs done, the last iterate, and the cost before the last epoch.
-        """
+        """Train, as a `FastLoop`."""
         columns, rows, propagate = self._columns, self._columns.T, self._propagate
         dtype = columns.dtype.type
         learning_rate, l2 = dtype(self._learning_rate), self._l2

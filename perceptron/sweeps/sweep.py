@@ -1,4 +1,4 @@
-"""Many candidates trained in one job: together where they can share the products over the data, else one by one."""
+"""Train many candidates in one job: together where they can share the products over the data, else one by one."""
 
 from collections.abc import Iterator, Sequence
 

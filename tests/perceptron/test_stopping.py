@@ -18,7 +18,7 @@ from perceptron.architecture import Architecture
 from perceptron.cost import Evaluation
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.optimizer import Iterate, Problem
-from perceptron.optimizers.single_neuron import SingleNeuron
+from perceptron.optimizers.single_neuron import fast_loop
 from perceptron.stopping import StopRule, is_finite
 
 IDENTITY = NetworkConfig("identity")
@@ -62,15 +62,15 @@ def a_neuron(rate, tolerance):
     problem = Problem(objective, Networks.single(), np.array([rate]))
     training = OPTIMIZERS["gradient_descent"].training(problem)
     rule = StopRule(tolerance, max_epochs=10**6, patience=None)
-    return training, SingleNeuron.of(problem), rule, training.start(np.zeros((1, 2)))
+    return training, fast_loop(problem), rule, training.start(np.zeros((1, 2)))
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.3, 10.0])  # 10: every step makes the error 39 times as large
 @pytest.mark.parametrize("tolerance", [0.0, 1e-6, 0.12, 2.56, 2.57, 10.0])
 def test_the_fast_loop_ends_in_the_first_epoch_with_a_reason(rate, tolerance):
-    training, fast_loop, rule, iterate = a_neuron(rate, tolerance)
+    training, loop, rule, iterate = a_neuron(rate, tolerance)
     with np.errstate(all="ignore"):
-        n_done, _, _ = fast_loop.run(iterate, 300, tolerance)
+        n_done, _, _ = loop(iterate, 300, tolerance)
         for epoch in range(1, 301):
             before, iterate = iterate, training.epoch(iterate, epoch)
             converged = rule.has_converged(before.costs, iterate.costs).tolist()
