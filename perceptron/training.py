@@ -11,7 +11,7 @@ from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture, NetworkConfig, flatten
 from perceptron.arrays import Floats
 from perceptron.config import TrainingConfig, check_size, check_trainable
-from perceptron.cost import Networks
+from perceptron.cost import Evaluation, Networks
 from perceptron.data.dataset import Dataset
 from perceptron.errors import DimensionError, DivergedError, InvalidConfigError, InvalidDatasetError
 from perceptron.initialization import default_initialization, initialize
@@ -175,13 +175,13 @@ class _Loop:
             recent_costs = (*state.recent_costs, float(state.iterate.costs[0]))[-self.training.n_costs_compared :]
         best = state.best if self.rule.patience is None else _better(state.best, epoch, iterate)
         if self.training.has_converged is not None:
-            has_converged = [self.training.has_converged(iterate)]
+            has_converged = self.training.has_converged(iterate)
         else:
-            has_converged = self.rule.has_converged(min(recent_costs), iterate.costs).tolist()
+            has_converged = self.rule.has_converged(min(recent_costs), float(iterate.costs[0]))
         (reason,) = self.rule.reasons(
             epoch,
             is_finite=is_finite(iterate).tolist(),
-            has_converged=has_converged,
+            has_converged=[has_converged],
             best_epochs=(epoch,) if best is None else best.epochs.tolist(),
         )
         if reason == "diverged":
@@ -208,7 +208,7 @@ def _validated(training: Training, validation: Objective) -> Training:
     def epoch(iterate: Iterate, k: int) -> Iterate:
         after = training.epoch(iterate, k)
         costs = validation.cost(after.parameters, unpenalized)
-        return after._replace(evaluation=after.evaluation._replace(held_out_costs=costs))
+        return Iterate(after.parameters, Evaluation(after.costs, after.gradients, costs), after.optimizer_state)
 
     return training._replace(epoch=epoch)
 
