@@ -116,8 +116,7 @@ def fit(
     if dataset.n_outputs != 1 and not ACTIVATIONS[network_config.activation].has_gradient:
         raise InvalidDatasetError(f"{network_config.activation} has one output, got targets with {dataset.n_outputs}")
     config = with_learning_rate(dataset, network_config, training_config)
-    converted = as_dtype(dataset, config.dtype)
-    objective = Objective(architecture, converted, loss=config.loss, n_threads=n_threads)
+    objective = Objective(architecture, dataset.as_dtype(config.dtype), loss=config.loss, n_threads=n_threads)
     problem = Problem(
         objective,
         Networks.single(config.l2),
@@ -130,7 +129,7 @@ def fit(
     fast_loop: FastLoop | None = None
     if validation is not None:
         _check_same_shape(dataset, validation)
-        training = _validated(training, Objective(architecture, as_dtype(validation, config.dtype), loss=config.loss))
+        training = _validated(training, Objective(architecture, validation.as_dtype(config.dtype), loss=config.loss))
     elif optimizer.fast_loop is not None:
         fast_loop = optimizer.fast_loop(problem)
     if resume_from is None:
@@ -279,21 +278,6 @@ def initial_parameters(architecture: Architecture, network_config: NetworkConfig
     """Draw the parameters (n_parameters,) that a training with the config starts from."""
     initialization = config.initialization or default_initialization(network_config)
     return initialize(architecture, initialization, epoch_rng(config.seed, 0)).astype(config.dtype)
-
-
-def as_dtype(dataset: Dataset, dtype: str) -> Dataset:
-    """Convert features and targets.
-
-    Raises:
-        InvalidDatasetError: a number is too large for the dtype.
-    """
-    with np.errstate(over="ignore"):
-        features = dataset.features.astype(dtype, copy=False)
-        targets = dataset.targets.astype(dtype, copy=False)
-    try:
-        return Dataset(features, targets, dataset.instance_weights)
-    except InvalidDatasetError as error:
-        raise InvalidDatasetError(f"a number is too large for {dtype}: {error}") from error
 
 
 def _check_same_shape(dataset: Dataset, validation: Dataset) -> None:
