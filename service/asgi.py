@@ -7,12 +7,13 @@ from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 from service.app import create_app
-from service.http.requests import register_epoch_check
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
 from service.server.shell import Shell
 from service.settings import Settings
+from storage.availability import as_unavailable
 from storage.blobs import BlobStore
+from storage.circuit_breaker import CircuitBreaker
 from storage.connection import connect, connect_on_loop
 from storage.identity import Epoch
 from storage.jobs.store import JobStore
@@ -32,13 +33,13 @@ def create_shell() -> Shell:
     models = LoadedModels(
         ModelStore(redis),
         JobStore(redis, TrainingQueue(redis)),
+        CircuitBreaker(as_unavailable),
         max_bytes=settings.model_memory_bytes,
         check_store=lambda: epoch.check(redis),
         default=settings.default_model,
     )
     epoch.on_loss = models.forget
-    app = create_app(redis, blobs, settings.limits, models)
-    register_epoch_check(app, epoch, redis)
+    app = create_app(redis, blobs, settings.limits, models, lambda: epoch.check(redis))
     on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8, epoch=epoch)
     return Shell(
         app, on_loop, models, threads=settings.api_threads, limits=settings.limits, renamed=platform_routes(settings)

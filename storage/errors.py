@@ -1,6 +1,8 @@
 """What can go wrong in storage.
 
     StorageError
+    |-- UnavailableError
+    |   `-- RedisAwayError
     |-- JobNotFoundError
     |-- JobAlreadyDoneError
     |-- NoNetworkError
@@ -14,12 +16,23 @@
     |-- BlobStoreUnavailableError
     `-- CorruptDataError
 
-Knows nothing of Redis: `availability` says which errors mean that a store is away.
+Knows nothing of redis-py: `availability` says which of its errors are an `UnavailableError`.
 """
 
 
 class StorageError(Exception):
     """Base of all storage errors."""
+
+
+class UnavailableError(StorageError):
+    """A store refuses now what it may take later. The message names no path and no address: clients may see it."""
+
+    def __init__(self, message: str = "the store of jobs and models cannot be reached or takes no writes now") -> None:
+        super().__init__(message)
+
+
+class RedisAwayError(UnavailableError):
+    """Redis cannot be reached, does not answer in time, or is not the one with our data."""
 
 
 class JobNotFoundError(StorageError):

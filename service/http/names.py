@@ -4,14 +4,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+from storage.models import record
 
+NAME_PATTERN = f"^{record.NAME_PATTERN}$"
 
 # Pydantic's `$` is Rust's: it matches at the very end only, so no name can end in a line break.
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
-VersionNumber = Annotated[int, Field(ge=1, le=2**53)]
+VersionNumber = Annotated[int, Field(ge=1, le=record.MAX_VERSION)]
 
 
 class ModelPath(BaseModel):

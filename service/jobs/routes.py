@@ -8,9 +8,9 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.http.errors import RETRY_AFTER_S, Fault, InvalidRequestError
+from service.http.flask_responses import to_json
 from service.http.openapi import answer, body_problems, header, problems
 from service.http.parsing import refuse
-from service.http.rendering import to_json
 from service.jobs.payloads import (
     EventList,
     EventPayload,

@@ -28,7 +28,6 @@ from storage.blobs import BlobStore
 from storage.codec import encode_dataset
 from storage.jobs.spec import DataReference, Sweep, TrainingSpec, VersionReference
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 
 
 def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limits: Limits) -> TrainingSpec:
@@ -139,7 +138,7 @@ def _start_from(request: TrainingRequest, shape: Architecture, models: ModelStor
     if request.validation is not None and request.validation.folds is not None:
         refuse("/start_from", "cross-validation starts every fold anew: leave one of the two out")
     number = models.resolve(request.start_from.model, version=request.start_from.version)
-    network = decode_version(*models.load(request.start_from.model, number)).network
+    network = models.load(request.start_from.model, number).network
     if Architecture.of_network(network) != shape:
         there = Architecture.of_network(network)
         detail = (

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.http.names import Name, VersionNumber
 from service.http.payloads import RequestPayload
-from storage.models.store import Model
+from storage.models.record import Model
 
 
 class AliasRequest(RequestPayload):
@@ -37,7 +37,7 @@ class ModelSummary(BaseModel):
         """Show a model in short."""
         return cls(
             name=model.name,
-            latest_version=model.versions[-1],
+            latest_version=model.latest,
             n_versions=len(model.versions),
             aliases=dict(model.aliases),
         )

@@ -4,10 +4,10 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from perceptron import Layer
+from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, problems
 from service.http.payloads import rfc3339
-from service.http.rendering import to_json
 from service.models.payloads import (
     AliasRequest,
     ModelList,
@@ -19,7 +19,6 @@ from service.models.payloads import (
 )
 from service.predict.memory.loaded_models import n_parameters
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 
 MAX_SHOWN_PARAMETERS = 10_000
 
@@ -44,11 +43,10 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         return to_json(_describe(path.name))
 
     def _describe(name: str) -> ModelPayload:
-        model = models.get(name)
-        versions = [models.get_version(name, number) for number in model.versions]
+        model, versions = models.with_versions(name)
         return ModelPayload(
             name=name,
-            latest_version=model.versions[-1],
+            latest_version=model.latest,
             versions=[
                 VersionSummary(
                     version=version.number,
@@ -80,7 +78,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         layers: tuple[Layer, ...] = ()
         is_shown = n_parameters(version) <= MAX_SHOWN_PARAMETERS
         if is_shown:
-            layers = decode_version(*models.load(path.name, path.version)).network.layers
+            layers = models.load(path.name, path.version).network.layers
         aliases = models.get(path.name).aliases
         return to_json(
             VersionPayload(

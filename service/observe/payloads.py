@@ -1,8 +1,15 @@
 """What the health routes answer."""
 
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+
+ALIVE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"/livez": {"status": "alive"}, "/v2/health/live": {"live": True}}
+)
+"""Answers that need neither a thread nor Redis, by path."""
 
 
 class Readiness(BaseModel):

@@ -4,9 +4,9 @@ from flask import Response, g
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
-from service.http.errors import problem_answer, to_response
+from service.http.errors import problem_answer
+from service.http.flask_responses import to_json, to_response
 from service.http.openapi import problems
-from service.http.rendering import to_json
 from service.observe.payloads import Liveness, Readiness
 from service.predict.memory.loaded_models import LoadedModels
 from storage.queue import TrainingQueue

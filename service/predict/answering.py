@@ -13,8 +13,8 @@ from service.http.wire import Header, HttpAnswer
 from service.predict.formats.json_instances import Instances
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
-from service.predict.model_reference import ModelReference
 from service.settings import Limits
+from storage.models.record import ModelReference
 
 STALE_HEADER: Header = (b"x-model-stale", b"true")
 VERSION_HEADER = b"x-model-version"

@@ -28,11 +28,11 @@ from service.predict.formats.arrow import ARROW, write_arrow
 from service.predict.formats.large_json import parse_large
 from service.predict.formats.tables import CSV, NPY, write_csv, write_npy
 from service.predict.memory.loaded_models import Found, LoadedModels
-from service.predict.model_reference import ModelReference
 from service.predict.payloads import PredictionRequest
 from service.predict.provisional import of_job
 from service.predict.questions import Question, read_question
 from service.settings import Limits
+from storage.models.record import ModelReference
 
 SMALL_BODY_BYTES = 32_768
 """Up to here a body takes well below a millisecond, so that the event loop may answer it by itself."""

@@ -16,9 +16,11 @@ def of_job(job_id: str, models: LoadedModels) -> tuple[Found, dict[str, Any]]:
         NoNetworkError: it has no network yet, or ended without one.
     """
     try:
-        best = models.jobs.best(job_id)
+        with models.breaker.calling():
+            best = models.jobs.best(job_id)
     except NoNetworkError:
-        job = models.jobs.get(job_id)
+        with models.breaker.calling():
+            job = models.jobs.get(job_id)
         if job.version is None:
             raise
         return models.get(job.model, version=job.version), {"job": job_id, "provisional": False}

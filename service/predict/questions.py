@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from service.http.errors import UnsupportedMediaTypeError
 from service.http.media_types import JSON, body_type
-from service.http.names import NAME_PATTERN
 from service.http.parsing import check_n_instances, parse_matrix, parse_payload, refuse
 from service.http.wire import HttpRequest
 from service.predict.formats.arrow import ARROW, read_arrow
 from service.predict.formats.tables import CSV, NPY, in_order, read_csv, read_npy
 from service.predict.payloads import PredictionRequest
 from service.settings import Limits
+from storage.models.record import NAME_PATTERN, VERSION_PATTERN
 
-_NAME = re.compile(NAME_PATTERN.replace("$", r"\Z"))
-_VERSION = re.compile(r"[1-9][0-9]{0,15}")
+_NAME = re.compile(NAME_PATTERN)
+_VERSION = re.compile(VERSION_PATTERN)
 _NAME_OF_MODEL = "must be a name: letters, digits, '.', '_' and '-', at most 128"
 
 
@@ -94,11 +94,11 @@ def _of_query(query: bytes) -> tuple[str, int | None, str | None]:
             refuse(f"/{name}", "is given twice")
         given[name] = value
     model, version, alias = (given.get(name) for name in ("model", "version", "alias"))
-    if model is None or not _NAME.match(model):
+    if model is None or not _NAME.fullmatch(model):
         refuse("/model", "this parameter is missing" if model is None else _NAME_OF_MODEL)
     if version is not None and not _VERSION.fullmatch(version):
         refuse("/version", "must be a whole number of at least 1")
-    if alias is not None and not _NAME.match(alias):
+    if alias is not None and not _NAME.fullmatch(alias):
         refuse("/alias", _NAME_OF_MODEL)
     if version is not None and alias is not None:
         refuse("/alias", "give a version or an alias, not both")

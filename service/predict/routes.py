@@ -5,7 +5,8 @@ from typing import Any
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.http.errors import LengthRequiredError, to_response
+from service.http.errors import LengthRequiredError
+from service.http.flask_responses import to_response
 from service.http.names import NAME_PATTERN
 from service.http.openapi import body_problems, json_body
 from service.http.wire import HttpRequest
@@ -15,6 +16,7 @@ from service.predict.memory.loaded_models import LoadedModels
 from service.predict.payloads import PredictionPayload, PredictionRequest
 from service.predict.ways import PREDICT
 from service.settings import Limits
+from storage.models.record import MAX_VERSION
 
 
 def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
@@ -72,7 +74,7 @@ def _request() -> dict[str, Any]:
         "model": ("With npy, CSV and Arrow bodies: the model.", {"type": "string", "pattern": NAME_PATTERN}),
         "version": (
             "With npy, CSV and Arrow bodies: the version.",
-            {"type": "integer", "minimum": 1, "maximum": 10**16 - 1},
+            {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
         ),
         "alias": ("With npy, CSV and Arrow bodies: the alias.", {"type": "string", "pattern": NAME_PATTERN}),
     }

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from service.http.names import NAME_PATTERN
 from service.http.wire import HttpAnswer, HttpRequest
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.native import predict
@@ -13,8 +12,9 @@ from service.predict.protocols.hosting.invocations import invoke
 from service.predict.protocols.open_inference.infer import infer
 from service.predict.protocols.tensorflow.predict import predict_tensorflow
 from service.settings import Limits
+from storage.models.record import NAME_PATTERN, VERSION_PATTERN
 
-CONVERTERS: Mapping[str, str] = MappingProxyType({"name": NAME_PATTERN.strip("^$"), "version": r"[1-9][0-9]{0,15}"})
+CONVERTERS: Mapping[str, str] = MappingProxyType({"name": NAME_PATTERN, "version": VERSION_PATTERN})
 """What may stand in a path at `<name:...>` and `<version:...>`; anything else there is no route."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.http.requests import request_id
+from service.http.wire import request_id
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from service.http.requests import request_id
-from service.http.wire import HttpRequest, all_headers
+from service.http.wire import HttpRequest, all_headers, request_id
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.native import SMALL_BODY_BYTES
 from service.predict.ways import Match, find

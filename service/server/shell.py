@@ -10,7 +10,7 @@ from a2wsgi import WSGIMiddleware
 from redis.asyncio import Redis
 
 from service.http.errors import problem_body
-from service.http.requests import ALIVE
+from service.observe.payloads import ALIVE
 from service.predict.memory.loaded_models import LoadedModels
 from service.server.changes import Changes
 from service.server.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer

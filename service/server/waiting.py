@@ -14,7 +14,9 @@ from service.jobs.payloads import EventPayload
 from service.server.changes import Changes, JobWatch
 from service.server.messages import App, Receive, Scope, Send, ask, header, own_headers, send_answer, without
 from storage import keys
-from storage.availability import is_unavailable
+from storage.availability import as_unavailable
+from storage.circuit_breaker import RETRY_AFTER_S, CircuitBreaker
+from storage.errors import UnavailableError
 from storage.jobs.events import Event, decode_events
 from storage.jobs.record import DONE_STATUSES
 
@@ -23,9 +25,6 @@ MAX_WAIT_S = 60
 
 STILL_HERE_EVERY_S = 15.0
 """A silent stream shows so often that it is alive: proxies close what is silent for a minute."""
-
-_ASK_AGAIN_AFTER_S = 1.0
-"""Redis that hangs for a moment, or has too many to answer, wakes nobody when that is over."""
 
 _READ_AT_ONCE = 500
 _RETRY_MS = 1_000
@@ -44,6 +43,8 @@ class Waiting:
         self._flask = flask
         self._redis: Any = redis
         self._changes = changes
+        # Its own: connections of the event loop can run out, which says nothing about those of the threads.
+        self._breaker = CircuitBreaker(as_unavailable)
         self._is_draining = False
 
     def drain(self) -> None:
@@ -115,7 +116,7 @@ class Waiting:
                     if events[-1].ends_the_job:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
                         break
-                elif not await watch.wait(STILL_HERE_EVERY_S if events is not None else _ASK_AGAIN_AFTER_S):
+                elif not await watch.wait(STILL_HERE_EVERY_S if events is not None else RETRY_AFTER_S):
                     if await self._status(job_id) == "" or await self._is_over(job_id, after):
                         break  # the job's time of retention is over, or the client began after its last event
                     chunk = b": still here\n\n"
@@ -146,21 +147,19 @@ class Waiting:
     async def _status(self, job_id: str) -> str | None:
         """Return the job's state, empty when there is no such job, None while Redis cannot say."""
         try:
-            return (await self._redis.hget(keys.job(job_id), "status") or b"").decode()
-        except Exception as error:
-            if is_unavailable(error):
-                return None
-            raise
+            with self._breaker.calling():
+                return (await self._redis.hget(keys.job(job_id), "status") or b"").decode()
+        except UnavailableError:
+            return None
 
     async def _events(self, job_id: str, after: str) -> list[Event] | None:
         """Return the next events; None while Redis cannot say."""
         try:
-            entries = await self._redis.xrange(keys.events(job_id), f"({after}", "+", count=_READ_AT_ONCE)
-            return decode_events(entries)
-        except Exception as error:
-            if is_unavailable(error):
-                return None
-            raise
+            with self._breaker.calling():
+                entries = await self._redis.xrange(keys.events(job_id), f"({after}", "+", count=_READ_AT_ONCE)
+        except UnavailableError:
+            return None
+        return decode_events(entries)
 
 
 def _wait_s(scope: Scope) -> int | None:

@@ -9,7 +9,7 @@ from perceptron import Network, NetworkConfig, Task, fold
 from storage.codec import decode_model
 from storage.errors import CorruptDataError
 from storage.jobs.record import BestNetwork
-from storage.models.store import Version
+from storage.models.record import Version
 
 _TASK = TypeAdapter(Task)
 _NETWORK = TypeAdapter(NetworkConfig)

@@ -2,29 +2,23 @@
 
 import logging
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from perceptron import Architecture, NetworkConfig
-from service.http.errors import RedisHangsError
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.pointers import Pointers
 from service.predict.memory.statistics import Statistics
-from service.predict.model_reference import ModelReference
 from service.settings import Settings
-from storage.availability import is_unavailable
-from storage.errors import ModelNotFoundError, VersionNotFoundError
+from storage.circuit_breaker import CircuitBreaker
+from storage.errors import ModelNotFoundError, UnavailableError, VersionNotFoundError
 from storage.jobs.store import JobStore
-from storage.models.store import Model, ModelStore, Version
-from storage.models.trained_model import decode_version
-
-_ASK_AGAIN_AFTER_S = 1.0
-"""While Redis is away, one request in so long asks it; the others go on without."""
+from storage.models.record import Model, ModelReference, Version
+from storage.models.store import ModelStore
 
 _CHECK_EVERY_S = 1.0
 _CHECK_AT_ONCE = 200
@@ -67,6 +61,7 @@ class LoadedModels:
 
     Args:
         jobs: whose networks can be predicted with, too.
+        breaker: guards every call of Redis.
         max_bytes: what the versions in memory may take together.
         check_store: raises one of UNAVAILABLE_ERRORS when the Redis is another one than it was; asked before anything
             is believed not to exist, and every second.
@@ -77,18 +72,18 @@ class LoadedModels:
         self,
         models: ModelStore,
         jobs: JobStore,
+        breaker: CircuitBreaker,
         *,
         max_bytes: int = Settings.model_memory_bytes,
         check_store: Callable[[], None] = lambda: None,
         default: ModelReference | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.default = default
         self.jobs = jobs
+        self.breaker = breaker
         self._models = models
         self._max_bytes = max_bytes
         self._check_store = check_store
-        self._clock = clock
         self._lock = threading.Lock()  # held for moments only, never while Redis is asked
         self._by_version: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
         self._n_bytes = 0
@@ -98,8 +93,6 @@ class LoadedModels:
         self._changed: set[str] = set()
         self._wake = threading.Event()
         self._listener: Listener | None = None
-        self._is_away = False
-        self._ask_again_at_s = 0.0
         self._is_preloaded = False
         self.statistics = Statistics()
 
@@ -130,7 +123,7 @@ class LoadedModels:
             return None
         is_stale = False
         if not (pointers.is_fresh and self._is_followed):
-            if not self._is_away or self._clock() >= self._ask_again_at_s:
+            if not self.breaker.is_refusing:
                 return None
             is_stale = True
         number = pointers.number(version, alias)
@@ -149,7 +142,7 @@ class LoadedModels:
         Raises:
             ModelNotFoundError, VersionNotFoundError, AliasNotFoundError: what was named does not exist.
             CorruptDataError: the version is not what was published.
-            RedisHangsError, or one of UNAVAILABLE_ERRORS: it is not in memory, and Redis cannot be asked.
+            UnavailableError: it is not in memory, and Redis is away.
         """
         found = self.find(model, version=version, alias=alias)
         if found is not None:
@@ -189,13 +182,13 @@ class LoadedModels:
         try:
             return self._read([model])[0], False
         except Exception as error:
-            if not _is_away(error) or known is None or known.number(version, alias) is None:
+            if not isinstance(error, UnavailableError) or known is None or known.number(version, alias) is None:
                 raise
             return known, True
 
     def _read(self, models: list[str]) -> list[Pointers]:
         """Ask Redis for the pointers of models, and keep them."""
-        with self._asking():
+        with self.breaker.calling():
             read = _Read(frozenset(models))
             with self._lock:
                 self._reads.add(read)
@@ -235,9 +228,8 @@ class LoadedModels:
         if first is not ours:
             return first.result()
         try:
-            with self._asking():
-                stored = self._models.load(model, number)
-            loaded = LoadedModel(decode_version(*stored))
+            with self.breaker.calling():
+                loaded = LoadedModel(self._models.load(model, number))
         except BaseException as error:
             with self._lock:
                 del self._loading[key]
@@ -256,27 +248,6 @@ class LoadedModels:
         dropped = self._by_version.pop(key, None)
         if dropped is not None:
             self._n_bytes -= dropped.n_bytes
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Ask Redis inside the block, but while it is known to be away let one caller a second try.
-
-        Raises:
-            RedisHangsError: it is away, and another caller is the one that tries.
-        """
-        if self._is_away:
-            with self._lock:
-                now = self._clock()
-                if now < self._ask_again_at_s:
-                    raise RedisHangsError("Redis did not answer another request just now")
-                self._ask_again_at_s = now + _ASK_AGAIN_AFTER_S
-        try:
-            yield
-        except Exception as error:
-            self._ask_again_at_s = self._clock() + _ASK_AGAIN_AFTER_S
-            self._is_away = is_unavailable(error)
-            raise
-        self._is_away = False
 
     def _hear(self, model: str | None) -> None:
         """Take note that a model, or any, has changed; called on the event loop, so it asks nobody."""
@@ -304,20 +275,21 @@ class LoadedModels:
                     with self._lock:
                         changed, self._changed = list(self._changed), set()
                 else:
-                    self._check_store()
+                    with self.breaker.calling():
+                        self._check_store()
                     unchecked = unchecked or list(self._pointers)
                     changed, unchecked = unchecked[:_CHECK_AT_ONCE], unchecked[_CHECK_AT_ONCE:]
                 for first in range(0, len(changed), _CHECK_AT_ONCE):
                     self._read(changed[first : first + _CHECK_AT_ONCE])
             except Exception as error:
-                if not _is_away(error):
+                if not isinstance(error, UnavailableError):
                     _log.exception("the pointers of models could not be read")
 
     def _preload(self) -> None:
         """Load the versions that aliases name, as far as half of the memory goes."""
         after, has_more, n_loaded = None, True, 0
         while has_more and n_loaded < _MAX_PRELOADED:
-            with self._asking():
+            with self.breaker.calling():
                 page, has_more = self._models.page(limit=_CHECK_AT_ONCE, after=after)
             if page:
                 after = page[-1].name
@@ -334,13 +306,9 @@ class LoadedModels:
         try:
             self._loaded(model, number)
         except Exception as error:
-            if _is_away(error) or isinstance(error, VersionNotFoundError):
+            if isinstance(error, UnavailableError | VersionNotFoundError):
                 raise
             _log.critical("ALARM: version %d of model %r cannot be loaded: %s", number, model, error)
-
-
-def _is_away(error: BaseException) -> bool:
-    return isinstance(error, RedisHangsError) or is_unavailable(error)
 
 
 def n_parameters(version: Version) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storage.errors import AliasNotFoundError, ModelNotFoundError, VersionNotFoundError
-from storage.models.store import Model
+from storage.models.record import Model
 
 
 @dataclass(slots=True)

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.app import API_VERSION, create_app
-from service.predict.model_reference import ModelReference
 from service.settings import Limits, Settings
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.jobs.store import JobStore
+from storage.models.record import ModelReference
 from tests.builders import publish
 
 ROOT = Path(__file__).parents[3]

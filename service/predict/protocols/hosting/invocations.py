@@ -25,8 +25,8 @@ from service.predict.formats.json_instances import (
 from service.predict.formats.json_lines import read_json_lines, write_json_lines
 from service.predict.formats.tables import CSV, NPY, in_order, read_csv, read_npy, write_npy
 from service.predict.memory.loaded_models import LoadedModels
-from service.predict.model_reference import ModelReference
 from service.settings import Limits
+from storage.models.record import ModelReference
 
 JSON_LINES = "application/jsonlines"
 MEDIA_TYPES = (JSON, CSV, JSON_LINES, NPY)

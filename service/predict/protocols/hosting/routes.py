@@ -5,10 +5,10 @@ from typing import Any
 from flask import Response, g
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.http.errors import problem_answer, to_response
+from service.http.errors import problem_answer
+from service.http.flask_responses import to_json, to_response
 from service.http.media_types import JSON
 from service.http.openapi import body_problems, header, problems
-from service.http.rendering import to_json
 from service.observe.payloads import Ready
 from service.predict.formats.tables import CSV, NPY
 from service.predict.memory.loaded_models import LoadedModels

@@ -8,11 +8,11 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
-from service.http.errors import BadRequestError, problem_answer, to_response
+from service.http.errors import BadRequestError, problem_answer
+from service.http.flask_responses import to_json, to_response
 from service.http.names import ModelPath, VersionPath
 from service.http.openapi import body_problems, header, json_body, problems, schema_of
 from service.http.parsing import parse_payload
-from service.http.rendering import to_json
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.open_inference.infer import HEADER_LENGTH, OCTETS
 from service.predict.protocols.open_inference.payloads import (
@@ -33,7 +33,8 @@ from service.predict.protocols.open_inference.payloads import (
 )
 from service.predict.routes import answered
 from service.settings import Limits
-from storage.models.store import Model, ModelStore
+from storage.models.record import Model
+from storage.models.store import ModelStore
 
 _MODEL = "/v2/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"

@@ -12,8 +12,8 @@ from service.http.wire import HttpAnswer, HttpRequest
 from service.predict.answering import answered, find_model, outputs_of, success
 from service.predict.formats.json_instances import from_columns, from_rows
 from service.predict.memory.loaded_models import LoadedModels
-from service.predict.model_reference import ModelReference
 from service.settings import Limits
+from storage.models.record import ModelReference
 
 _CURLS_DEFAULT = "application/x-www-form-urlencoded"
 """What `curl -d` says of a body, as the examples in TensorFlow Serving's documentation do, where nobody looks at it."""

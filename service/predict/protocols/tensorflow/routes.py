@@ -5,11 +5,10 @@ from typing import Any
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, json_body, problems
-from service.http.rendering import to_json
 from service.predict.memory.loaded_models import LoadedModels
-from service.predict.model_reference import ModelReference
 from service.predict.protocols.tensorflow.payloads import (
     ModelNames,
     ModelStatus,
@@ -20,6 +19,7 @@ from service.predict.protocols.tensorflow.payloads import (
 from service.predict.routes import answered
 from service.settings import Limits
 from storage.errors import AliasNotFoundError, VersionNotFoundError
+from storage.models.record import ModelReference
 from storage.models.store import ModelStore
 
 _LISTED_AT_ONCE = 200

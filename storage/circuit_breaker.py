@@ -1,0 +1,78 @@
+"""When Redis counts as away."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from storage.errors import RedisAwayError, UnavailableError
+
+RETRY_AFTER_S = 1.0
+"""While Redis is away, one caller per this time tries it, and everybody else tries again after it."""
+
+
+class CircuitBreaker:
+    """Keeps callers from waiting for a Redis that has just let another caller wait.
+
+    Redis counts as away from the first call that gets no connection or no answer in time until the next call that gets
+    an answer, even an error. While it is away, one caller each `RETRY_AFTER_S` is let through to try; the others are
+    refused at once. Otherwise each would hold a thread for the full time limit, with a queue behind them.
+
+    Args:
+        translate: gives the `UnavailableError` that an error stands for, None for any other error. (A parameter, so
+            that who predicts from memory need not load redis-py.)
+    """
+
+    def __init__(
+        self,
+        translate: Callable[[BaseException], UnavailableError | None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._translate = translate
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._retry_at_s: float | None = None  # None: Redis answers
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last call got no answer."""
+        return self._retry_at_s is not None
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether Redis is away and it is too early to try it again."""
+        retry_at_s = self._retry_at_s
+        return retry_at_s is not None and self._clock() < retry_at_s
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Call Redis inside the block.
+
+        Raises:
+            RedisAwayError: Redis is away, and this caller is not the one that tries it.
+            UnavailableError: in place of the block's own error that means the same.
+        """
+        with self._lock:
+            if self.is_refusing:
+                raise RedisAwayError
+            if self.is_away:
+                self._retry_at_s = self._clock() + RETRY_AFTER_S  # this caller tries
+        try:
+            yield
+        except Exception as error:
+            unavailable = self.note(error)
+            if not isinstance(unavailable, RedisAwayError):
+                self._retry_at_s = None  # an error is an answer, too
+            if unavailable is None or unavailable is error:
+                raise
+            raise unavailable from error
+        self._retry_at_s = None
+
+    def note(self, error: Exception) -> UnavailableError | None:
+        """Take the error of a call made elsewhere into account; return the `UnavailableError` it stands for, if any."""
+        unavailable = self._translate(error)
+        # One that is of our kind already was noted when it was translated, or comes from a refusal.
+        if isinstance(unavailable, RedisAwayError) and unavailable is not error:
+            self._retry_at_s = self._clock() + RETRY_AFTER_S
+        return unavailable
