@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from typing import Any
 
 import orjson
 from flask import Response, request
@@ -27,7 +28,6 @@ from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.errors import JobNotFoundError
 from storage.jobs.record import Job
-from storage.jobs.spec import SPEC, TrainingSpec
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 
@@ -57,14 +57,13 @@ def job_routes(jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Lim
     )
     def create_job(body: TrainingRequest) -> Response:
         digest = _idempotency_digest()
-        spec = accept(body, blobs, models, limits)
-        job = jobs.submit(
-            body.model,
-            spec,
-            metadata=body.metadata,
-            idempotency_digest=digest,
-            fingerprint=_fingerprint(body, spec) if digest else "",
-        )
+        fingerprint = _fingerprint(body) if digest else ""
+        job = jobs.of_request(idempotency_digest=digest, fingerprint=fingerprint) if digest else None
+        if job is None:
+            spec = accept(body, blobs, models, limits)
+            job = jobs.submit(
+                body.model, spec, metadata=body.metadata, idempotency_digest=digest, fingerprint=fingerprint
+            )
         response = _show(job, 202)
         response.headers["Location"] = f"/jobs/{job.id}"
         return response
@@ -144,7 +143,10 @@ def _idempotency_digest() -> str | None:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _fingerprint(body: TrainingRequest, spec: TrainingSpec) -> str:
-    """Return a digest of all that was asked for; the spec holds the digest of the instances."""
-    rest = orjson.dumps([body.model, body.metadata], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(SPEC.dump_json(spec) + rest).hexdigest()
+def _fingerprint(body: TrainingRequest) -> str:
+    """Return a digest of the members that the client sent, whatever their order."""
+
+    def sent(payload: Any) -> dict[str, Any]:
+        return {name: getattr(payload, name) for name in payload.model_fields_set}
+
+    return hashlib.sha256(orjson.dumps(body, default=sent, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -73,17 +73,20 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
     )
     if config.optimizer == "newton":
         check_solvable_by_newton(shape)
+    feature_names = _feature_names(request.data, dataset.n_features)
+    start_from = _start_from(request, shape, models)
+    blob = blobs.put(encode_dataset(dataset))  # last: a refused request leaves nothing behind
     return TrainingSpec(
         task=task,
         network=network,
         training=config,
         validation=validation,
-        feature_names=_feature_names(request.data, dataset.n_features),
-        data=DataReference(blobs.put(encode_dataset(dataset)), dataset.n_instances, dataset.n_features),
+        feature_names=feature_names,
+        data=DataReference(blob, dataset.n_instances, dataset.n_features),
         time_limit_s=training.time_limit_s,
         alias=request.alias,
         sweep=sweep,
-        start_from=_start_from(request, shape, models),
+        start_from=start_from,
     )
 
 
