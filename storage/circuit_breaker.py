@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from storage.errors import RedisAwayError, UnavailableError
 
 RETRY_AFTER_S = 1.0
-"""While Redis is away, one caller per this time tries it, and everybody else tries again after it."""
+"""While Redis is away, one caller tries it after this time, again and again."""
 
 
 class CircuitBreaker:
@@ -20,7 +20,7 @@ class CircuitBreaker:
 
     Args:
         translate: gives the `UnavailableError` that an error stands for, None for any other error. (A parameter, so
-            that who predicts from memory need not load redis-py.)
+            that code that uses a breaker need not load redis-py.)
     """
 
     def __init__(
@@ -32,47 +32,47 @@ class CircuitBreaker:
         self._translate = translate
         self._clock = clock
         self._lock = threading.Lock()
-        self._retry_at_s: float | None = None  # None: Redis answers
+        self._reason: RedisAwayError | None = None
+        self._retry_at_s = 0.0
 
     @property
     def is_away(self) -> bool:
         """Whether the last call got no answer."""
-        return self._retry_at_s is not None
+        return self._reason is not None
 
     @property
     def is_refusing(self) -> bool:
         """Whether Redis is away and it is too early to try it again."""
-        retry_at_s = self._retry_at_s
-        return retry_at_s is not None and self._clock() < retry_at_s
+        return self.is_away and self._clock() < self._retry_at_s
 
     @contextmanager
     def calling(self) -> Iterator[None]:
         """Call Redis inside the block.
 
         Raises:
-            RedisAwayError: Redis is away, and this caller is not the one that tries it.
+            RedisAwayError: Redis is away, and this caller is not the one that tries it; the message is that of the
+                last try.
             UnavailableError: in place of the block's own error that means the same.
         """
         with self._lock:
             if self.is_refusing:
-                raise RedisAwayError
-            if self.is_away:
-                self._retry_at_s = self._clock() + RETRY_AFTER_S  # this caller tries
+                raise RedisAwayError(str(self._reason))
+            self._retry_at_s = self._clock() + RETRY_AFTER_S  # if Redis is away, this caller tries
         try:
             yield
         except Exception as error:
             unavailable = self.note(error)
             if not isinstance(unavailable, RedisAwayError):
-                self._retry_at_s = None  # an error is an answer, too
+                self._reason = None  # an error is an answer, too
             if unavailable is None or unavailable is error:
                 raise
             raise unavailable from error
-        self._retry_at_s = None
+        self._reason = None
 
     def note(self, error: Exception) -> UnavailableError | None:
         """Take the error of a call made elsewhere into account; return the `UnavailableError` it stands for, if any."""
         unavailable = self._translate(error)
-        # One that is of our kind already was noted when it was translated, or comes from a refusal.
+        # An error that was translated already has been noted, and a refusal tells nothing new.
         if isinstance(unavailable, RedisAwayError) and unavailable is not error:
-            self._retry_at_s = self._clock() + RETRY_AFTER_S
+            self._reason, self._retry_at_s = unavailable, self._clock() + RETRY_AFTER_S
         return unavailable

@@ -86,6 +86,12 @@ def test_clients_see_why_redis_is_refused_but_no_path_or_address(breaker: Circui
         assert (str(breaker.note(error)) == str(error)) is is_shown
 
 
+def test_who_is_refused_hears_the_reason_of_the_last_try(breaker: CircuitBreaker) -> None:
+    call(breaker, ReplacedRedisError(None, "ours"))
+    with pytest.raises(RedisAwayError, match="accept-loss"), breaker.calling():
+        pass
+
+
 def test_what_else_goes_wrong_inside_is_left_as_it_is(breaker: CircuitBreaker) -> None:
     with pytest.raises(ValueError, match="ours"), breaker.calling():
         raise ValueError("ours")
