@@ -32,7 +32,7 @@ class CircuitBreaker:
         self._translate = translate
         self._clock = clock
         self._lock = threading.Lock()
-        self._reason: RedisAwayError | None = None
+        self._reason: str | None = None
         self._retry_at_s = 0.0
 
     @property
@@ -55,9 +55,11 @@ class CircuitBreaker:
             UnavailableError: in place of the block's own error that means the same.
         """
         with self._lock:
-            if self.is_refusing:
-                raise RedisAwayError(str(self._reason))
-            self._retry_at_s = self._clock() + RETRY_AFTER_S  # if Redis is away, this caller tries
+            reason, now_s = self._reason, self._clock()
+            if reason is not None:
+                if now_s < self._retry_at_s:
+                    raise RedisAwayError(reason)
+                self._retry_at_s = now_s + RETRY_AFTER_S  # this caller tries
         try:
             yield
         except Exception as error:
@@ -74,5 +76,5 @@ class CircuitBreaker:
         unavailable = self._translate(error)
         # An error that was translated already has been noted, and a refusal tells nothing new.
         if isinstance(unavailable, RedisAwayError) and unavailable is not error:
-            self._reason, self._retry_at_s = unavailable, self._clock() + RETRY_AFTER_S
+            self._reason, self._retry_at_s = str(unavailable), self._clock() + RETRY_AFTER_S
         return unavailable
