@@ -25,6 +25,7 @@ from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.circuit_breaker import CircuitBreaker
+from storage.errors import RedisSilentError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
@@ -69,7 +70,7 @@ def create_app(
     models = ModelStore(redis)
     jobs = JobStore(redis, queue)
     loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
-    breaker = loaded_models.breaker
+    breaker = CircuitBreaker(as_unavailable, opens_on=RedisSilentError)
     register_error_handlers(app, breaker)
     app.register_api(job_routes(jobs, models, blobs, limits))
     app.register_api(model_routes(models))

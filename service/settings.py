@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 from storage.models.record import ModelReference
+from storage.settings import StoreSettings
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
@@ -51,8 +51,7 @@ class Limits:
 class Settings:
     """See `docs/operations.md` for what each setting means."""
 
-    redis_url: str
-    blob_url: str
+    stores: StoreSettings
     limits: Limits
     default_model: ModelReference | None = None
     """The model of a request to predict that names none."""
@@ -71,10 +70,8 @@ class Settings:
             KeyError: REDIS_URL is missing.
             ValueError: a number is none or too small, or a model or a route is none.
         """
-        data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
-            redis_url=env["REDIS_URL"],
-            blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
+            stores=StoreSettings.from_env(env),
             limits=Limits.from_env(env),
             default_model=_model(env, "DEFAULT_MODEL"),
             health_route=_route(env, "AIP_HEALTH_ROUTE"),

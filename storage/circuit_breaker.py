@@ -19,6 +19,8 @@ class CircuitBreaker:
     refused at once. Otherwise each would hold a thread for the full time limit, with a queue behind them.
 
     Args:
+        opens_on: `RedisSilentError` for callers to whom a refused connection costs nothing, and who have nothing to
+            answer without Redis: they see at once when it is back.
         translate: gives the `UnavailableError` that an error stands for, None for any other error. (A parameter, so
             that code that uses a breaker need not load redis-py.)
     """
@@ -27,9 +29,11 @@ class CircuitBreaker:
         self,
         translate: Callable[[BaseException], UnavailableError | None],
         *,
+        opens_on: type[RedisAwayError] = RedisAwayError,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._translate = translate
+        self._opens_on = opens_on
         self._clock = clock
         self._lock = threading.Lock()
         self._reason: str | None = None
@@ -58,13 +62,13 @@ class CircuitBreaker:
             reason, now_s = self._reason, self._clock()
             if reason is not None:
                 if now_s < self._retry_at_s:
-                    raise RedisAwayError(reason)
+                    raise self._opens_on(reason)
                 self._retry_at_s = now_s + RETRY_AFTER_S  # this caller tries
         try:
             yield
         except Exception as error:
             unavailable = self.note(error)
-            if not isinstance(unavailable, RedisAwayError):
+            if not isinstance(unavailable, self._opens_on):
                 self._reason = None  # an error is an answer, too
             if unavailable is None or unavailable is error:
                 raise
@@ -75,6 +79,6 @@ class CircuitBreaker:
         """Take the error of a call made elsewhere into account; return the `UnavailableError` it stands for, if any."""
         unavailable = self._translate(error)
         # An error that was translated already has been noted, and a refusal tells nothing new.
-        if isinstance(unavailable, RedisAwayError) and unavailable is not error:
+        if isinstance(unavailable, self._opens_on) and unavailable is not error:
             self._reason, self._retry_at_s = str(unavailable), self._clock() + RETRY_AFTER_S
         return unavailable

@@ -3,6 +3,7 @@
     StorageError
     |-- UnavailableError
     |   `-- RedisAwayError
+    |       `-- RedisSilentError
     |-- JobNotFoundError
     |-- JobAlreadyDoneError
     |-- NoNetworkError
@@ -33,6 +34,10 @@ class UnavailableError(StorageError):
 
 class RedisAwayError(UnavailableError):
     """Redis cannot be reached, does not answer in time, or is not the one with our data."""
+
+
+class RedisSilentError(RedisAwayError):
+    """Redis does not answer in time."""
 
 
 class JobNotFoundError(StorageError):

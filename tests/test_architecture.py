@@ -15,7 +15,7 @@ ALLOWED = {
     "service": {"perceptron", "storage"},  # never worker
     "worker": {"perceptron", "storage"},  # never service
     "perceptron_client": set(),  # speaks HTTP only
-    "standalone": {"storage", "service", "worker"},  # as processes: see the last test
+    "standalone": {"storage"},  # it starts the service and the worker as processes
     "cli": {"perceptron_client", "standalone", "storage"},
 }
 
@@ -102,10 +102,4 @@ def test_nobody_imports_the_tests_or_a_format_that_runs_code(package):
 def test_the_maths_imports_numpy_and_the_pure_part_of_the_standard_library():
     pure = (sys.stdlib_module_names - IMPURE) | {"numpy"}
     wrong = [(where, name) for where, name in imports_of("perceptron") if name not in pure]
-    assert wrong == []
-
-
-def test_the_process_starters_name_the_service_and_the_worker_but_do_not_import_them():
-    # design.md: "storage, service, worker (as processes)"
-    wrong = [(where, name) for where, name in imports_of("standalone") if name in ALLOWED]
     assert wrong == []
