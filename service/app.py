@@ -31,7 +31,7 @@ from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 
 API_VERSION = "0.1.0"
-"""That of the project; a test holds it to `pyproject.toml`."""
+"""The version of the project; a test compares it with `pyproject.toml`."""
 
 
 def create_app(
@@ -75,10 +75,10 @@ def create_app(
     app.register_api(job_routes(jobs, models, blobs, limits))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))
+    app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
     app.register_api(tensorflow_routes(models, loaded_models, limits))
     app.register_api(hosting_routes(loaded_models, limits, version=API_VERSION))
     app.register_api(health_routes(redis, queue, loaded_models))
-    app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
     app.register_blueprint(docs_routes(app))
     pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
     register_request_checks(app, limits, free_rules=pages | PREDICT.keys())
@@ -87,5 +87,5 @@ def create_app(
 
 
 def _refuse(error: Exception) -> None:
-    """Turn what pydantic found into an error of ours; flask-openapi3 would answer in its own form."""
+    """Raise an error of ours for what pydantic found; flask-openapi3 would answer in its own form."""
     raise invalid_request(error) from error  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ from storage.queue import TrainingQueue
 
 def health_routes(redis: Redis, queue: TrainingQueue, models: LoadedModels) -> APIBlueprint:
     """Build the routes from their parts."""
-    routes = APIBlueprint("health", __name__, abp_tags=[Tag(name="operations", description="Is it up?")])
+    routes = APIBlueprint("health", __name__, abp_tags=[Tag(name="Operations", description="Is the service up?")])
 
-    @routes.get("/livez", summary="Is the process alive? Asks nobody else", responses={200: Liveness, **problems()})
+    @routes.get("/livez", summary="Is the process alive?", responses={200: Liveness, **problems()})
     def livez() -> Response:
         return to_json(Liveness(status="alive"))
 
@@ -24,7 +24,7 @@ def health_routes(redis: Redis, queue: TrainingQueue, models: LoadedModels) -> A
     def readyz() -> Response:
         redis.ping()
         if not models.is_ready:
-            detail = "the models that aliases name are being loaded"
+            detail = "the versions that aliases point at are being loaded"
             return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
         return to_json(Readiness(status="ready", redis="ok", workers=queue.n_workers()))
 

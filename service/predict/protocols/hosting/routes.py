@@ -64,7 +64,7 @@ def hosting_routes(models: LoadedModels, limits: Limits, *, version: str) -> API
     Args:
         version: that of this service.
     """
-    tag = Tag(name="SageMaker, MLflow, Vertex AI", description="What platforms that host a model call.")
+    tag = Tag(name="SageMaker, MLflow and Vertex AI", description="The routes that hosting platforms call.")
     routes = APIBlueprint("hosting", __name__, abp_tags=[tag])
 
     @routes.get("/ping", summary="Can it predict? As SageMaker asks", **_READY)
