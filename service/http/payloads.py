@@ -29,8 +29,6 @@ Numbers = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type"
 
 
 TAG = "\0"
-
-
 """First character of the names of a union's cases. Pydantic puts them into locations; no member's name begins so."""
 
 
