@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from flask import Response, g, request
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
-from service.http.errors import BadRequestError, problem_answer
-from service.http.flask_responses import to_json, to_response
+from service.http.errors import BadRequestError
+from service.http.flask_responses import to_json
 from service.http.names import ModelPath, VersionPath
 from service.http.openapi import body_problems, header, json_body, problems, schema_of
 from service.http.parsing import parse_payload
@@ -75,9 +75,7 @@ def open_inference_routes(
     @routes.get("/v2/health/ready", summary="Can the server infer?", responses={200: ServerReady, **problems()})
     def server_ready() -> Response:
         redis.ping()
-        if not loaded.is_ready:
-            detail = "the models that aliases name are being loaded"
-            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
+        loaded.check_ready()
         return to_json(ServerReady())
 
     def metadata(name: str, number: int | None) -> Response:
