@@ -21,7 +21,7 @@ from standalone.errors import AddressError, DataLostError, RedisUnreachableError
 from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http
 from storage.keys import STORE_IDENTITY_MARK
-from storage.settings import blob_url, data_dir
+from storage.settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
 API_COMMAND = (
     sys.executable,
@@ -53,7 +53,7 @@ class UpSettings:
     port: int = 8000
     api_processes: int = 1
     workers: int = 1
-    data_dir: Path = Path("data")
+    data_dir: Path = Path(DEFAULT_DATA_DIR)
     redis_url: str | None = None  # None: an embedded server
 
     @property
