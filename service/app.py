@@ -87,5 +87,5 @@ def create_app(
 
 
 def _refuse(error: Exception) -> None:
-    """Raise an error of ours for what pydantic found; flask-openapi3 would answer in its own form."""
+    """Raise our own error for what pydantic found; flask-openapi3 would answer in its own form."""
     raise invalid_request(error) from error  # type: ignore[arg-type]
