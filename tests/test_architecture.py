@@ -1,6 +1,7 @@
 """Imports point inwards: who may import whom, checked on the source of every package."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,3 +110,14 @@ def test_the_process_starters_name_the_service_and_the_worker_but_do_not_import_
     # design.md: "storage, service, worker (as processes)"
     wrong = [(where, name) for where, name in imports_of("standalone") if name in ALLOWED]
     assert wrong == []
+
+
+def test_what_answers_a_predict_loads_neither_flask_nor_redis_nor_rq():
+    program = "import sys, service.predict.ways; print({'flask', 'redis', 'rq'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("room", ["service/predict/formats", "service/predict/memory"])
+def test_formats_and_memory_know_no_flask(room):
+    assert [where for where, name in imports_of(room) if name in {"flask", "flask_openapi3"}] == []
