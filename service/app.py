@@ -25,12 +25,13 @@ from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.circuit_breaker import CircuitBreaker
+from storage.errors import RedisSilentError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 
 API_VERSION = "0.1.0"
-"""That of the project; a test holds it to `pyproject.toml`."""
+"""The version of the project; a test compares it with `pyproject.toml`."""
 
 
 def create_app(
@@ -69,15 +70,15 @@ def create_app(
     models = ModelStore(redis)
     jobs = JobStore(redis, queue)
     loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
-    breaker = loaded_models.breaker
+    breaker = CircuitBreaker(as_unavailable, opens_on=RedisSilentError)
     register_error_handlers(app, breaker)
     app.register_api(job_routes(jobs, models, blobs, limits))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))
+    app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
     app.register_api(tensorflow_routes(models, loaded_models, limits))
     app.register_api(hosting_routes(loaded_models, limits, version=API_VERSION))
-    app.register_api(health_routes(redis, queue, loaded_models))
-    app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
+    app.register_api(health_routes(redis, queue, lambda: loaded_models.is_ready))
     app.register_blueprint(docs_routes(app))
     pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
     register_request_checks(app, limits, free_rules=pages | PREDICT.keys())
@@ -86,5 +87,5 @@ def create_app(
 
 
 def _refuse(error: Exception) -> None:
-    """Turn what pydantic found into an error of ours; flask-openapi3 would answer in its own form."""
+    """Raise an error of ours for what pydantic found; flask-openapi3 would answer in its own form."""
     raise invalid_request(error) from error  # type: ignore[arg-type]

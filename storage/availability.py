@@ -2,7 +2,7 @@
 
 from redis import exceptions
 
-from storage.errors import BlobStoreUnavailableError, RedisAwayError, StorageError, UnavailableError
+from storage.errors import BlobStoreUnavailableError, RedisAwayError, RedisSilentError, StorageError, UnavailableError
 
 
 class ReplacedRedisError(StorageError, exceptions.ConnectionError):
@@ -12,10 +12,10 @@ class ReplacedRedisError(StorageError, exceptions.ConnectionError):
     """
 
     def __init__(self, found: str | None, expected: str) -> None:
-        has = "has no data of this service" if found is None else f"has the data of epoch {found}"
+        has = "has no data of this service" if found is None else f"has store identity {found}"
         super().__init__(
-            f"Redis was emptied or replaced: it {has}, and the blob store belongs to epoch {expected}. "
-            "Bring its data back, or give it up for lost with `perceptron init --accept-loss`"
+            f"Redis was emptied or replaced: it {has}, but the blob store has store identity {expected}. "
+            "Restore the data of Redis, or give it up with `perceptron init --accept-loss`"
         )
 
 
@@ -55,6 +55,8 @@ def as_unavailable(error: BaseException) -> UnavailableError | None:
             return error
         case ReplacedRedisError():
             return RedisAwayError(str(error))
-        case exceptions.ConnectionError() | exceptions.TimeoutError():
+        case exceptions.TimeoutError():
+            return RedisSilentError()
+        case exceptions.ConnectionError():
             return RedisAwayError()
     return UnavailableError() if is_unavailable(error) else None

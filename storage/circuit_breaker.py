@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from storage.errors import RedisAwayError, UnavailableError
 
 RETRY_AFTER_S = 1.0
-"""While Redis is away, one caller per this time tries it, and everybody else tries again after it."""
+"""While Redis is away, one caller tries it after this time, again and again."""
 
 
 class CircuitBreaker:
@@ -19,60 +19,66 @@ class CircuitBreaker:
     refused at once. Otherwise each would hold a thread for the full time limit, with a queue behind them.
 
     Args:
+        opens_on: `RedisSilentError` for callers to whom a refused connection costs nothing, and who have nothing to
+            answer without Redis: they see at once when it is back.
         translate: gives the `UnavailableError` that an error stands for, None for any other error. (A parameter, so
-            that who predicts from memory need not load redis-py.)
+            that code that uses a breaker need not load redis-py.)
     """
 
     def __init__(
         self,
         translate: Callable[[BaseException], UnavailableError | None],
         *,
+        opens_on: type[RedisAwayError] = RedisAwayError,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._translate = translate
+        self._opens_on = opens_on
         self._clock = clock
         self._lock = threading.Lock()
-        self._retry_at_s: float | None = None  # None: Redis answers
+        self._reason: str | None = None
+        self._retry_at_s = 0.0
 
     @property
     def is_away(self) -> bool:
         """Whether the last call got no answer."""
-        return self._retry_at_s is not None
+        return self._reason is not None
 
     @property
     def is_refusing(self) -> bool:
         """Whether Redis is away and it is too early to try it again."""
-        retry_at_s = self._retry_at_s
-        return retry_at_s is not None and self._clock() < retry_at_s
+        return self.is_away and self._clock() < self._retry_at_s
 
     @contextmanager
     def calling(self) -> Iterator[None]:
         """Call Redis inside the block.
 
         Raises:
-            RedisAwayError: Redis is away, and this caller is not the one that tries it.
+            RedisAwayError: Redis is away, and this caller is not the one that tries it; the message is that of the
+                last try.
             UnavailableError: in place of the block's own error that means the same.
         """
         with self._lock:
-            if self.is_refusing:
-                raise RedisAwayError
-            if self.is_away:
-                self._retry_at_s = self._clock() + RETRY_AFTER_S  # this caller tries
+            reason, now_s = self._reason, self._clock()
+            if reason is not None:
+                if now_s < self._retry_at_s:
+                    raise self._opens_on(reason)
+                self._retry_at_s = now_s + RETRY_AFTER_S  # this caller tries
         try:
             yield
         except Exception as error:
             unavailable = self.note(error)
-            if not isinstance(unavailable, RedisAwayError):
-                self._retry_at_s = None  # an error is an answer, too
+            if not isinstance(unavailable, self._opens_on):
+                self._reason = None  # an error is an answer, too
             if unavailable is None or unavailable is error:
                 raise
             raise unavailable from error
-        self._retry_at_s = None
+        self._reason = None
 
     def note(self, error: Exception) -> UnavailableError | None:
         """Take the error of a call made elsewhere into account; return the `UnavailableError` it stands for, if any."""
         unavailable = self._translate(error)
-        # One that is of our kind already was noted when it was translated, or comes from a refusal.
-        if isinstance(unavailable, RedisAwayError) and unavailable is not error:
-            self._retry_at_s = self._clock() + RETRY_AFTER_S
+        # An error that was translated already has been noted, and a refusal tells nothing new.
+        if isinstance(unavailable, self._opens_on) and unavailable is not error:
+            self._reason, self._retry_at_s = str(unavailable), self._clock() + RETRY_AFTER_S
         return unavailable

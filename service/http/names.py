@@ -1,4 +1,4 @@
-"""Names of models, versions and aliases: what they may be, and how they stand in a URL."""
+"""Names of models and aliases and version numbers, in bodies and in URLs."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from storage.models import record
 
 NAME_PATTERN = f"^{record.NAME_PATTERN}$"
 
-# Pydantic's `$` is Rust's: it matches at the very end only, so no name can end in a line break.
+# In pydantic's regular expressions (Rust's), `$` matches only at the very end, so no name ends in a line break.
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 

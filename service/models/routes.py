@@ -25,7 +25,11 @@ MAX_SHOWN_PARAMETERS = 10_000
 
 def model_routes(models: ModelStore) -> APIBlueprint:
     """Build the routes from their parts."""
-    routes = APIBlueprint("models", __name__, abp_tags=[Tag(name="models", description="What was trained.")])
+    routes = APIBlueprint(
+        "models",
+        __name__,
+        abp_tags=[Tag(name="Models", description="The registry of trained networks: versions and aliases.")],
+    )
 
     @routes.get("/models", summary="List models by name", responses={200: ModelList, **problems(422)})
     def list_models(query: ModelsQuery) -> Response:
@@ -94,7 +98,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
 
     @routes.delete(
         "/models/<name>/versions/<version:version>",
-        summary="Delete a version that no alias names",
+        summary="Delete a version, unless an alias points at it",
         responses={204: None, **problems(404, 409)},
     )
     def delete_version(path: VersionPath) -> Response:
@@ -112,7 +116,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
 
     @routes.delete(
         "/models/<name>/aliases/<alias>",
-        summary="Forget an alias",
+        summary="Delete an alias",
         responses={204: None, **problems(404, 422)},
     )
     def delete_alias(path: AliasPath) -> Response:

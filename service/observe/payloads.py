@@ -1,4 +1,4 @@
-"""What the health routes answer."""
+"""The answers of the health routes."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,20 +13,20 @@ ALIVE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 class Readiness(BaseModel):
-    """Whether the service can do its work."""
+    """The service can do its work."""
 
     status: Literal["ready"]
     redis: Literal["ok"]
-    workers: int = Field(description="Training workers; with none, predictions go on and jobs wait.")
+    workers: int = Field(description="Training workers. With none, jobs wait; predictions still work.")
 
 
 class Ready(BaseModel):
-    """Predictions can be asked for."""
+    """The process can predict."""
 
     status: Literal["ready"]
 
 
 class Liveness(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["alive"]

@@ -1,5 +1,7 @@
 """`/livez` and `/readyz`: for orchestrators."""
 
+from collections.abc import Callable
+
 from flask import Response, g
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
@@ -8,23 +10,26 @@ from service.http.errors import problem_answer
 from service.http.flask_responses import to_json, to_response
 from service.http.openapi import problems
 from service.observe.payloads import Liveness, Readiness
-from service.predict.memory.loaded_models import LoadedModels
 from storage.queue import TrainingQueue
 
 
-def health_routes(redis: Redis, queue: TrainingQueue, models: LoadedModels) -> APIBlueprint:
-    """Build the routes from their parts."""
-    routes = APIBlueprint("health", __name__, abp_tags=[Tag(name="operations", description="Is it up?")])
+def health_routes(redis: Redis, queue: TrainingQueue, is_loaded: Callable[[], bool]) -> APIBlueprint:
+    """Build the routes from their parts.
 
-    @routes.get("/livez", summary="Is the process alive? Asks nobody else", responses={200: Liveness, **problems()})
+    Args:
+        is_loaded: whether the versions that aliases point at are in memory.
+    """
+    routes = APIBlueprint("health", __name__, abp_tags=[Tag(name="Operations", description="Is the service up?")])
+
+    @routes.get("/livez", summary="Is the process alive?", responses={200: Liveness, **problems()})
     def livez() -> Response:
         return to_json(Liveness(status="alive"))
 
     @routes.get("/readyz", summary="Can the service do its work?", responses={200: Readiness, **problems()})
     def readyz() -> Response:
         redis.ping()
-        if not models.is_ready:
-            detail = "the models that aliases name are being loaded"
+        if not is_loaded():
+            detail = "the versions that aliases point at are being loaded"
             return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
         return to_json(Readiness(status="ready", redis="ok", workers=queue.n_workers()))
 

@@ -21,7 +21,7 @@ from storage.models.record import MAX_VERSION
 
 def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
     """Build the routes from their parts."""
-    routes = APIBlueprint("predict", __name__, abp_tags=[Tag(name="predict", description="Use a trained model.")])
+    routes = APIBlueprint("predict", __name__, abp_tags=[Tag(name="Predict", description="Use a trained model.")])
 
     @routes.post(
         "/predict",

@@ -20,10 +20,10 @@ from storage.scripts import load_script
 
 
 class ModelStore:
-    """All models, in Redis. `JobStore.publish` is what adds versions."""
+    """All models, in Redis. `JobStore.publish` adds versions."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+        self._redis: Any = redis  # its types include decoded answers; ours are bytes
         self._set_alias = load_script(redis, "set_alias")
         self._delete_alias = load_script(redis, "delete_alias")
         self._delete_version = load_script(redis, "delete_version")
@@ -149,11 +149,11 @@ class ModelStore:
             raise AliasNotFoundError(model, alias)
 
     def delete_version(self, model: str, number: int) -> None:
-        """Delete a version for ever; its number is not used again.
+        """Delete a version; its number is never used again.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: what was named does not exist.
-            VersionInUseError: an alias names it.
+            VersionInUseError: an alias points at it.
         """
         answer = self._delete_version(
             keys=[keys.MODELS, keys.versions(model), keys.aliases(model), keys.version(model, number)],
@@ -166,7 +166,7 @@ class ModelStore:
             raise VersionNotFoundError(model, number)
 
     def delete(self, model: str) -> None:
-        """Delete a model with all its versions and aliases; its version numbers are not used again.
+        """Delete a model with all its versions and aliases; its version numbers are never used again.
 
         Raises:
             ModelNotFoundError: it does not exist.

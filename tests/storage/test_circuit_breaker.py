@@ -7,7 +7,13 @@ import redis
 
 from storage.availability import ReplacedRedisError, as_unavailable
 from storage.circuit_breaker import RETRY_AFTER_S, CircuitBreaker
-from storage.errors import BlobStoreUnavailableError, ModelNotFoundError, RedisAwayError, UnavailableError
+from storage.errors import (
+    BlobStoreUnavailableError,
+    ModelNotFoundError,
+    RedisAwayError,
+    RedisSilentError,
+    UnavailableError,
+)
 
 
 class Clock:
@@ -84,6 +90,19 @@ def test_clients_see_why_redis_is_refused_but_no_path_or_address(breaker: Circui
         (BlobStoreUnavailableError("/var/lib/perceptron/blobs"), False),
     ):
         assert (str(breaker.note(error)) == str(error)) is is_shown
+
+
+def test_a_breaker_can_open_for_silence_alone(clock: Clock) -> None:
+    breaker = CircuitBreaker(as_unavailable, opens_on=RedisSilentError, clock=clock)
+    call(breaker, redis.ConnectionError())
+    assert call(breaker, redis.TimeoutError())
+    assert not call(breaker)
+
+
+def test_who_is_refused_hears_the_reason_of_the_last_try(breaker: CircuitBreaker) -> None:
+    call(breaker, ReplacedRedisError(None, "ours"))
+    with pytest.raises(RedisAwayError, match="accept-loss"), breaker.calling():
+        pass
 
 
 def test_what_else_goes_wrong_inside_is_left_as_it_is(breaker: CircuitBreaker) -> None:

@@ -20,7 +20,7 @@ from service.predict.memory.loaded_models import LoadedModels
 from storage.blobs import BlobStore
 from storage.codec import encode_model
 from storage.errors import ModelNotFoundError, RedisAwayError, VersionNotFoundError
-from storage.identity import Epoch, accept_loss
+from storage.identity import StoreIdentity, accept_loss
 from storage.jobs.store import JobStore
 from storage.models.record import Model, ModelReference, Version
 from storage.models.store import ModelStore
@@ -273,9 +273,9 @@ def test_a_number_used_again_after_an_accepted_loss_is_not_answered_from_memory(
     redis: Redis, blobs: BlobStore, jobs: JobStore, ear: Ear
 ) -> None:
     """The new version 1 was published before anybody looked and found the old one gone."""
-    epoch = Epoch(blobs)
-    models = loaded_models(ModelStore(redis), check_store=lambda: epoch.check(redis))
-    epoch.on_loss = models.forget
+    identity = StoreIdentity(blobs)
+    models = loaded_models(ModelStore(redis), check_store=lambda: identity.check(redis))
+    identity.on_loss = models.forget
     models.follow(ear)
     publish(jobs, weight=1.0)
     soon(

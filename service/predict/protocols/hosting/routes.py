@@ -59,7 +59,7 @@ def hosting_routes(models: LoadedModels, limits: Limits, *, version: str) -> API
     Args:
         version: the version of this service.
     """
-    tag = Tag(name="SageMaker, MLflow, Vertex AI", description="The routes that hosting platforms call.")
+    tag = Tag(name="SageMaker, MLflow and Vertex AI", description="The routes that hosting platforms call.")
     routes = APIBlueprint("hosting", __name__, abp_tags=[tag])
 
     @routes.get("/ping", summary="Is the service ready? For SageMaker", **_READY)

@@ -61,7 +61,7 @@ def open_inference_routes(
     Args:
         version: the version of this service.
     """
-    tag = Tag(name="open inference protocol", description="Version 2, with the binary tensor extension.")
+    tag = Tag(name="Open Inference Protocol", description="Version 2, with the binary tensor extension.")
     routes = APIBlueprint("open_inference", __name__, abp_tags=[tag])
 
     @routes.get("/v2", summary="What this server is", responses={200: ServerMetadata, **problems()})

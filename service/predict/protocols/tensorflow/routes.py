@@ -36,7 +36,7 @@ _PREDICT: dict[str, Any] = {
 
 def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -> APIBlueprint:
     """Build the routes from their parts."""
-    tag = Tag(name="TensorFlow Serving, KServe v1", description="Use a trained model as their clients do.")
+    tag = Tag(name="TensorFlow Serving and KServe v1", description="Use a trained model as their clients do.")
     routes = APIBlueprint("tensorflow", __name__, abp_tags=[tag])
 
     @routes.get("/v1/models", summary="List all models", responses={200: ModelNames, **problems()})
