@@ -74,7 +74,7 @@ def latencies(url: str) -> list[float]:
         "data": {"features": features.tolist(), "targets": classes.tolist()},
         "training": {"max_epochs": 100},
     }
-    prediction_request = {"model": "cancer", "instances": features[:1].tolist()}
+    one_row = {"model": "cancer", "instances": features[:1].tolist()}
     times = []
     with httpx.Client(base_url=url, timeout=30) as http:
         for _ in range(N_LATENCIES + 5):
@@ -82,7 +82,7 @@ def latencies(url: str) -> list[float]:
             answer = http.post("/jobs", json=job).raise_for_status()
             done = http.get(answer.headers["Location"], headers={"Prefer": "wait=20"}).raise_for_status().json()
             version = done["result"]["version"]
-            prediction = http.post("/predict", json={**prediction_request, "version": version}).raise_for_status().json()
+            prediction = http.post("/predict", json={**one_row, "version": version}).raise_for_status().json()
             times.append(time.perf_counter() - start)
             time.sleep(0.1)  # wait until the stack is idle: RQ is still cleaning up after the previous job
             assert prediction["version"] == version
