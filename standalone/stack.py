@@ -100,7 +100,7 @@ def exec_worker(redis_url: str) -> NoReturn:
 
 
 def _stores_env(redis_url: str) -> dict[str, str]:
-    """Make DATA_DIR absolute: it is relative to the user's directory, and the process runs in another."""
+    """DATA_DIR is relative to where the person is, and the process will be elsewhere."""
     return {"REDIS_URL": redis_url, "DATA_DIR": str(Path(os.environ.get("DATA_DIR") or "./data").absolute())}
 
 
@@ -186,15 +186,15 @@ def _wait_for_port(host: str, port: int, patience_s: float) -> None:
 
 
 def _check_files(server: EmbeddedServer, data_dir: Path) -> None:
-    """Check that an embedded server that had data still has files to load.
+    """Check that the embedded server has something to load when it had data before.
 
     Raises:
-        DataLostError: The files are gone.
+        DataLostError: It has not.
     """
     if (data_dir / EPOCH_MARK).exists() and not server.has_data:
         raise DataLostError(
             f"{server.directory} has no data, though {data_dir / EPOCH_MARK} says that there was some: bring it back "
-            "from a backup, set REDIS_URL if it is elsewhere, or accept the loss with "
+            "from a backup, set REDIS_URL if it is elsewhere, or give it up for lost with "
             "'perceptron init --accept-loss'"
         )
 
