@@ -29,10 +29,11 @@ def some_seconds_of_training(blobs: BlobStore, seconds: float = 3.0) -> Training
 
 def test_nothing_is_lost_or_published_twice_under_random_kills(tmp_path: Path) -> None:
     """R1 and R23, short; the long form is `./run chaos`."""
-    verdict, history = run(Plan(minutes=0.2, seed=7, n_jobs=60, redis_kill_every_s=5.0), tmp_path)
-    assert verdict.violations == [], "\n".join(history.notes)
-    assert verdict.figures["accepted"] == 60
-    assert sum(verdict.figures[status] for status in DONE_STATUSES) == 60
+    outcome = run(Plan(minutes=0.2, seed=7, n_jobs=60, redis_kill_every_s=5.0), tmp_path)
+    assert outcome.verdict.violations == [], "\n".join(outcome.history.notes)
+    assert outcome.drain.n_open == 0
+    assert outcome.verdict.figures["accepted"] == 60
+    assert sum(outcome.verdict.figures[status] for status in DONE_STATUSES) == 60
 
 
 def test_a_worker_killed_at_any_point_leaves_one_end_and_one_version(start_rig: Callable[..., Rig]) -> None:

@@ -76,7 +76,7 @@ def test_a_horse_does_not_outlive_its_parent(start_rig: StartRig, times: int) ->
     for _ in range(times):
         job_id = start_job(rig)
         worker, horse = with_a_horse(rig)
-        rig.kill_worker(worker, with_horse=False)
+        rig.kill_worker(worker, with_child=False)
         wait_for(lambda horse=horse: not is_alive(horse), 1.0)
         rig.jobs.cancel(job_id)
         rig.tend()
