@@ -27,7 +27,10 @@ from sklearn.datasets import load_breast_cancer
 from benchmarks._table import Row, machine, report, row, shown
 from standalone import EmbeddedServer
 from standalone.stack import API_COMMAND, WORKER_COMMAND, WORKER_READY_LINE
-from storage import BlobStore, JobStore, TrainingQueue, keys
+from storage import keys
+from storage.blobs import BlobStore
+from storage.jobs.store import JobStore
+from storage.queue import TrainingQueue
 from tests.builders import training_spec
 
 ROOT = Path(__file__).parents[1]

@@ -1,8 +1,8 @@
 """Predict against Flask, FastAPI and MLServer: the targets S1 to S6 in one table.
 
 Run it as `python benchmarks/serving.py [S1 S3 ...]`. Every server is one process on the first core, ours as it is
-shipped (`service.gunicorn_config`), and the load comes from the second. The contestants of a row take turns. FastAPI
-and MLServer are installed into environments of their own under benchmarks/.environments at the first use.
+shipped (`service.server.gunicorn_config`), and the load comes from the second. The contestants of a row take turns.
+FastAPI and MLServer are installed into environments of their own under benchmarks/.environments at the first use.
 """
 
 import hashlib
@@ -43,7 +43,9 @@ from benchmarks._contestants import (
 from benchmarks._table import Row, machine, report, rounds, row
 from perceptron import Layer, Network
 from standalone import EmbeddedServer
-from storage import connect, encode_model, keys
+from storage import keys
+from storage.codec import encode_model
+from storage.connection import connect
 
 N_FEATURES = 30
 N_MODELS = 10_000
@@ -111,7 +113,7 @@ class Stage:
         """Start the API as it is shipped; return its address and the pid of its one worker."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        command = [PYTHON, "-m", "gunicorn", "--config", "python:service.gunicorn_config"]
+        command = [PYTHON, "-m", "gunicorn", "--config", "python:service.server.gunicorn_config"]
         env = {
             "REDIS_URL": self.redis_server.url,
             "DATA_DIR": str(self._folder),

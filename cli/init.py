@@ -5,7 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from standalone import DataDirectory, DataLostError, EmbeddedServer, StandaloneError
-from storage import BlobStore, Epoch, ReplacedRedisError, accept_loss, connect, is_unavailable
+from storage.availability import ReplacedRedisError, is_unavailable
+from storage.blobs import BlobStore
+from storage.connection import connect
+from storage.identity import Epoch, accept_loss
 
 
 def init(data_dir: Path, redis_url: str | None, *, is_loss_accepted: bool) -> str:

@@ -4,22 +4,25 @@ from flask_openapi3 import Info, OpenAPI
 from redis import Redis
 from werkzeug.routing import BaseConverter
 
-from service.answers import Problem
-from service.dispatch import CONVERTERS
-from service.errors import register_error_handlers
-from service.loaded_models import LoadedModels
-from service.parsing import invalid_request
-from service.requests import json_request, register_request_checks
-from service.routes.docs import docs_routes
-from service.routes.health import health_routes
-from service.routes.hosting import hosting_routes
-from service.routes.jobs import job_routes
-from service.routes.models import model_routes
-from service.routes.open_inference import open_inference_routes
-from service.routes.predict import predict_routes
-from service.routes.tensorflow import tensorflow_routes
+from service.console.routes import docs_routes
+from service.http.errors import register_error_handlers
+from service.http.parsing import invalid_request
+from service.http.problem import Problem
+from service.http.requests import json_request, register_request_checks
+from service.jobs.routes import job_routes
+from service.models.routes import model_routes
+from service.observe.routes import health_routes
+from service.predict.memory.loaded_models import LoadedModels
+from service.predict.protocols.hosting.routes import hosting_routes
+from service.predict.protocols.open_inference.routes import open_inference_routes
+from service.predict.protocols.tensorflow.routes import tensorflow_routes
+from service.predict.routes import predict_routes
+from service.predict.ways import CONVERTERS
 from service.settings import Limits
-from storage import BlobStore, JobStore, ModelStore, TrainingQueue
+from storage.blobs import BlobStore
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.queue import TrainingQueue
 
 API_VERSION = "0.1.0"
 """That of the project; a test holds it to `pyproject.toml`."""

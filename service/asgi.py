@@ -7,12 +7,17 @@ from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 from service.app import create_app
-from service.loaded_models import LoadedModels
-from service.platform_routes import platform_routes
-from service.requests import register_epoch_check
+from service.http.requests import register_epoch_check
+from service.predict.memory.loaded_models import LoadedModels
+from service.predict.protocols.hosting.platform_routes import platform_routes
+from service.server.shell import Shell
 from service.settings import Settings
-from service.shell import Shell
-from storage import BlobStore, Epoch, JobStore, ModelStore, TrainingQueue, connect, connect_on_loop
+from storage.blobs import BlobStore
+from storage.connection import connect, connect_on_loop
+from storage.identity import Epoch
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.queue import TrainingQueue
 
 
 def create_shell() -> Shell:

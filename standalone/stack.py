@@ -26,7 +26,7 @@ API_COMMAND = (
     "-m",
     "gunicorn",
     "--config",
-    "python:service.gunicorn_config",
+    "python:service.server.gunicorn_config",
     "service.asgi:app",
 )
 WORKER_COMMAND = (sys.executable, "-m", "worker.main")

@@ -7,7 +7,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from storage.epoch import Epoch
+from storage.identity import Epoch
 
 
 def connect(redis_url: str, *, timeout_s: float, n_retries: int, epoch: Epoch | None = None) -> Redis:

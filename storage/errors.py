@@ -12,14 +12,10 @@
     |-- VersionInUseError
     |-- BlobNotFoundError
     |-- BlobStoreUnavailableError
-    |-- ReplacedRedisError
     `-- CorruptDataError
 
-`UNAVAILABLE_ERRORS` are for the caller to try again later, redis-py's own among them: the server cannot be reached, is
-loading or is full. `is_unavailable` also knows those that redis-py has no class for.
+Knows nothing of Redis: `availability` says which errors mean that a store is away.
 """
-
-from redis import exceptions
 
 
 class StorageError(Exception):
@@ -118,47 +114,5 @@ class BlobStoreUnavailableError(StorageError):
     """The blob store cannot be written to or read from: no space, no permission, no connection."""
 
 
-class ReplacedRedisError(StorageError, exceptions.ConnectionError):
-    """This Redis was emptied, or is another one than the data of this installation was in.
-
-    It is as good as none, so whoever waits for a Redis that is away waits for the right one, too.
-    """
-
-    def __init__(self, found: str | None, expected: str) -> None:
-        has = "has no data of this service" if found is None else f"has the data of epoch {found}"
-        super().__init__(
-            f"Redis was emptied or replaced: it {has}, and the blob store belongs to epoch {expected}. "
-            "Bring its data back, or give it up for lost with `perceptron init --accept-loss`"
-        )
-
-
 class CorruptDataError(StorageError):
     """What lies in Redis or in the blob store is not what was written there."""
-
-
-UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.OutOfMemoryError,
-    exceptions.ReadOnlyError,
-    exceptions.NoPermissionError,
-    exceptions.ExecAbortError,  # a command of a transaction was refused for one of the reasons around here
-    BlobStoreUnavailableError,
-)
-
-# The server cannot write its snapshot or append-only file; it has too few replicas.
-_REFUSALS = ("MISCONF", "NOREPLICAS")
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a store has no room: reading from it goes on, and so does what frees some."""
-    return isinstance(error, exceptions.OutOfMemoryError) or (
-        isinstance(error, exceptions.ResponseError) and str(error).startswith("MISCONF")
-    )
-
-
-def is_unavailable(error: BaseException) -> bool:
-    """Whether the stores refuse what they would take at another time."""
-    return isinstance(error, UNAVAILABLE_ERRORS) or (
-        isinstance(error, exceptions.ResponseError) and str(error).startswith(_REFUSALS)
-    )

@@ -7,7 +7,7 @@ from redis import Redis
 from redis.commands.core import Script
 
 from storage import keys
-from storage.events import MAX_EVENTS
+from storage.jobs.events import MAX_EVENTS
 
 
 def load_script(redis: Redis, name: str) -> Script:

@@ -13,7 +13,9 @@ import httpx
 
 from standalone import EmbeddedServer
 from standalone.stack import API_COMMAND
-from storage import JobStore, TrainingQueue, connect
+from storage.connection import connect
+from storage.jobs.store import JobStore
+from storage.queue import TrainingQueue
 
 ROOT = Path(__file__).parents[1]
 

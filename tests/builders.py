@@ -14,19 +14,14 @@ from perceptron import (
     ValidationConfig,
     resolve_task,
 )
-from service.loaded_models import LoadedModels
-from storage import (
-    BlobStore,
-    Claim,
-    DataReference,
-    JobStore,
-    ModelStore,
-    Sweep,
-    TrainingQueue,
-    TrainingSpec,
-    encode_dataset,
-    encode_model,
-)
+from service.predict.memory.loaded_models import LoadedModels
+from storage.blobs import BlobStore
+from storage.codec import encode_dataset, encode_model
+from storage.jobs.record import Claim
+from storage.jobs.spec import DataReference, Sweep, TrainingSpec
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.queue import TrainingQueue
 
 OR_FEATURES = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
 OR_TARGETS = [0.0, 1.0, 1.0, 1.0]

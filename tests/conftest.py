@@ -8,7 +8,11 @@ from hypothesis import settings
 from redis import Redis
 
 from standalone import EmbeddedServer
-from storage import BlobStore, JobStore, ModelStore, TrainingQueue, connect
+from storage.blobs import BlobStore
+from storage.connection import connect
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.queue import TrainingQueue
 
 # --hypothesis-profile long: state machines run as many sequences as docs/reliability.md reports.
 settings.register_profile("long")

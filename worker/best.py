@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perceptron import Network, Standardization
-from storage import Claim, JobStore, encode_model, is_unavailable
+from storage.availability import is_unavailable
+from storage.codec import encode_model
+from storage.jobs.record import Claim
+from storage.jobs.store import JobStore
 
 EVERY_S = 1.0
 SHARE = 0.02

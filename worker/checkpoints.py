@@ -5,18 +5,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from storage import (
-    BlobNotFoundError,
-    BlobStore,
-    Checkpoint,
-    Claim,
-    CorruptDataError,
-    JobStore,
-    StaleAttemptError,
-    decode_checkpoint,
-    encode_checkpoint,
-    is_unavailable,
-)
+from storage.availability import is_unavailable
+from storage.blobs import BlobStore
+from storage.errors import BlobNotFoundError, CorruptDataError, StaleAttemptError
+from storage.jobs.checkpoints import Checkpoint, decode_checkpoint, encode_checkpoint
+from storage.jobs.record import Claim
+from storage.jobs.store import JobStore
 
 EVERY_S = 5.0
 """So much of a training is lost at most when its worker dies, apart from the epoch that it was in."""

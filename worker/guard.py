@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from storage import Claim, JobStore, StaleAttemptError
+from storage.errors import StaleAttemptError
+from storage.jobs.record import Claim
+from storage.jobs.store import JobStore
 from worker.deadline import KILL_AFTER_S, Deadline, time_limit_error
 
 KILL_STALE_AFTER_S = 8.0

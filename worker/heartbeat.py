@@ -6,7 +6,10 @@ import threading
 from types import TracebackType
 from typing import NoReturn
 
-from storage import Claim, JobStore, StaleAttemptError, is_unavailable
+from storage.availability import is_unavailable
+from storage.errors import StaleAttemptError
+from storage.jobs.record import Claim
+from storage.jobs.store import JobStore
 from worker.deadline import FAIL_AFTER_S, INTERRUPT_AFTER_S, Deadline, time_limit_error
 
 EVERY_S = 2.0

@@ -4,7 +4,10 @@ import logging
 import os
 import sys
 
-from storage import BlobStore, Epoch, Housekeeping, connect
+from storage.blobs import BlobStore
+from storage.connection import connect
+from storage.identity import Epoch
+from storage.jobs.housekeeping import Housekeeping
 from worker.process import TrainingWorker
 from worker.settings import Settings
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from storage import is_unavailable
+from storage.availability import is_unavailable
 from worker.watch import HandedBackError
 
 PATIENCE_S = 300.0

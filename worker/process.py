@@ -16,7 +16,12 @@ from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from storage import QUEUE_NAME, TRAIN_TASK, Epoch, Housekeeping, JobStore, Reconciler, TrainingQueue, is_unavailable
+from storage.availability import is_unavailable
+from storage.identity import Epoch
+from storage.jobs.housekeeping import Housekeeping
+from storage.jobs.reconciler import Reconciler
+from storage.jobs.store import JobStore
+from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
 from worker.guard import Guard
 from worker.tasks import prepare_work_horse, request_stop
 

@@ -22,7 +22,7 @@ from perceptron import (
     unfold,
     with_learning_rate,
 )
-from storage import TrainingSpec
+from storage.jobs.spec import TrainingSpec
 from worker.best import Best
 from worker.watch import Watch, epochs_between_looks
 

@@ -23,7 +23,8 @@ from perceptron import (
     forward,
     validation_rows,
 )
-from storage import Checkpoint, TrainingSpec
+from storage.jobs.checkpoints import Checkpoint
+from storage.jobs.spec import TrainingSpec
 from worker.best import Best
 from worker.deadline import TimeUpError
 from worker.single import Trained, metrics_of, train_one

@@ -10,21 +10,15 @@ from rq.timeouts import JobTimeoutException
 from threadpoolctl import ThreadpoolController
 
 from perceptron import DivergedError, PerceptronError
-from storage import (
-    BlobStore,
-    BlobStoreUnavailableError,
-    Claim,
-    Epoch,
-    JobStore,
-    ModelNotFoundError,
-    ModelStore,
-    StaleAttemptError,
-    TrainingQueue,
-    VersionNotFoundError,
-    connect,
-    is_full,
-    is_unavailable,
-)
+from storage.availability import is_full, is_unavailable
+from storage.blobs import BlobStore
+from storage.connection import connect
+from storage.errors import BlobStoreUnavailableError, ModelNotFoundError, StaleAttemptError, VersionNotFoundError
+from storage.identity import Epoch
+from storage.jobs.record import Claim
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.queue import TrainingQueue
 from worker.deadline import TimeUpError, time_limit_error
 from worker.guard import WorkHorse
 from worker.heartbeat import Heartbeat

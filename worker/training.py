@@ -6,18 +6,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from perceptron import InvalidConfigError, Network
-from storage import (
-    BlobStore,
-    Checkpoint,
-    Claim,
-    CorruptDataError,
-    JobStore,
-    ModelStore,
-    TrainingSpec,
-    decode_dataset,
-    decode_version,
-    encode_model,
-)
+from storage.blobs import BlobStore
+from storage.codec import decode_dataset, encode_model
+from storage.errors import CorruptDataError
+from storage.jobs.checkpoints import Checkpoint
+from storage.jobs.record import Claim
+from storage.jobs.spec import TrainingSpec
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.models.trained_model import decode_version
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline
 from worker.patience import Patience

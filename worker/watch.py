@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from storage import Claim, JobStore, TrainingSpec, is_unavailable
+from storage.availability import is_unavailable
+from storage.jobs.record import Claim
+from storage.jobs.spec import TrainingSpec
+from storage.jobs.store import JobStore
 from worker.best import Best, BestSoFar
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline, TimeUpError

@@ -23,7 +23,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from storage import ModelStore, connect
+from storage.connection import connect
+from storage.models.store import ModelStore
 from tests.api_process import Api
 from tests.builders import claimed, publish
 

@@ -10,7 +10,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from storage import ModelStore
+from storage.models.store import ModelStore
 from tests.api_process import Api
 from tests.builders import publish
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from storage import DONE_STATUSES, keys
+from storage import keys
+from storage.jobs.record import DONE_STATUSES
 from tests.faults.history import History
 from tests.faults.rig import Rig
 

@@ -14,7 +14,7 @@ from typing import Any
 from rq.worker import Worker
 
 import worker.tasks
-from storage import JobStore
+from storage.jobs.store import JobStore
 from worker.main import main
 from worker.process import TrainingRing, TrainingWorker
 from worker.watch import Watch

@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from storage import DONE_STATUSES, Job, JobStore, ModelStore, StorageError, decode_version
+from storage.errors import StorageError
+from storage.jobs.record import DONE_STATUSES, Job
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.models.trained_model import decode_version
 
 Seen = dict[str, Any]
 

@@ -14,7 +14,11 @@ import httpx
 
 from standalone import EmbeddedServer
 from standalone.stack import API_COMMAND, WORKER_COMMAND, WORKER_READY_LINE
-from storage import BlobStore, JobStore, ModelStore, TrainingQueue, connect
+from storage.blobs import BlobStore
+from storage.connection import connect
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.queue import TrainingQueue
 
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[bytes]

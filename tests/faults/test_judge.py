@@ -6,7 +6,9 @@ from itertools import chain, repeat
 import pytest
 from redis import Redis
 
-from storage import JobStore, ModelStore, keys
+from storage import keys
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from tests.builders import claimed, publish, training_spec
 from tests.faults.drain import Drain, Reading, drain
 from tests.faults.history import History, judge

@@ -13,7 +13,9 @@ from typing import Any
 
 import httpx
 
-from storage import DONE_STATUSES, BlobStore, TrainingSpec
+from storage.blobs import BlobStore
+from storage.jobs.record import DONE_STATUSES
+from storage.jobs.spec import TrainingSpec
 from tests.builders import training_spec
 from tests.faults.chaos import Plan, run
 from tests.faults.dying_worker import POINTS

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import httpx
 
-from storage import accept_loss, keys
+from storage import keys
+from storage.identity import accept_loss
 from tests.faults.rig import Rig, children_of, wait_for
 from tests.faults.test_workers import start_job
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from storage import BlobStore, TrainingSpec
+from storage.blobs import BlobStore
+from storage.jobs.spec import TrainingSpec
 from tests.builders import training_spec
 from tests.faults.rig import Process, Rig, children_of, send, wait_for
 

@@ -10,7 +10,9 @@ from redis import Redis
 
 from service.app import create_app
 from service.settings import Limits
-from storage import BlobStore, JobStore, ModelStore
+from storage.blobs import BlobStore
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from worker.training import run_training
 
 LIMITS = Limits(

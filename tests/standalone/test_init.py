@@ -10,7 +10,8 @@ from redis import Redis
 from cli.init import init
 from cli.main import perceptron
 from standalone import DataLostError, EmbeddedServer, StandaloneError
-from storage import BlobStore, keys
+from storage import keys
+from storage.blobs import BlobStore
 
 
 @pytest.fixture

@@ -144,7 +144,9 @@ def test_the_worker_says_that_it_is_ready_in_the_words_that_the_supervisor_waits
 
 @pytest.mark.parametrize(("host", "bind"), [("::1", "[::1]:8000"), ("0.0.0.0", "0.0.0.0:8000")])
 def test_gunicorn_listens_on_an_ipv6_address_too(program, host, bind):
-    shown = program("-c", "from service.gunicorn_config import bind; print(bind)", env={"HOST": host, "PORT": "8000"})
+    shown = program(
+        "-c", "from service.server.gunicorn_config import bind; print(bind)", env={"HOST": host, "PORT": "8000"}
+    )
     assert shown.wait() == 0
     assert shown.stdout == f"{bind}\n"
 

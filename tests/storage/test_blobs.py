@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from storage import BlobNotFoundError, BlobStore, BlobStoreUnavailableError, CorruptDataError
+from storage.blobs import BlobStore
+from storage.errors import BlobNotFoundError, BlobStoreUnavailableError, CorruptDataError
 
 CONTENT = b"instances"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -2,7 +2,8 @@
 
 from redis import Redis
 
-from storage import JobStore, TrainingQueue
+from storage.jobs.store import JobStore
+from storage.queue import TrainingQueue
 from tests.builders import training_spec
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from perceptron import Candidate, ValidationConfig, fold, forward
-from storage import BlobStore, JobStore, ModelStore, NoNetworkError, Sweep, decode_model
+from storage.blobs import BlobStore
+from storage.codec import decode_model
+from storage.errors import NoNetworkError
+from storage.jobs.spec import Sweep
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from tests.builders import OR_FEATURES, claimed
 from worker.training import run_training
 

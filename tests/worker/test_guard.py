@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from redis import ConnectionError
 
-from storage import Claim, Job, JobStore
+from storage.jobs.record import Claim, Job
+from storage.jobs.store import JobStore
 from tests.builders import training_spec
 from worker.guard import Guard, WorkHorse
 

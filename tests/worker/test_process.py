@@ -15,7 +15,12 @@ from redis import Redis
 from rq.utils import import_attribute
 
 from standalone import EmbeddedServer
-from storage import TRAIN_TASK, BlobStore, JobStatus, JobStore, ModelStore, TrainingQueue, TrainingSpec
+from storage.blobs import BlobStore
+from storage.jobs.record import JobStatus
+from storage.jobs.spec import TrainingSpec
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.queue import TRAIN_TASK, TrainingQueue
 from tests.builders import training_spec
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 from perceptron import Candidate, ValidationConfig
-from storage import BlobStore, Claim, JobStore, ModelStore, StaleAttemptError, Sweep
+from storage.blobs import BlobStore
+from storage.errors import StaleAttemptError
+from storage.jobs.record import Claim
+from storage.jobs.spec import Sweep
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from tests.builders import training_spec
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline, TimeUpError
@@ -171,7 +176,7 @@ def test_a_checkpoint_that_cannot_be_read_means_beginning_anew_and_an_event(
         with open(path, "r+b") as file:
             file.truncate(100)
     else:
-        monkeypatch.setattr("storage.checkpoints._FORMAT", "newer")
+        monkeypatch.setattr("storage.jobs.checkpoints._FORMAT", "newer")
     assert worker.published(worker.attempt(worker.claim(job_id))) == expected
     assert "beginning anew" in worker.messages(job_id)[-1]
 

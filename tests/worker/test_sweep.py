@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from perceptron import Candidate, DivergedError, ValidationConfig
-from storage import BlobStore, Claim, JobStore, ModelStore, Sweep, decode_version
+from storage.blobs import BlobStore
+from storage.jobs.record import Claim
+from storage.jobs.spec import Sweep
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from storage.models.trained_model import decode_version
 from tests.builders import training_spec
 from worker.training import run_training
 

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from perceptron import ValidationConfig
-from storage import BlobStore, Claim, JobStore, ModelStore, StaleAttemptError, decode_model
+from storage.blobs import BlobStore
+from storage.codec import decode_model
+from storage.errors import StaleAttemptError
+from storage.jobs.record import Claim
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
 from tests.builders import OR_FEATURES, OR_TARGETS, training_spec
 from tests.perceptron import twin
 from worker.training import run_training

@@ -1,0 +1,65 @@
+"""`/docs`: the API browsable offline, and `/openapi.json`, which it shows."""
+
+from importlib.resources import files
+
+import orjson
+from flask import Blueprint, Response, redirect
+from flask_openapi3 import OpenAPI
+from werkzeug import Response as BaseResponse
+
+from service.http.openapi import document
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>Perceptron Service: API</title>
+  <link rel="icon" href="/docs/assets/images/scalar.svg">
+</head>
+<body>
+  <div id="api"></div>
+  <script src="/docs/assets/js/scalar.standalone.js"></script>
+  <script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+
+# Everything is served from here: no web font, no proxy, no telemetry, no agent.
+_START = """Scalar.createApiReference("#api", {
+  url: "/openapi.json",
+  withDefaultFonts: false,
+  telemetry: false,
+  hideClientButton: true,
+  agent: { disabled: true },
+  mcp: { disabled: true },
+});
+"""
+
+
+def docs_routes(app: OpenAPI) -> Blueprint:
+    """Build the routes. The browser's code comes from the installed flask-openapi3-scalar."""
+    routes = Blueprint(
+        "docs",
+        __name__,
+        static_folder=str(files("flask_openapi3_scalar") / "templates" / "scalar"),
+        static_url_path="/docs/assets",
+    )
+
+    @routes.get("/")
+    def start() -> BaseResponse:
+        return redirect("/docs")
+
+    @routes.get("/docs")
+    def docs() -> Response:
+        return Response(_PAGE, mimetype="text/html")
+
+    @routes.get("/docs/start.js")
+    def script() -> Response:
+        return Response(_START, mimetype="text/javascript")
+
+    @routes.get("/openapi.json")
+    def openapi() -> Response:
+        return Response(orjson.dumps(document(app)), mimetype="application/json")
+
+    return routes

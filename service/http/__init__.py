@@ -1,0 +1,1 @@
+"""What every route shares: strict JSON, errors, media types and OpenAPI helpers."""

@@ -1,0 +1,42 @@
+"""Which media types a request's headers name: what its body is, and what its answer may be."""
+
+from collections.abc import Sequence
+
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header, parse_options_header
+
+from service.http.errors import NotAcceptableError, UnsupportedMediaTypeError
+from service.http.wire import HttpRequest
+
+PROBLEM = "application/problem+json"
+JSON = "application/json"
+
+
+def body_type(request: HttpRequest) -> str:
+    """Return the media type of the body; JSON when the request does not say.
+
+    Raises:
+        UnsupportedMediaTypeError: there is a Content-Encoding.
+    """
+    encoding = request.content_encoding.decode("latin-1").strip()
+    if encoding.lower() not in ("", "identity"):
+        raise UnsupportedMediaTypeError(f"the body must not be encoded, and this one is in {encoding}")
+    name = parse_options_header(request.content_type.decode("latin-1"))[0].lower()
+    return JSON if name == "" or name.endswith("+json") else name
+
+
+def answer_type(request: HttpRequest, possible: Sequence[str]) -> str:
+    """Return the media type that the client likes best, the first one on a tie.
+
+    Raises:
+        NotAcceptableError: it likes none of them.
+    """
+    accepted = parse_accept_header(request.accept.decode("latin-1"), MIMEAccept)
+    if not accepted:
+        return possible[0]
+    best = accepted.best_match(possible)
+    if best is not None:
+        return best
+    if accepted.best_match([PROBLEM]):
+        return possible[0]  # whoever asks for problems alone gets them
+    raise NotAcceptableError(f"the answer can only be {' or '.join((*possible, PROBLEM))}")

@@ -1,0 +1,258 @@
+"""From bytes to checked values: strict JSON, pydantic payloads, and matrices of numbers."""
+
+import contextlib
+import gc
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from service.http.errors import Fault, InvalidRequestError, MalformedJsonError, WrongDimensionError
+from service.http.payloads import TAG
+from service.settings import Limits
+
+Payload = TypeVar("Payload", bound=BaseModel)
+
+_MAX_FAULTS = 20
+_LARGE_BODY_BYTES = 1_000_000
+_NUMBERS = {int, float}
+
+_PLAIN_WORDS = {
+    "extra_forbidden": "there is no such member",
+    "missing": "this member is missing",
+    "finite_number": "must be a finite number",
+}
+
+
+def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
+    """Parse a JSON object, as strictly as `parse_json`.
+
+    Raises:
+        MalformedJsonError: it is none.
+        InvalidRequestError: it has too many parts.
+    """
+    value = parse_json(body, limits)
+    if not isinstance(value, dict):
+        raise MalformedJsonError(f"the body must be a JSON object, not {json_type(value)}")
+    return value
+
+
+def parse_json(body: bytes, limits: Limits) -> Any:
+    """Parse JSON strictly: no NaN or Infinity, valid UTF-8, nesting of at most about 1,000.
+
+    Raises:
+        MalformedJsonError: it is none.
+        InvalidRequestError: it has so many arrays and objects that their memory alone would be harm.
+    """
+    check_brackets(body, limits)
+    try:
+        with _alone(len(body)):
+            value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if "infinity" not in error.msg:
+            raise MalformedJsonError(f"the body is not valid JSON: {error}") from error
+        value = _parse_with_infinities(body)
+    return value
+
+
+def check_brackets(body: bytes, limits: Limits) -> None:
+    """Refuse JSON whose arrays and objects alone would take too much memory.
+
+    Raises:
+        InvalidRequestError: it has too many.
+    """
+    n_brackets = body.count(b"[") + body.count(b"{")
+    if n_brackets > limits.max_brackets:
+        refuse("", f"must hold at most {limits.max_brackets} arrays and objects (MAX_INLINE_VALUES), not {n_brackets}")
+
+
+_large_body = threading.Lock()
+
+
+@contextlib.contextmanager
+def _alone(n_bytes: int) -> Iterator[None]:
+    """Parse one large body at a time, and without the garbage collector, which would walk it again and again."""
+    if n_bytes < _LARGE_BODY_BYTES:
+        yield
+        return
+    with _large_body:
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()
+
+
+def _parse_with_infinities(body: bytes) -> Any:
+    """Parse a body with numbers like 1e999: well formed, so the field that holds one is to be named later."""
+
+    def refuse(token: str) -> NoReturn:
+        raise MalformedJsonError(f"the body is not valid JSON: {token} is no JSON number")
+
+    try:
+        return json.loads(body, parse_constant=refuse, parse_int=_int_or_infinity)
+    except (ValueError, RecursionError) as error:
+        raise MalformedJsonError(f"the body is not valid JSON: {error}") from error
+
+
+def _int_or_infinity(digits: str) -> int | float:
+    return int(digits) if len(digits) < 300 else float(digits)
+
+
+def parse_payload(payload: type[Payload], body: bytes, limits: Limits) -> Payload:
+    """Parse a JSON object into a payload.
+
+    Raises:
+        MalformedJsonError: the body is no JSON object.
+        InvalidRequestError: it is not what the payload says.
+    """
+    try:
+        return payload.model_validate(parse_object(body, limits))
+    except ValidationError as error:
+        raise invalid_request(error) from error
+
+
+def invalid_request(error: ValidationError) -> InvalidRequestError:
+    """Say with JSON pointers what pydantic found."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return InvalidRequestError(
+        [
+            Fault(pointer_to(_without_key_mark(fault["loc"])), _PLAIN_WORDS.get(fault["type"], fault["msg"]))
+            for fault in found[:_MAX_FAULTS]
+        ]
+    )
+
+
+def _without_key_mark(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Drop what pydantic adds when a member's name is wrong, not its value: there is no such place in the body."""
+    return location[:-1] if location[-1:] == ("[key]",) and len(location) > 2 else location
+
+
+def pointer_to(location: Sequence[object]) -> str:
+    """Write a JSON pointer (RFC 6901) from the names and indices on the way."""
+    texts = (str(part) for part in location)
+    parts = (text.replace("~", "~0").replace("/", "~1") for text in texts if not text.startswith(TAG))
+    return "".join(f"/{part}" for part in parts)
+
+
+def parse_matrix(
+    rows: Sequence[Any],
+    pointer: str,
+    *,
+    n_columns: int | None = None,
+    names: Sequence[str] | None = None,
+    inside: str = "",
+) -> NDArray[np.float64]:
+    """Turn rows of finite JSON numbers into an array (n_rows, n_columns).
+
+    Args:
+        pointer: where the rows stand in the body, for the errors.
+        n_columns: how many numbers each row must have, when a model says so; else the first row decides.
+        names: the columns' names; with them, a row may also be an object from name to number.
+        inside: what stands in the body between a row's index and its numbers, for the errors.
+
+    Raises:
+        WrongDimensionError: a row has another length than `n_columns`.
+        InvalidRequestError: a row is ragged, or holds something that is no finite number.
+    """
+    by_name = names if rows and isinstance(rows[0], dict) else None
+    if by_name is not None:
+        rows = [by_feature(row, by_name, f"{pointer}/{i}") for i, row in enumerate(rows)]
+    width = n_columns if n_columns is not None else (len(rows[0]) if rows and isinstance(rows[0], list) else 0)
+    columns = by_name or range(width)
+    for i, row in enumerate(rows):
+        if type(row) is not list:
+            expected = "a list of numbers" if names is None else "a list of numbers, or all of them objects"
+            refuse(f"{pointer}/{i}{inside}", f"must be {expected}, not {json_type(row)}")
+        if len(row) != width:
+            fault = Fault(f"{pointer}/{i}{inside}", f"expected {width} values, got {len(row)}")
+            raise WrongDimensionError([fault]) if n_columns is not None else InvalidRequestError([fault])
+        if not set(map(type, row)) <= _NUMBERS:
+            j = next(j for j, value in enumerate(row) if type(value) not in _NUMBERS)
+            refuse(f"{pointer}/{i}{inside}{pointer_to([columns[j]])}", f"must be a number, not {json_type(row[j])}")
+    if width == 0:
+        refuse(pointer if not rows else f"{pointer}/0{inside}", "must not be empty")
+    matrix = np.array(rows, dtype=np.float64)
+    _require_finite(matrix, lambda at: f"{pointer}/{at // width}{inside}{pointer_to([columns[at % width]])}")
+    return matrix
+
+
+def parse_vector(values: Sequence[Any], pointer: str) -> NDArray[np.float64]:
+    """Turn finite JSON numbers into an array (n,).
+
+    Raises:
+        InvalidRequestError: one of them is no finite number.
+    """
+    if not set(map(type, values)) <= _NUMBERS:
+        i = next(i for i, value in enumerate(values) if type(value) not in _NUMBERS)
+        refuse(f"{pointer}/{i}", f"must be a number, not {json_type(values[i])}")
+    vector = np.array(values, dtype=np.float64)
+    _require_finite(vector, lambda position: f"{pointer}/{position}")
+    return vector
+
+
+def by_feature(row: Any, names: Sequence[str], pointer: str) -> list[Any]:
+    """Put what came as an object by feature name in the order of the features.
+
+    Raises:
+        InvalidRequestError: it is no object, a feature is missing, or there is one too many.
+    """
+    if type(row) is not dict:
+        refuse(pointer, f"must be an object like the first instance, not {json_type(row)}")
+    try:
+        ordered = [row[name] for name in names]
+    except KeyError as error:
+        refuse(f"{pointer}{pointer_to(error.args)}", "this feature is missing")
+    if len(row) > len(names):
+        unknown = next(name for name in row if name not in names)
+        refuse(f"{pointer}{pointer_to([unknown])}", "the model has no such feature")
+    return ordered
+
+
+def _require_finite(array: NDArray[np.float64], pointer_of: Callable[[int], str]) -> None:
+    if np.isfinite(array).all():
+        return
+    position = int(np.flatnonzero(~np.isfinite(array))[0])
+    refuse(pointer_of(position), "must be finite: it is larger than a 64-bit float can hold")
+
+
+def check_n_instances(n_instances: int, pointer: str, limits: Limits) -> None:
+    """Refuse a request that holds no instances, or too many.
+
+    Raises:
+        InvalidRequestError: it does.
+    """
+    if not 1 <= n_instances <= limits.max_predict_instances:
+        most = limits.max_predict_instances
+        refuse(pointer, f"must hold 1 to {most} instances (MAX_PREDICT_INSTANCES), not {n_instances}")
+
+
+def refuse_width(pointer: str, expected: int, actual: int) -> NoReturn:
+    """Raise the error for an instance that has another number of features than the model."""
+    raise WrongDimensionError([Fault(pointer, f"expected {expected} values, got {actual}")])
+
+
+def refuse(pointer: str, detail: str) -> NoReturn:
+    """Raise the error that says what is wrong at one place of the body."""
+    raise InvalidRequestError([Fault(pointer, detail)])
+
+
+def json_type(value: object) -> str:
+    """Name the JSON type of a parsed value, with its article."""
+    match value:
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case dict():
+            return "an object"
+    return "null"

@@ -1,0 +1,62 @@
+"""What request and answer payloads share."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+
+def at_most(maximum: int, what: str) -> BeforeValidator:
+    """Count the members of an object before each of them is looked at: an error for each would take gigabytes."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > maximum:
+            raise PydanticCustomError("too_many", f"at most {maximum:,} {what}, got {len(value):,}")
+        return value
+
+    return BeforeValidator(check)
+
+
+# Rows of numbers are checked by `parsing.parse_matrix`, many times faster than pydantic could.
+ROW = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+
+
+Matrix = Annotated[list[Any], WithJsonSchema({"type": "array", "items": ROW, "minItems": 1})]
+
+
+Numbers = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 1})]
+
+
+TAG = "\0"
+
+
+"""Begins the names of a union's cases, which pydantic puts into the location of a fault; no member's name does."""
+
+
+def json_tag(value: Any) -> str:
+    """Tell the cases of a union by their JSON types, so that a fault names one thing and not one for each case."""
+    names: dict[type, str] = {dict: "object", list: "array", str: "string"}
+    return TAG + names.get(type(value), "number")
+
+
+class RequestPayload(BaseModel):
+    """Base of what clients send: no conversion between types, no NaN, no unknown members."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_the_first_unknown_member(cls, value: Any) -> Any:
+        """Let pydantic meet, and refuse, one unknown member: for a million it would make a million errors."""
+        if not isinstance(value, dict) or len(value) <= len(cls.model_fields):
+            return value
+        first = next(name for name in value if name not in cls.model_fields)
+        return {name: value[name] for name in value if name in cls.model_fields or name == first}
+
+
+def rfc3339(milliseconds: int | None) -> str | None:
+    """Write a time as RFC 3339 in UTC."""
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,23 @@
+"""Errors as they go out: RFC 9457."""
+
+from pydantic import BaseModel, Field
+
+
+class FaultPayload(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str = Field(description="JSON pointer into the body, or the name of a parameter after a slash")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str | None
+    error: str
+    errors: list[FaultPayload] = []

@@ -1,0 +1,1 @@
+"""`/jobs`: accept, show, list and cancel training jobs."""

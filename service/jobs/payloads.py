@@ -1,0 +1,373 @@
+"""What `/jobs` takes and answers. Request members without a default are required; unknown ones are refused."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
+
+from perceptron.task import MAX_CLASSES
+from service.http.names import Name, VersionNumber
+from service.http.payloads import ROW, TAG, Matrix, Numbers, RequestPayload, at_most, json_tag, rfc3339
+from storage.jobs.events import EVENT_ID_PATTERN, MAX_EVENTS, Event
+from storage.jobs.record import Job, JobStatus
+from storage.jobs.spec import TrainingSpec
+
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+EventId = Annotated[str, StringConstraints(pattern=f"^{EVENT_ID_PATTERN}$")]
+
+
+MAX_METADATA = 16
+
+
+Targets = Annotated[
+    list[Any],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "array", "items": ROW, "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
+FeatureName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+FeatureNames = Annotated[list[FeatureName], Field(fail_fast=True)]
+
+
+ClassWeights = Annotated[dict[str, Annotated[float, Field(ge=0)]], at_most(MAX_CLASSES, "classes")]
+
+
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA), at_most(MAX_METADATA, "pairs")]
+
+
+LearningRate = Annotated[
+    Annotated[float, Field(gt=0), Tag(f"{TAG}number")] | Annotated[Literal["auto"], Tag(f"{TAG}string")],
+    Discriminator(json_tag),
+]
+
+
+class InlineData(RequestPayload):
+    """The instances to learn from."""
+
+    features: Matrix = Field(description="One row of numbers for each instance.")
+    targets: Targets = Field(
+        description="What to learn for each instance: numbers, class names, or a list of numbers each."
+    )
+    feature_names: FeatureNames | None = Field(
+        None, description="A distinct name for each feature; x0, x1, ... when left out."
+    )
+    instance_weights: Numbers | None = Field(
+        None, description="How much each instance counts, at least 0; all the same when left out."
+    )
+
+
+class NetworkSettings(RequestPayload):
+    """The network's shape. Null means: chosen from the targets."""
+
+    activation: Literal["sigmoid", "step", "identity", "tanh", "relu", "softmax"] | None = Field(
+        None, description="Of the output layer."
+    )
+    hidden_layers: Annotated[list[int], Field(fail_fast=True)] = Field(
+        default_factory=list, description="The width of each hidden layer, at most 16 of at most 4,096."
+    )
+    hidden_activation: Literal["sigmoid", "tanh", "relu", "identity"] = "tanh"
+
+
+class TrainingSettings(RequestPayload):
+    """How the network learns. Null means: chosen from the targets and the network."""
+
+    loss: Literal["mean_squared_error", "cross_entropy"] | None = None
+    optimizer: Literal["gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule"] | None = None
+    learning_rate: LearningRate = Field(
+        0.5,
+        description="alpha of the update w <- w - alpha dC/dw; auto is as large as the curvature of the cost allows, "
+        "for networks without hidden layers",
+    )
+    batch_size: int | None = Field(None, ge=1, description="Null is the whole data set.")
+    max_epochs: int = Field(1000, ge=1, description="At most MAX_EPOCHS, 1,000,000 by default.")
+    tolerance: float = Field(1e-6, ge=0, description="Stop when the cost changes by less; never when 0.")
+    time_limit_s: float | None = Field(None, gt=0, description="Stop after so long with what was learned.")
+    l2: float = Field(0.0, ge=0, description="Adds l2 times the sum of the squared weights to the cost.")
+    class_weights: (
+        Annotated[
+            Annotated[Literal["balanced"], Tag(f"{TAG}string")] | Annotated[ClassWeights, Tag(f"{TAG}object")],
+            Discriminator(json_tag),
+        ]
+        | None
+    ) = Field(None, description="How much the instances of each class count.")
+    initialization: Literal["zeros", "glorot_uniform", "he_normal"] | None = None
+    standardize: bool = Field(True, description="Learn on features with mean 0 and deviation 1.")
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    dtype: Literal["float32", "float64"] = "float64"
+
+
+class ValidationSettings(RequestPayload):
+    """Which rows are held out to judge the network."""
+
+    fraction: float | None = Field(None, gt=0, lt=1, description="0.2 when neither it nor folds is given.")
+    folds: int | None = Field(
+        None, ge=2, le=100, description="Cross-validation: every row is held out once; the version learns from all."
+    )
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="Stop after so many epochs without a better validation cost."
+    )
+
+
+class SweepRange(RequestPayload):
+    """Numbers to draw from."""
+
+    low: float = Field(ge=0)
+    high: float = Field(gt=0)
+    log: bool = Field(False, description="Draw their logarithms evenly.")
+
+
+_Value = TypeVar("_Value")
+
+
+_ListOrRange = Annotated[
+    Annotated[list[_Value], Field(min_length=1), Tag(f"{TAG}array")] | Annotated[SweepRange, Tag(f"{TAG}object")],
+    Discriminator(json_tag),
+]
+
+
+class SweepSettings(RequestPayload):
+    """Settings to try, all in one job: every combination of the lists, or random draws."""
+
+    random: int | None = Field(None, ge=1, description="How many candidates to draw; without it, all combinations.")
+    learning_rate: _ListOrRange[LearningRate] | None = None
+    l2: _ListOrRange[Annotated[float, Field(ge=0)]] | None = None
+    seed: Annotated[list[Annotated[int, Field(ge=0, le=2**32 - 1)]], Field(min_length=1)] | None = None
+    refit: bool = Field(False, description="Train the best one once more, on all rows, for the version.")
+
+
+class StartFrom(RequestPayload):
+    """A version whose weights the training starts from."""
+
+    model: Name
+    version: VersionNumber | None = Field(None, description="The latest when left out.")
+
+
+class TrainingRequest(RequestPayload):
+    """A training job."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "or",
+                "data": {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]},
+            }
+        }
+    )
+
+    model: Name = Field(description="The model that gets a new version.")
+    data: InlineData
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="Chosen from the targets when left out."
+    )
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    validation: ValidationSettings | None = Field(None, description="Null: all rows train.")
+    sweep: SweepSettings | None = Field(None, description="Train many candidates at once and keep the best.")
+    start_from: StartFrom | None = Field(None, description="Go on from a version of the same shape.")
+    alias: Name | None = Field(None, description="An alias that is to point at the new version.")
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class JobPath(BaseModel):
+    """A job in a URL."""
+
+    job_id: str
+
+
+class JobsQuery(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=100)
+    after: str | None = Field(None, description="The last_id of the page before.")
+    status: JobStatus | None = None
+    model: Name | None = None
+
+
+class EventsQuery(BaseModel):
+    """Which events of a job to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(MAX_EVENTS, ge=1, le=MAX_EVENTS)
+    after: EventId | None = Field(None, description="The id of the last event seen.")
+
+
+class EventsHeader(BaseModel):
+    """Where an event stream goes on."""
+
+    last_event_id: EventId | None = Field(None, alias="Last-Event-ID", description="As `after`; it comes first.")
+
+
+MAX_SHOWN_FEATURE_NAMES = 1_000
+
+
+class JobErrorPayload(BaseModel):
+    """Why a job failed."""
+
+    type: str = "about:blank"
+    title: str = "The training failed"
+    code: Literal["diverged", "attempts_exhausted", "time_limit", "out_of_memory", "invalid_data", "internal"]
+    detail: str
+
+
+class EventPayload(BaseModel):
+    """Something that happened to a job."""
+
+    id: str = Field(description="Where to go on: `after` or `Last-Event-ID`.")
+    type: Literal["status", "epoch", "log"]
+    at: str
+    data: dict[str, Any] = Field(
+        description="`status`: the state, attempt and reason, and the version once there is one. `epoch`: a point of "
+        "the learning curve. `log`: a message."
+    )
+
+    @classmethod
+    def of(cls, event: Event) -> "EventPayload":
+        """Show an event."""
+        return cls(id=event.id, type=event.type, at=rfc3339(event.at_ms), data=dict(event.data))
+
+
+class EventList(BaseModel):
+    """Events, the oldest first."""
+
+    model_config = ConfigDict(
+        openapi_extra={  # type: ignore[typeddict-unknown-key]  # flask-openapi3's
+            "description": "So far, as JSON; or as they come, for `Accept: text/event-stream`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    )
+
+    data: list[EventPayload]
+    has_more: bool
+    last_id: str | None
+
+
+class ProgressPayload(BaseModel):
+    """How far a job is."""
+
+    epoch: int
+    max_epochs: int
+    cost: float | None = Field(description="With a sweep, the lowest of its candidates.")
+    validation_cost: float | None
+    estimated_finish_at: str
+    candidates: int | None = Field(None, description="Of a sweep.")
+    running: int | None = Field(None, description="Networks of a sweep that still train: candidates times folds.")
+    phase: Literal["refit"] | None = None
+
+
+class LeaderboardEntry(BaseModel):
+    """What became of one candidate."""
+
+    rank: int
+    candidate: int
+    learning_rate: float | Literal["auto"]
+    l2: float
+    seed: int
+    validation_cost: float | None = Field(description="Of the rows held out, over all folds.")
+    cost: float | None
+    epochs: int
+    best_epoch: int
+    stop_reason: Literal["converged", "max_epochs", "early_stopping", "time_limit", "diverged"]
+
+
+class ResultPayload(BaseModel):
+    """What a job gave."""
+
+    version: int
+    stop_reason: Literal["converged", "max_epochs", "early_stopping", "time_limit"]
+    epochs: int = Field(description="How many were trained.")
+    best_epoch: int = Field(description="Which one the version is: with early stopping not always the last.")
+    cost: float = Field(description="Of the training set at the version's weights.")
+    validation_cost: float | None
+    metrics: dict[str, Any] = Field(
+        description="On the rows held out, if any, else on the training rows; `training` holds those on the latter."
+    )
+    is_refitted: bool = Field(False, description="The version was trained once more, on all rows.")
+    leaderboard: list[LeaderboardEntry] | None = Field(
+        None, description="Of a sweep, the best first; only in the job itself, not in lists."
+    )
+
+
+class JobPayload(BaseModel):
+    """A training job as it is now."""
+
+    id: str
+    model: str
+    status: JobStatus
+    done: bool
+    attempt: int
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    config: dict[str, Any] = Field(
+        description="Task, network, training and validation with every default chosen; feature_names only up to 1,000."
+    )
+    progress: ProgressPayload | None
+    result: ResultPayload | None
+    error: JobErrorPayload | None
+    metadata: dict[str, str]
+
+    @classmethod
+    def of(cls, job: Job, *, in_list: bool = False) -> "JobPayload":
+        """Show a job record; in a list without its leaderboard, which may be long."""
+        result = dict(job.result or {})
+        if in_list:
+            result.pop("leaderboard", None)
+        return cls.model_validate(
+            {
+                "id": job.id,
+                "model": job.model,
+                "status": job.status,
+                "done": job.is_done,
+                "attempt": job.attempt,
+                "created_at": rfc3339(job.created_at_ms),
+                "started_at": rfc3339(job.started_at_ms),
+                "finished_at": rfc3339(job.finished_at_ms),
+                "config": config_payload(job.spec),
+                "progress": job.progress,
+                "result": None if job.result is None else {"version": job.version, **result},
+                "error": job.error,
+                "metadata": job.metadata,
+            }
+        )
+
+
+class JobList(BaseModel):
+    """A page of jobs, the newest first."""
+
+    data: list[JobPayload]
+    has_more: bool
+    last_id: str | None
+
+
+def config_payload(spec: TrainingSpec) -> dict[str, Any]:
+    """Show what a job was asked to do, with every default chosen."""
+    return {
+        "task": spec.task.kind,
+        "classes": spec.task.classes,
+        "n_instances": spec.data.n_instances,
+        "feature_names": spec.feature_names if len(spec.feature_names) <= MAX_SHOWN_FEATURE_NAMES else None,
+        "network": asdict(spec.network),
+        "training": asdict(spec.training) | {"time_limit_s": spec.time_limit_s},
+        "validation": asdict(spec.validation) if spec.validation else None,
+        "alias": spec.alias,
+        "candidates": None if spec.sweep is None else len(spec.sweep.candidates),
+        "start_from": asdict(spec.start_from) if spec.start_from else None,
+    }

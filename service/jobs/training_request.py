@@ -1,0 +1,234 @@
+"""From a request to train to what a worker needs: arrays in the blob store, and every default chosen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceptron import (
+    Architecture,
+    Dataset,
+    InvalidDatasetError,
+    NetworkConfig,
+    TargetsOutOfRangeError,
+    Task,
+    ValidationConfig,
+    check_solvable_by_newton,
+    class_weights,
+    resolve_task,
+    resolve_training_config,
+)
+from service.http.errors import Fault, InvalidRequestError
+from service.http.parsing import json_type, parse_matrix, parse_vector, refuse
+from service.jobs.candidates import expand
+from service.jobs.payloads import InlineData, TrainingRequest, TrainingSettings
+from service.settings import Limits
+from storage.blobs import BlobStore
+from storage.codec import encode_dataset
+from storage.jobs.spec import DataReference, Sweep, TrainingSpec, VersionReference
+from storage.models.store import ModelStore
+from storage.models.trained_model import decode_version
+
+
+def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limits: Limits) -> TrainingSpec:
+    """Check a request in full, store its instances, and return what is to be trained.
+
+    Raises:
+        InvalidRequestError, PerceptronError: what is asked for cannot be done.
+    """
+    training = request.training
+    if training.max_epochs > limits.max_epochs:
+        detail = f"must be at most {limits.max_epochs} (MAX_EPOCHS), not {training.max_epochs}"
+        refuse("/training/max_epochs", detail)
+    _check_size(request, limits)
+    task, targets = _resolved(request)
+    features = parse_matrix(request.data.features, "/data/features")
+    if len(features) != len(targets):
+        refuse("/data/targets", f"expected {len(features)} targets, one for each instance, got {len(targets)}")
+    dataset = _weighted(Dataset(features, targets), task, request)
+    _check_dtype(dataset, request.training)
+    network = NetworkConfig(
+        activation=task.activation,
+        hidden_layers=tuple(request.network.hidden_layers),
+        hidden_activation=request.network.hidden_activation,
+    )
+    validation = _validation(request, dataset)
+    sweep = _sweep(request, limits)
+    n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
+    shape = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
+    _check_n_parameters(shape, n_networks, limits)
+    config = resolve_training_config(
+        network,
+        loss=task.loss,
+        optimizer=training.optimizer,
+        learning_rate=training.learning_rate,
+        batch_size=training.batch_size,
+        max_epochs=training.max_epochs,
+        tolerance=training.tolerance,
+        l2=training.l2,
+        initialization=training.initialization,
+        standardize=training.standardize,
+        seed=training.seed,
+        dtype=training.dtype,
+    )
+    if config.optimizer == "newton":
+        check_solvable_by_newton(shape)
+    return TrainingSpec(
+        task=task,
+        network=network,
+        training=config,
+        validation=validation,
+        feature_names=_feature_names(request.data, dataset.n_features),
+        data=DataReference(blobs.put(encode_dataset(dataset)), dataset.n_instances, dataset.n_features),
+        time_limit_s=training.time_limit_s,
+        alias=request.alias,
+        sweep=sweep,
+        start_from=_start_from(request, shape, models),
+    )
+
+
+def _check_size(request: TrainingRequest, limits: Limits) -> None:
+    """Count the values of each array that is to be made, before the first is."""
+    data = request.data
+    counts = {
+        "features": _n_in_lists(data.features),
+        "targets": _n_target_values(data.targets, is_classification=request.task == "classification"),
+        "instance_weights": len(data.instance_weights or ()),
+    }
+    for name, n_values in counts.items():
+        if n_values > limits.max_inline_values:
+            each = " (one for each instance and class)" if name == "targets" and n_values > len(data.targets) else ""
+            detail = f"must hold at most {limits.max_inline_values} values (MAX_INLINE_VALUES), not {n_values}{each}"
+            refuse(f"/data/{name}", detail)
+
+
+def _n_in_lists(rows: Sequence[Any]) -> int:
+    return sum(len(row) for row in rows if isinstance(row, list))
+
+
+def _n_target_values(targets: list[Any], *, is_classification: bool) -> int:
+    if targets and isinstance(targets[0], list):
+        return _n_in_lists(targets)
+    if not is_classification and not (targets and isinstance(targets[0], str)):
+        return len(targets)
+    n_classes = len({target for target in targets if isinstance(target, (str, int, float))})
+    return len(targets) * (n_classes if n_classes > 2 else 1)
+
+
+def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) -> None:
+    n_parameters = shape.n_parameters * n_networks
+    if n_parameters > limits.max_parameters:
+        what = "the network" if n_networks == 1 else f"the {n_networks} networks (candidates times folds)"
+        detail = f"{what} must have at most {limits.max_parameters} parameters (MAX_PARAMETERS), not {n_parameters}"
+        refuse("/network/hidden_layers" if n_networks == 1 else "/sweep", detail)
+
+
+def _sweep(request: TrainingRequest, limits: Limits) -> Sweep | None:
+    if request.sweep is None:
+        return None
+    if request.start_from is not None:
+        refuse("/start_from", "a sweep starts its candidates from their seeds: leave one of the two out")
+    return Sweep(expand(request.sweep, request.training, limits.max_candidates), request.sweep.refit)
+
+
+def _start_from(request: TrainingRequest, shape: Architecture, models: ModelStore) -> VersionReference | None:
+    """Look the version up that the training is to start from, and see whether it fits."""
+    if request.start_from is None:
+        return None
+    if request.validation is not None and request.validation.folds is not None:
+        refuse("/start_from", "cross-validation starts every fold anew: leave one of the two out")
+    number = models.resolve(request.start_from.model, version=request.start_from.version)
+    network = decode_version(*models.load(request.start_from.model, number)).network
+    if Architecture.of_network(network) != shape:
+        there = Architecture.of_network(network)
+        detail = (
+            f"version {number} of model {request.start_from.model!r} has layers of {there.widths} with "
+            f"{there.activations}, and this job asks for {shape.widths} with {shape.activations}"
+        )
+        refuse("/start_from", detail)
+    return VersionReference(request.start_from.model, number)
+
+
+def _check_dtype(dataset: Dataset, training: TrainingSettings) -> None:
+    """Refuse what would be infinite in float32; standardized features are small whatever they were."""
+    if training.dtype != "float32":
+        return
+    largest = float(np.finfo(np.float32).max)
+    for name, values in (("targets", dataset.targets), ("features", dataset.features)):
+        if not (name == "features" and training.standardize) and float(np.abs(values).max()) > largest:
+            index = int(np.argwhere(np.abs(values) > largest)[0][0])
+            refuse(f"/data/{name}/{index}", f"float32 holds numbers up to {largest:.4g}: choose float64")
+
+
+def _resolved(request: TrainingRequest) -> tuple[Task, NDArray[np.float64]]:
+    try:
+        return resolve_task(
+            _checked_targets(request.data.targets),
+            task=request.task,
+            activation=request.network.activation,
+            loss=request.training.loss,
+        )
+    except TargetsOutOfRangeError:
+        raise  # it names the target itself
+    except InvalidDatasetError as error:
+        raise InvalidRequestError([Fault("/data/targets", str(error))]) from error
+
+
+def _weighted(dataset: Dataset, task: Task, request: TrainingRequest) -> Dataset:
+    """Let the instances count as much as their own weights and those of their classes say."""
+    pointer = "/data/instance_weights"
+    try:
+        if request.data.instance_weights is not None:
+            dataset = dataset.weighted(parse_vector(request.data.instance_weights, pointer))
+        if request.training.class_weights is not None:
+            pointer = "/training/class_weights"
+            dataset = dataset.weighted(class_weights(task, dataset.targets, request.training.class_weights))
+    except InvalidDatasetError as error:
+        raise InvalidRequestError([Fault(pointer, str(error))]) from error
+    return dataset
+
+
+def _checked_targets(targets: list[Any]) -> list[float] | list[str] | list[list[float]]:
+    """Check that the targets are all numbers, all strings, or all lists of numbers of one length."""
+    if not targets:
+        refuse("/data/targets", "must not be empty")
+    if isinstance(targets[0], list):
+        parse_matrix(targets, "/data/targets")
+    elif isinstance(targets[0], str):
+        for i, target in enumerate(targets):
+            if not isinstance(target, str):
+                refuse(
+                    f"/data/targets/{i}",
+                    f"must be a class name like the first target, not {json_type(target)}",
+                )
+    else:
+        parse_vector(targets, "/data/targets")
+    return targets
+
+
+def _feature_names(data: InlineData, n_features: int) -> tuple[str, ...]:
+    if data.feature_names is None:
+        return tuple(f"x{k}" for k in range(n_features))
+    names = tuple(data.feature_names)
+    if len(names) != n_features:
+        refuse("/data/feature_names", f"expected {n_features} names, one for each feature, got {len(names)}")
+    seen: set[str] = set()
+    for k, name in enumerate(names):
+        if name in seen:
+            refuse(f"/data/feature_names/{k}", f"the name {name!r} stands twice")
+        seen.add(name)
+    return names
+
+
+def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig | None:
+    given = request.validation
+    if given is None:
+        return None
+    if given.folds is not None and given.fraction is not None:
+        refuse("/validation/fraction", "give a fraction or folds, not both")
+    if dataset.n_instances < (given.folds or 2):
+        needed = given.folds or 2
+        refuse("/validation", f"needs at least {needed} instances to hold some out, got {dataset.n_instances}")
+    fraction = given.fraction if given.fraction is not None else 0.2
+    return ValidationConfig(fraction, given.early_stopping_patience, given.folds)

@@ -1,0 +1,1 @@
+"""`/models`: the registry of versions and aliases."""

@@ -1,0 +1,124 @@
+"""`/models`: the registry of trained networks."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+
+from perceptron import Layer
+from service.http.names import AliasPath, ModelPath, VersionPath
+from service.http.openapi import body_problems, problems
+from service.http.payloads import rfc3339
+from service.http.rendering import to_json
+from service.models.payloads import (
+    AliasRequest,
+    ModelList,
+    ModelPayload,
+    ModelsQuery,
+    ModelSummary,
+    VersionPayload,
+    VersionSummary,
+)
+from service.predict.memory.loaded_models import n_parameters
+from storage.models.store import ModelStore
+from storage.models.trained_model import decode_version
+
+MAX_SHOWN_PARAMETERS = 10_000
+
+
+def model_routes(models: ModelStore) -> APIBlueprint:
+    """Build the routes from their parts."""
+    routes = APIBlueprint("models", __name__, abp_tags=[Tag(name="models", description="What was trained.")])
+
+    @routes.get("/models", summary="List models by name", responses={200: ModelList, **problems(422)})
+    def list_models(query: ModelsQuery) -> Response:
+        page, has_more = models.page(limit=query.limit, after=query.after)
+        return to_json(
+            ModelList(
+                data=[ModelSummary.of(model) for model in page],
+                has_more=has_more,
+                last_id=page[-1].name if page else None,
+            )
+        )
+
+    @routes.get("/models/<name>", summary="Show a model", responses={200: ModelPayload, **problems(404)})
+    def show_model(path: ModelPath) -> Response:
+        return to_json(_describe(path.name))
+
+    def _describe(name: str) -> ModelPayload:
+        model = models.get(name)
+        versions = [models.get_version(name, number) for number in model.versions]
+        return ModelPayload(
+            name=name,
+            latest_version=model.versions[-1],
+            versions=[
+                VersionSummary(
+                    version=version.number,
+                    created_at=rfc3339(version.created_at_ms) or "",
+                    job=version.description["job"],
+                    metrics=version.description["metrics"],
+                )
+                for version in versions
+            ],
+            aliases=dict(model.aliases),
+        )
+
+    @routes.delete(
+        "/models/<name>",
+        summary="Delete a model with all its versions",
+        responses={204: None, **problems(404)},
+    )
+    def delete_model(path: ModelPath) -> Response:
+        models.delete(path.name)
+        return Response(status=204)
+
+    @routes.get(
+        "/models/<name>/versions/<version:version>",
+        summary="Show a version",
+        responses={200: VersionPayload, **problems(404)},
+    )
+    def show_version(path: VersionPath) -> Response:
+        version = models.get_version(path.name, path.version)
+        layers: tuple[Layer, ...] = ()
+        is_shown = n_parameters(version) <= MAX_SHOWN_PARAMETERS
+        if is_shown:
+            layers = decode_version(*models.load(path.name, path.version)).network.layers
+        aliases = models.get(path.name).aliases
+        return to_json(
+            VersionPayload(
+                model=version.model,
+                version=version.number,
+                created_at=rfc3339(version.created_at_ms) or "",
+                aliases=[alias for alias, number in aliases.items() if number == version.number],
+                weights=[layer.weights.tolist() for layer in layers] if is_shown else None,
+                bias=[layer.bias.tolist() for layer in layers] if is_shown else None,
+                **version.description,
+            )
+        )
+
+    @routes.delete(
+        "/models/<name>/versions/<version:version>",
+        summary="Delete a version that no alias names",
+        responses={204: None, **problems(404, 409)},
+    )
+    def delete_version(path: VersionPath) -> Response:
+        models.delete_version(path.name, path.version)
+        return Response(status=204)
+
+    @routes.put(
+        "/models/<name>/aliases/<alias>",
+        summary="Point an alias at a version",
+        responses={200: ModelPayload, **body_problems(404)},
+    )
+    def put_alias(path: AliasPath, body: AliasRequest) -> Response:
+        models.set_alias(path.name, path.alias, body.version)
+        return to_json(_describe(path.name))
+
+    @routes.delete(
+        "/models/<name>/aliases/<alias>",
+        summary="Forget an alias",
+        responses={204: None, **problems(404, 422)},
+    )
+    def delete_alias(path: AliasPath) -> Response:
+        models.delete_alias(path.name, path.alias)
+        return Response(status=204)
+
+    return routes

@@ -1,0 +1,1 @@
+"""Predict: one function for every protocol and format."""

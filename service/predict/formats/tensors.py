@@ -1,0 +1,145 @@
+"""Tensors of the Open Inference Protocol: datatypes, and numbers from JSON or from bytes and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceptron import Task
+from service.http.errors import Fault, WrongDimensionError
+from service.http.parsing import json_type, parse_matrix, parse_vector, refuse
+
+INPUT_TYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {
+        name: np.dtype(code)
+        for name, code in (
+            *(("FP64", "<f8"), ("FP32", "<f4")),
+            *((f"INT{8 * size}", f"<i{size}") for size in (1, 2, 4, 8)),
+            *((f"UINT{8 * size}", f"<u{size}") for size in (1, 2, 4, 8)),
+        )
+    }
+)
+
+_MAX_EXACT = 2**53 - 1
+"""Up to here every whole number is a 64-bit float of its own: the next but one has been rounded to 2**53."""
+
+
+def from_json(data: Any, datatype: str, shape: tuple[int, int], pointer: str) -> NDArray[np.float64]:
+    """Turn nested or flat row-major JSON numbers into a matrix (n_instances, n_features).
+
+    Raises:
+        InvalidRequestError, WrongDimensionError: they are not of this shape or datatype, or one is not finite.
+    """
+    n_instances, n_features = shape
+    if type(data) is not list:
+        refuse(pointer, f"must be an array, not {json_type(data)}")
+    if data and type(data[0]) is list:
+        if len(data) != n_instances:
+            _refuse_size(pointer, shape, f"{len(data)} rows")
+        matrix = parse_matrix(data, pointer, n_columns=n_features)
+    else:
+        if len(data) != n_instances * n_features:
+            _refuse_size(pointer, shape, f"{len(data)} values")
+        matrix = parse_vector(data, pointer).reshape(shape)
+    dtype = INPUT_TYPES[datatype]
+    if dtype.kind == "f":
+        return matrix if dtype.itemsize == 8 else _in_single_precision(matrix, pointer)
+    limits = np.iinfo(dtype)
+    low, high = max(int(limits.min), -_MAX_EXACT), min(int(limits.max), _MAX_EXACT)
+    _require(
+        (matrix == np.trunc(matrix)) & (matrix >= low) & (matrix <= high),
+        pointer,
+        f"of {datatype} must be a whole number from {low} to {high}",
+    )
+    return matrix
+
+
+def from_bytes(buffer: memoryview, datatype: str, shape: tuple[int, int], pointer: str) -> NDArray[np.float64]:
+    """Turn little-endian row-major values into a matrix (n_instances, n_features).
+
+    Raises:
+        InvalidRequestError: the size is not that of the shape, or a value is not finite, or no 64-bit float.
+    """
+    dtype = INPUT_TYPES[datatype]
+    if len(buffer) != shape[0] * shape[1] * dtype.itemsize:
+        expected = f"{shape[0] * shape[1] * dtype.itemsize} bytes for {datatype} {list(shape)}"
+        refuse(f"{pointer}/parameters/binary_data_size", f"must be {expected}, not {len(buffer)}")
+    values = np.frombuffer(buffer, dtype).reshape(shape)
+    if dtype.kind != "f":
+        if dtype.itemsize == 8:
+            _require((values <= _MAX_EXACT) & (values >= -_MAX_EXACT), pointer, "must be exact as a 64-bit float")
+        return values.astype(np.float64)
+    matrix = values.astype(np.float64)  # copied even from FP64: there it need not be aligned
+    _require(np.isfinite(matrix), pointer, "must be finite")
+    return matrix
+
+
+def _in_single_precision(matrix: NDArray[np.float64], pointer: str) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        rounded = matrix.astype(np.float32)
+    _require(np.isfinite(rounded), pointer, "must be finite: it is larger than a 32-bit float can hold")
+    return rounded.astype(np.float64)
+
+
+def _require(is_good: NDArray[np.bool_], pointer: str, what: str) -> None:
+    if not is_good.all():
+        row, column = np.unravel_index(int(is_good.argmin()), is_good.shape)
+        refuse(pointer, f"the value at [{row}, {column}] {what}")
+
+
+def _refuse_size(pointer: str, shape: tuple[int, int], actual: str) -> None:
+    n_instances, n_features = shape
+    expected = f"{n_instances * n_features} values, or {n_instances} rows, for the shape {list(shape)}"
+    raise WrongDimensionError([Fault(pointer, f"expected {expected}, got {actual}")])
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An output."""
+
+    datatype: str
+    values: NDArray[Any]
+    """(n_instances,) or (n_instances, k); for BYTES the indices of classes."""
+    names: tuple[str, ...] = ()
+    """For BYTES: what the indices stand for."""
+
+    def in_json(self) -> Any:
+        """Give the values flat, row-major."""
+        if self.datatype == "BYTES":
+            return [self.names[index] for index in self.values.tolist()]
+        return self.values.ravel()
+
+    def in_binary(self) -> bytes:
+        """Give the values little-endian, row-major; of BYTES each one with its length before it."""
+        if self.datatype == "BYTES":
+            texts = _length_prefixed(self.names)
+            return b"".join([texts[index] for index in self.values.tolist()])
+        return self.values.tobytes()
+
+
+def datatype_of_prediction(task: Task) -> str:
+    """Return BYTES for names of classes, INT64 for classes that are numbers, and FP64 for values."""
+    if task.classes is None:
+        return "FP64"
+    return "BYTES" if isinstance(task.classes[0], str) else "INT64"
+
+
+def prediction(task: Task, outputs: NDArray[np.float64]) -> Tensor:
+    """Give what each row of outputs stands for, as `perceptron.predictions` does."""
+    datatype = datatype_of_prediction(task)
+    if task.classes is None:
+        return Tensor(datatype, outputs if task.is_list else outputs[:, 0])
+    indices = task.class_indices(outputs)
+    if datatype == "BYTES":
+        return Tensor(datatype, indices, task.classes)  # type: ignore[arg-type]  # they are names
+    return Tensor(datatype, np.array(task.classes, dtype=np.int64)[indices])
+
+
+@lru_cache(maxsize=256)
+def _length_prefixed(names: Sequence[str]) -> tuple[bytes, ...]:
+    texts = [name.encode() for name in names]
+    return tuple(len(text).to_bytes(4, "little") + text for text in texts)

@@ -1,0 +1,1 @@
+"""Models in process memory, and which version each name points at."""

@@ -1,0 +1,1 @@
+"""Other services' protocols for predict, each with its routes and payloads."""

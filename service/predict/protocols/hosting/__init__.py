@@ -1,0 +1,1 @@
+"""What hosting platforms call: SageMaker, MLflow and Vertex AI."""

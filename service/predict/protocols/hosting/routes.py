@@ -1,0 +1,94 @@
+"""What platforms that host a model call: SageMaker, MLflow and Vertex AI."""
+
+from typing import Any
+
+from flask import Response, g
+from flask_openapi3 import APIBlueprint, Tag
+
+from service.http.errors import problem_answer, to_response
+from service.http.media_types import JSON
+from service.http.openapi import body_problems, header, problems
+from service.http.rendering import to_json
+from service.observe.payloads import Ready
+from service.predict.formats.tables import CSV, NPY
+from service.predict.memory.loaded_models import LoadedModels
+from service.predict.protocols.hosting.invocations import JSON_LINES, TARGET_MODEL
+from service.predict.routes import answered
+from service.settings import Limits
+
+_TEXT = {"type": "string"}
+_BINARY = {"type": "string", "format": "binary"}
+_ROWS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+_FORMS = "one of `instances`, `inputs`, `dataframe_split`, `dataframe_records` and `features`; others are ignored"
+_BODIES = {
+    JSON: {"schema": {"type": "object", "description": _FORMS}, "example": {"instances": [[0, 1], [0, 0]]}},
+    CSV: {"schema": _TEXT, "example": "0,1\n0,0\n"},
+    JSON_LINES: {"schema": _TEXT, "example": '{"features": [0, 1]}\n{"features": [0, 0]}\n'},
+    NPY: {"schema": _BINARY},
+}
+_ANSWERS = {
+    JSON: {"schema": {"type": "object", "properties": {"predictions": _ROWS}, "required": ["predictions"]}},
+    CSV: {"schema": _TEXT},
+    JSON_LINES: {"schema": _TEXT},
+    NPY: {"schema": _BINARY},
+}
+_WHICH_MODEL = "`churn`, `churn@production` or `churn/3`"
+_INVOKE: dict[str, Any] = {
+    "responses": {
+        200: {"description": "y_hat, one row for each instance", "content": _ANSWERS},
+        **body_problems(404),
+    },
+    "openapi_extensions": {
+        "parameters": [
+            {
+                "name": "model",
+                "in": "query",
+                "required": False,
+                "description": f"{_WHICH_MODEL}; the setting DEFAULT_MODEL when neither it nor the header is given.",
+                "schema": _TEXT,
+            },
+            header(TARGET_MODEL, f"{_WHICH_MODEL}, unless the query says."),
+        ],
+        "requestBody": {"required": True, "content": _BODIES},
+    },
+}
+_READY: dict[str, Any] = {"responses": {200: Ready, **problems(404)}}
+_VERSION: dict[str | int, Any] = {
+    200: {"description": "The version of this service", "content": {"text/plain": {"schema": _TEXT}}}
+}
+
+
+def hosting_routes(models: LoadedModels, limits: Limits, *, version: str) -> APIBlueprint:
+    """Build the routes from their parts.
+
+    Args:
+        version: that of this service.
+    """
+    tag = Tag(name="SageMaker, MLflow, Vertex AI", description="What platforms that host a model call.")
+    routes = APIBlueprint("hosting", __name__, abp_tags=[tag])
+
+    @routes.get("/ping", summary="Can it predict? As SageMaker asks", **_READY)
+    def ping() -> Response:
+        return _ready()
+
+    @routes.get("/health", summary="Can it predict? As MLflow asks", **_READY)
+    def health() -> Response:
+        return _ready()
+
+    @routes.get("/version", summary="Which version of this service is it?", responses={**_VERSION, **problems()})
+    def show_version() -> Response:
+        return Response(version, mimetype="text/plain")
+
+    @routes.post("/invocations", summary="Predict, as SageMaker and MLflow ask", **_INVOKE)
+    def invoke_model() -> Response:
+        return answered(models, limits)
+
+    def _ready() -> Response:
+        if not models.is_ready:
+            detail = "the models that aliases name are being loaded"
+            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
+        if (meant := models.default) is not None:
+            models.get(meant.model, version=meant.version, alias=meant.alias)
+        return to_json(Ready(status="ready"))
+
+    return routes

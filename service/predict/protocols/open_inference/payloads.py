@@ -1,0 +1,234 @@
+"""What the Open Inference Protocol v2 has go in and out as JSON, beside the tensors' values."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from perceptron import Task
+from service.predict.formats.tensors import datatype_of_prediction
+from service.predict.memory.statistics import Counters
+
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
+
+
+class ServerMetadata(BaseModel):
+    """What this server is."""
+
+    name: Literal["perceptron-service"] = "perceptron-service"
+    version: str
+    extensions: list[str] = EXTENSIONS
+
+
+class ServerLive(BaseModel):
+    """The process answers."""
+
+    live: Literal[True] = True
+
+
+class ServerReady(BaseModel):
+    """The server can infer."""
+
+    ready: Literal[True] = True
+    live: Literal[True] = True
+
+
+class ModelReady(BaseModel):
+    """A version can infer."""
+
+    name: str
+    ready: Literal[True] = True
+
+
+class TensorMetadata(BaseModel):
+    """An input or an output."""
+
+    name: str
+    datatype: str
+    shape: list[int] = Field(description="-1 is any number of instances")
+
+
+class ModelMetadata(BaseModel):
+    """What a version takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: Literal["perceptron_safetensors"] = "perceptron_safetensors"
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ConfiguredTensor(BaseModel):
+    """An input or an output, in the words of Triton's model configuration."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+
+
+class ModelConfig(BaseModel):
+    """Triton's model configuration, as far as it means something here."""
+
+    name: str
+    platform: Literal["perceptron_safetensors"] = "perceptron_safetensors"
+    backend: Literal[""] = ""
+    version_policy: dict[str, Any] = {"all": {}}
+    max_batch_size: Literal[0] = Field(0, description="The dims begin with the number of instances themselves.")
+    input: list[ConfiguredTensor]
+    output: list[ConfiguredTensor]
+
+
+class Duration(BaseModel):
+    """How often something happened, and how long it took in all."""
+
+    count: int = 0
+    ns: int = 0
+
+
+class InferenceStatistics(BaseModel):
+    """Of requests that named the version."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration = Field(Duration(), description="Always 0: nothing is queued.")
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+    cache_hit: Duration = Field(Duration(), description="Always 0: nothing is cached.")
+    cache_miss: Duration = Duration()
+
+
+class VersionStatistics(BaseModel):
+    """Of one version, since this process started."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    name: str
+    version: str
+    last_inference: int = Field(description="In milliseconds since 1970, 0 when there was none.")
+    inference_count: int = Field(description="Instances")
+    execution_count: int = Field(description="Requests")
+    inference_stats: InferenceStatistics
+    batch_stats: list[Any] = []
+
+    @classmethod
+    def of(cls, name: str, version: int, counters: Counters) -> "VersionStatistics":
+        """Show the counters of a version."""
+        n = counters.n_successes
+        return cls(
+            name=name,
+            version=str(version),
+            last_inference=counters.last_inference_ms,
+            inference_count=counters.n_instances,
+            execution_count=n,
+            inference_stats=InferenceStatistics(
+                success=Duration(count=n, ns=counters.success_ns),
+                fail=Duration(count=counters.n_failures, ns=counters.failure_ns),
+                compute_input=Duration(count=n, ns=counters.input_ns),
+                compute_infer=Duration(count=n, ns=counters.infer_ns),
+                compute_output=Duration(count=n, ns=counters.output_ns),
+            ),
+        )
+
+
+class ModelStatistics(BaseModel):
+    """Of one process: others of the same service count by themselves."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_stats: list[VersionStatistics]
+
+
+class IndexRequest(BaseModel):
+    """Which versions to list."""
+
+    ready: bool = Field(False, description="Only those that are ready; all are.")
+
+
+class IndexEntry(BaseModel):
+    """A version in the repository."""
+
+    name: str
+    version: str
+    state: Literal["READY"] = "READY"
+    reason: str = ""
+
+
+class InferInput(BaseModel):
+    """The input."""
+
+    name: Literal["input"]
+    shape: list[int] = Field(description="[n_instances, n_features]", min_length=2, max_length=2)
+    datatype: str = Field(description="FP64 or FP32; INT8 to INT64 and UINT8 to UINT64 are taken, too.")
+    parameters: dict[str, Any] | None = Field(
+        None, description="`binary_data_size`: how many bytes after the JSON are the values."
+    )
+    data: list[Any] | None = Field(None, description="The values, flat in row-major order or nested; or in binary.")
+
+
+class AskedOutput(BaseModel):
+    """An output to answer with."""
+
+    name: Literal["output", "prediction"]
+    parameters: dict[str, Any] | None = Field(None, description="`binary_data`: whether in binary.")
+
+
+class InferRequest(BaseModel):
+    """Instances to run through a model. Members and parameters that are not named here are ignored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"inputs": [{"name": "input", "shape": [2, 2], "datatype": "FP64", "data": [0, 1, 0, 0]}]}
+        }
+    )
+
+    id: str | None = Field(None, description="Comes back in the answer.")
+    parameters: dict[str, Any] | None = Field(
+        None, description="`binary_data_output`: whether outputs are in binary where they do not say."
+    )
+    inputs: list[InferInput] = Field(min_length=1, max_length=1)
+    outputs: list[AskedOutput] | None = Field(None, description="In the order of the answer; both when left out.")
+
+
+class OutputTensor(BaseModel):
+    """An output."""
+
+    name: Literal["output", "prediction"]
+    datatype: Literal["FP64", "FP32", "INT64", "BYTES"]
+    shape: list[int]
+    parameters: dict[str, Any] | None = Field(None, description="`binary_data_size`, when it is in binary.")
+    data: list[Any] | None = Field(None, description="The values, flat in row-major order; or in binary.")
+
+
+class InferResponse(BaseModel):
+    """Outputs and predictions."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+def tensors_of(task: Task, n_features: int) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
+    """Describe the input and the outputs of a version."""
+    prediction_shape = [-1, task.n_outputs] if task.is_list else [-1]
+    return (
+        [TensorMetadata(name="input", datatype="FP64", shape=[-1, n_features])],
+        [
+            TensorMetadata(name="output", datatype="FP64", shape=[-1, task.n_outputs]),
+            TensorMetadata(name="prediction", datatype=datatype_of_prediction(task), shape=prediction_shape),
+        ],
+    )
+
+
+def configured(tensors: list[TensorMetadata]) -> list[ConfiguredTensor]:
+    """Say the same in the words of Triton's model configuration."""
+    return [
+        ConfiguredTensor(
+            name=tensor.name,
+            data_type="TYPE_" + ("STRING" if tensor.datatype == "BYTES" else tensor.datatype),
+            dims=tensor.shape,
+        )
+        for tensor in tensors
+    ]

@@ -1,0 +1,205 @@
+"""`/v2`: the Open Inference Protocol."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from flask import Response, g, request
+from flask_openapi3 import APIBlueprint, Tag
+from redis import Redis
+
+from service.http.errors import BadRequestError, problem_answer, to_response
+from service.http.names import ModelPath, VersionPath
+from service.http.openapi import body_problems, header, json_body, problems, schema_of
+from service.http.parsing import parse_payload
+from service.http.rendering import to_json
+from service.predict.memory.loaded_models import LoadedModels
+from service.predict.protocols.open_inference.infer import HEADER_LENGTH, OCTETS
+from service.predict.protocols.open_inference.payloads import (
+    IndexEntry,
+    IndexRequest,
+    InferRequest,
+    InferResponse,
+    ModelConfig,
+    ModelMetadata,
+    ModelReady,
+    ModelStatistics,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    VersionStatistics,
+    configured,
+    tensors_of,
+)
+from service.predict.routes import answered
+from service.settings import Limits
+from storage.models.store import Model, ModelStore
+
+_MODEL = "/v2/models/<name:name>"
+_VERSION = f"{_MODEL}/versions/<version:version>"
+_PAGE = 100
+
+_UNSUPPORTED = {
+    "loading and unloading models": [f"/v2/repository/models/<name:name>/{verb}" for verb in ("load", "unload")],
+    "shared memory": [
+        f"/v2/{kind}sharedmemory{rest}"
+        for kind in ("system", "cuda")
+        for rest in ("/status", "/unregister", *(f"/region/<region>/{v}" for v in ("status", "register", "unregister")))
+    ],
+    "tracing": ["/v2/trace/setting", f"{_MODEL}/trace/setting"],
+    "setting the log": ["/v2/logging"],
+}
+"""What Triton's clients can ask for, and what it is called."""
+
+
+def open_inference_routes(
+    redis: Redis, models: ModelStore, loaded: LoadedModels, limits: Limits, *, version: str
+) -> APIBlueprint:
+    """Build the routes from their parts.
+
+    Args:
+        version: of this service.
+    """
+    tag = Tag(name="open inference protocol", description="Version 2, with the binary tensor extension.")
+    routes = APIBlueprint("open_inference", __name__, abp_tags=[tag])
+
+    @routes.get("/v2", summary="What this server is", responses={200: ServerMetadata, **problems()})
+    def server_metadata() -> Response:
+        return to_json(ServerMetadata(version=version))
+
+    @routes.get("/v2/health/live", summary="Is the process alive?", responses={200: ServerLive, **problems()})
+    def server_live() -> Response:
+        return to_json(ServerLive())
+
+    @routes.get("/v2/health/ready", summary="Can the server infer?", responses={200: ServerReady, **problems()})
+    def server_ready() -> Response:
+        redis.ping()
+        if not loaded.is_ready:
+            detail = "the models that aliases name are being loaded"
+            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
+        return to_json(ServerReady())
+
+    def metadata(name: str, number: int | None) -> Response:
+        trained = loaded.get(name, version=number).model.trained
+        inputs, outputs = tensors_of(trained.task, len(trained.feature_names))
+        versions = [str(number) for number in models.get(name).versions]
+        return to_json(ModelMetadata(name=name, versions=versions, inputs=inputs, outputs=outputs))
+
+    def ready(name: str, number: int | None) -> Response:
+        loaded.get(name, version=number)
+        return to_json(ModelReady(name=name))
+
+    def config(name: str, number: int | None) -> Response:
+        trained = loaded.get(name, version=number).model.trained
+        inputs, outputs = tensors_of(trained.task, len(trained.feature_names))
+        return to_json(ModelConfig(name=name, input=configured(inputs), output=configured(outputs)))
+
+    def statistics(name: str, number: int | None) -> Response:
+        numbers = models.get(name).versions if number is None else [models.resolve(name, version=number)]
+        shown = [VersionStatistics.of(name, number, loaded.statistics.of(name, number)) for number in numbers]
+        return to_json(ModelStatistics(model_stats=shown))
+
+    for suffix, show, payload, what in (
+        ("", metadata, ModelMetadata, "What a model takes and gives"),
+        ("/ready", ready, ModelReady, "Can a model infer?"),
+        ("/config", config, ModelConfig, "Triton's configuration of a model"),
+        ("/stats", statistics, ModelStatistics, "How often a model was asked to infer, by this process"),
+    ):
+        # Functions of their own for each turn of the loop: flask-openapi3 reads their annotations.
+        def of_model(path: ModelPath, show: Any = show) -> Response:
+            return show(path.name, None)  # type: ignore[no-any-return]
+
+        def of_version(path: VersionPath, show: Any = show) -> Response:
+            return show(path.name, path.version)  # type: ignore[no-any-return]
+
+        of_model.__name__, of_version.__name__ = f"model_{show.__name__}", f"version_{show.__name__}"
+        responses = {200: payload, **problems(404)}
+        routes.get(_MODEL + suffix, summary=what, responses=responses)(of_model)
+        routes.get(_VERSION + suffix, summary=f"{what}, for one version", responses=responses)(of_version)
+
+    @routes.get(
+        "/v2/models/stats",
+        summary="How often all models were asked to infer, by this process",
+        responses={200: ModelStatistics, **problems()},
+    )
+    def all_statistics() -> Response:
+        shown = [
+            VersionStatistics.of(model.name, number, loaded.statistics.of(model.name, number))
+            for model in _all(models)
+            for number in model.versions
+        ]
+        return to_json(ModelStatistics(model_stats=shown))
+
+    @routes.post(
+        "/v2/repository/index",
+        summary="List all versions of all models",
+        responses={200: _list_of(IndexEntry), **body_problems()},
+        openapi_extensions=json_body(IndexRequest, required=False),
+    )
+    def index() -> Response:
+        body = request.get_data(cache=False)
+        if body:
+            parse_payload(IndexRequest, body, limits)
+        entries = [
+            IndexEntry(name=model.name, version=str(number)).model_dump()
+            for model in _all(models)
+            for number in model.versions
+        ]
+        return Response(orjson.dumps(entries), mimetype="application/json")
+
+    _add_infer(routes, loaded, limits)
+    for what, rules in _UNSUPPORTED.items():
+        for rule in rules:
+            routes.add_url_rule(rule, f"unsupported {rule}", _refusal(what), methods=["GET", "POST"])
+    return routes
+
+
+def _add_infer(routes: APIBlueprint, loaded: LoadedModels, limits: Limits) -> None:
+    """Declare the routes whose function stands in `dispatch.PREDICT`."""
+    document = json_body(InferRequest)
+    document["requestBody"]["content"][OCTETS] = {"schema": {"type": "string", "format": "binary"}}
+    document["parameters"] = [
+        header(HEADER_LENGTH, "With binary tensors: how many bytes of the body are JSON, before the values."),
+        header("Accept-Encoding", "gzip or deflate, for large answers."),
+        header("Content-Encoding", "gzip or deflate."),
+    ]
+    schema = {"schema": schema_of(InferResponse)}
+    octets = {"schema": {"type": "string", "format": "binary"}}
+    in_binary = {HEADER_LENGTH: {"description": "as in the request", "schema": {"type": "string"}}}
+    success = {
+        "description": "The outputs",
+        "headers": in_binary,
+        "content": {"application/json": schema, OCTETS: octets},
+    }
+    responses: dict[str | int, Any] = {200: success, **body_problems(404)}
+
+    @routes.post(f"{_MODEL}/infer", summary="Infer", responses=responses, openapi_extensions=document)
+    def model_infer(path: ModelPath) -> Response:
+        return answered(loaded, limits)
+
+    @routes.post(
+        f"{_VERSION}/infer", summary="Infer with one version", responses=responses, openapi_extensions=document
+    )
+    def version_infer(path: VersionPath) -> Response:
+        return answered(loaded, limits)
+
+
+def _all(models: ModelStore) -> Iterator[Model]:
+    after, has_more = None, True
+    while has_more:
+        page, has_more = models.page(limit=_PAGE, after=after)
+        yield from page
+        after = page[-1].name if page else None
+        has_more = has_more and after is not None
+
+
+def _refusal(what: str) -> Any:
+    def refuse(**values: str) -> Response:
+        raise BadRequestError(f"{what} is not supported")
+
+    return refuse
+
+
+def _list_of(entry: Any) -> dict[str, Any]:
+    schema = {"type": "array", "items": schema_of(entry)}
+    return {"description": "The versions", "content": {"application/json": {"schema": schema}}}

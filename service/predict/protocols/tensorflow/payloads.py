@@ -1,0 +1,99 @@
+"""What comes in and goes out as JSON in the protocols of TensorFlow Serving, KServe v1 and Vertex AI."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.models.store import Model
+
+
+class TensorFlowRequest(BaseModel):
+    """Instances by row, or the input by column. Members with other names, `signature_name` among them, are ignored."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"instances": [[0, 1], [0, 0]]}})
+
+    instances: list[Any] | None = Field(
+        None,
+        description='Lists of numbers in the order of the features; or objects by feature name, or like {"input": '
+        "[0, 1]}; or, for a single feature, numbers.",
+    )
+    inputs: list[Any] | dict[str, Any] | None = Field(
+        None, description='Instead: the rows, bare or as {"input": [...]}, or an object with a list for each feature.'
+    )
+    signature_name: str | None = None
+
+
+class TensorFlowAnswer(BaseModel):
+    """y_hat, one row for each instance: `predictions` for `instances`, `outputs` for `inputs`."""
+
+    predictions: list[list[float]] | None = None
+    outputs: list[list[float]] | None = None
+
+
+class ModelNames(BaseModel):
+    """All models, as KServe v1 lists them."""
+
+    models: list[str]
+
+
+class StatusPayload(BaseModel):
+    """Whether all is well with a version."""
+
+    error_code: Literal["OK"] = "OK"
+    error_message: Literal[""] = ""
+
+
+class VersionStatus(BaseModel):
+    """One version."""
+
+    version: str
+    state: Literal["AVAILABLE"] = "AVAILABLE"
+    status: StatusPayload = StatusPayload()
+
+
+class ModelStatus(BaseModel):
+    """What TensorFlow Serving says of a model, and, in `name` and `ready`, what KServe v1 says."""
+
+    name: str
+    ready: Literal[True] = True
+    model_version_status: list[VersionStatus] = Field(description="The newest first.")
+
+    @classmethod
+    def of(cls, model: Model, *versions: int) -> "ModelStatus":
+        """Show some versions of a model, or all."""
+        numbers = versions or model.versions[::-1]
+        statuses = [VersionStatus(version=str(number)) for number in numbers]
+        return cls(name=model.name, model_version_status=statuses)
+
+
+class ModelSpec(BaseModel):
+    """Which version is described."""
+
+    name: str
+    signature_name: Literal[""] = ""
+    version: str
+
+
+class TensorFlowMetadata(BaseModel):
+    """A version's tensors, as a TensorFlow signature."""
+
+    model_spec: ModelSpec
+    metadata: dict[str, Any] = Field(description="`signature_def`: the input `input` and the output `output`.")
+
+    @classmethod
+    def of(cls, model: str, version: int, *, n_features: int, n_outputs: int) -> "TensorFlowMetadata":
+        """Describe a version."""
+        signature = {
+            "inputs": {"input": _tensor("input", n_features)},
+            "outputs": {"output": _tensor("output", n_outputs)},
+            "method_name": "tensorflow/serving/predict",
+        }
+        return cls(
+            model_spec=ModelSpec(name=model, version=str(version)),
+            metadata={"signature_def": {"signature_def": {"serving_default": signature}}},
+        )
+
+
+def _tensor(name: str, width: int) -> dict[str, Any]:
+    sizes = [{"size": "-1", "name": ""}, {"size": str(width), "name": ""}]
+    return {"dtype": "DT_DOUBLE", "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": f"{name}:0"}

@@ -1,0 +1,1 @@
+"""How the API is served: gunicorn, its worker class, and the ASGI shell around the Flask app."""

@@ -1,0 +1,132 @@
+"""ASGI messages: what the event loop reads of a request and sends as an answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.http.requests import request_id
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def header(scope: Scope, wanted: bytes) -> bytes:
+    """Return the value of a request header, named in lower case; empty when there is none."""
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
+
+
+def without(scope: Scope, *unwanted: bytes) -> Scope:
+    """Return the request without some of its headers."""
+    kept = [(name, value) for name, value in scope["headers"] if name not in unwanted]
+    return {**scope, "headers": kept}
+
+
+def own_headers(scope: Scope, media_type: bytes) -> Headers:
+    """Return the headers that every answer has, as the Flask app gives them."""
+    return [
+        (b"content-type", media_type),
+        (b"x-request-id", request_id(header(scope, b"x-request-id").decode("latin-1")).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"cache-control", b"no-cache"),
+    ]
+
+
+async def send_answer(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Answer at once; to HEAD without the body."""
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
+    """Return the whole body, or None when the client went away before its end.
+
+    Args:
+        timeout_s: how long a client may send nothing.
+
+    Raises:
+        TimeoutError: it sent nothing for so long.
+    """
+    parts = []
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    is_silent = False
+
+    def give_up() -> None:
+        nonlocal is_silent
+        is_silent = True
+        task.cancel()  # type: ignore[union-attr]  # there is one, since this runs
+
+    # What asyncio.timeout does, at a tenth of its price: that was a sixth of the time of a prediction.
+    timer = loop.call_later(timeout_s, give_up)
+    try:
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            timer.cancel()
+            timer = loop.call_later(timeout_s, give_up)
+    except asyncio.CancelledError:
+        if not is_silent:
+            raise
+        task.uncancel()  # type: ignore[union-attr]
+        raise TimeoutError from None
+    finally:
+        timer.cancel()
+
+
+def closing(send: Send) -> Send:
+    """Make a sender whose answers tell the client to open another connection for its next request."""
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return send_and_close
+
+
+def once(body: bytes) -> Receive:
+    """Make a receiver for an app whose request's body is known."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that an app has given, not sent yet."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    async def relay(self, send: Send, *more: tuple[bytes, bytes]) -> None:
+        """Send it, with more headers."""
+        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers, *more]})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+async def ask(app: App, scope: Scope) -> Answer:
+    """Return what an app answers to a request without a body."""
+    status, headers, parts = 500, Headers(), list[bytes]()
+
+    async def collect(message: Message) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], message["headers"]
+        else:
+            parts.append(message.get("body", b""))
+
+    await app(scope, once(b""), collect)
+    return Answer(status, headers, b"".join(parts))

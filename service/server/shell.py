@@ -1,0 +1,113 @@
+"""The ASGI shell around the Flask app: what threads would choke on, it does by itself on the event loop."""
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+from a2wsgi import WSGIMiddleware
+from redis.asyncio import Redis
+
+from service.http.errors import problem_body
+from service.http.requests import ALIVE
+from service.predict.memory.loaded_models import LoadedModels
+from service.server.changes import Changes
+from service.server.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
+from service.server.predict_on_loop import PredictOnLoop
+from service.server.waiting import Waiting
+from service.settings import Limits
+
+_ALIVE = {path: orjson.dumps(answer) for path, answer in ALIVE.items()}
+
+
+class Shell:
+    """Hands whole requests to Flask's threads, and keeps from them what only waits.
+
+    A client that sends its body drop by drop so costs a buffer, not a thread. Which bodies are refused is for the
+    Flask app to say: from the headers alone, so those bodies are not waited for.
+
+    `/livez` and its like are answered here, so that they need no thread: all of them may be waiting for a Redis that
+    hangs.
+
+    Args:
+        models: what the Flask app predicts with, too.
+        body_timeout_s: how long a client may send nothing in the middle of its body.
+        renamed: paths that stand for others, by method.
+    """
+
+    def __init__(
+        self,
+        wsgi_app: Any,
+        redis: Redis,
+        models: LoadedModels,
+        *,
+        threads: int,
+        limits: Limits,
+        body_timeout_s: float = 30.0,
+        renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    ) -> None:
+        self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
+        self._changes = Changes(redis)
+        self._waiting = Waiting(self._flask, redis, self._changes)
+        self._models = models
+        self._predict = PredictOnLoop(models, limits, threads=threads)
+        self._max_body_bytes = limits.max_body_bytes
+        self._body_timeout_s = body_timeout_s
+        self._is_draining = False
+        self._renamed = renamed
+
+    def drain(self) -> None:
+        """Let every request that waits end soon, and every connection with its next answer.
+
+        The server calls it when it begins to stop.
+        """
+        self._is_draining = True
+        self._waiting.drain()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection's event, as ASGI 3 has it."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if self._is_draining:
+            send = closing(send)
+        if (path := self._renamed.get((scope["method"], scope["path"]))) is not None:
+            scope = {**scope, "path": path}
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        length = int(headers.get(b"content-length") or 0)  # the server has checked that it is a number
+        if (alive := _ALIVE.get(scope["path"])) is not None and scope["method"] in ("GET", "HEAD"):
+            await send_answer(scope, send, 200, own_headers(scope, b"application/json"), alive)
+            return
+        if await self._waiting.handle(scope, receive, send):
+            return
+        if 0 < length <= self._max_body_bytes:
+            try:
+                body = await read_body(receive, self._body_timeout_s)
+            except TimeoutError:
+                await self._refuse_silence(scope, send)
+                return
+            if body is None:
+                return
+            if (match := self._predict.find(scope, headers)) is not None:
+                await self._predict.answer(match, scope, headers, body, send)
+                return
+            receive = once(body)
+        await self._flask(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Listen for changes from the start of the process to its end."""
+        await receive()  # lifespan.startup
+        self._models.follow(self._changes)
+        listening = asyncio.create_task(self._changes.listen())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()  # lifespan.shutdown
+        listening.cancel()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _refuse_silence(self, scope: Scope, send: Send) -> None:
+        headers = own_headers(scope, b"application/problem+json")
+        detail = f"nothing more of the body came for {self._body_timeout_s:g} s"
+        request_id = dict(headers)[b"x-request-id"].decode()
+        body = orjson.dumps(problem_body(408, "request_timeout", detail, request_id=request_id))
+        await send_answer(scope, send, 408, [*headers, (b"connection", b"close")], body)

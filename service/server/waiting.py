@@ -1,0 +1,175 @@
+"""Requests that wait for a job: event streams and long polls. They wait on the event loop, without a thread."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from redis.asyncio import Redis
+
+from service.jobs.payloads import EventPayload
+from service.server.changes import Changes, JobWatch
+from service.server.messages import App, Receive, Scope, Send, ask, header, own_headers, send_answer, without
+from storage import keys
+from storage.availability import is_unavailable
+from storage.jobs.events import Event, decode_events
+from storage.jobs.record import DONE_STATUSES
+
+MAX_WAIT_S = 60
+"""The longest that `Prefer: wait=N` holds an answer."""
+
+STILL_HERE_EVERY_S = 15.0
+"""A silent stream shows so often that it is alive: proxies close what is silent for a minute."""
+
+_ASK_AGAIN_AFTER_S = 1.0
+"""Redis that hangs for a moment, or has too many to answer, wakes nobody when that is over."""
+
+_READ_AT_ONCE = 500
+_RETRY_MS = 1_000
+_SHOW_OR_EVENTS = re.compile(r"/jobs/([^/]+)(/events)?")
+_WAIT = re.compile(rb"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:[,;]|$)", re.IGNORECASE)
+
+
+class Waiting:
+    """Holds requests until their job changes.
+
+    Whether a request may be answered at all is for the Flask app to say, which is asked first; so its checks,
+    errors and representations hold here, too.
+    """
+
+    def __init__(self, flask: App, redis: Redis, changes: Changes) -> None:
+        self._flask = flask
+        self._redis: Any = redis
+        self._changes = changes
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """Let nobody wait any longer: the process is about to end. A stream's client resumes it elsewhere."""
+        self._is_draining = True
+        self._changes.wake_all()
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer the request if it is one that waits; else say False."""
+        match = _SHOW_OR_EVENTS.fullmatch(scope["path"]) if scope["method"] == "GET" else None
+        if match is None:
+            return False
+        job_id, is_events = match[1], match[2] is not None
+        if is_events and b"text/event-stream" in header(scope, b"accept").lower():
+            await self._stream(scope, receive, send, job_id)
+            return True
+        wait_s = _wait_s(scope)
+        if not is_events and wait_s is not None:
+            await self._hold(scope, receive, send, job_id, wait_s)
+            return True
+        return False
+
+    async def _hold(self, scope: Scope, receive: Receive, send: Send, job_id: str, wait_s: int) -> None:
+        """Answer `GET /jobs/{id}` when the job is done, or after `wait_s`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        async with self._watched(job_id, receive) as (watch, gone):
+            # Without If-None-Match, which would hide whether the job is done.
+            first = await ask(self._flask, without(scope, b"if-none-match"))
+            if first.status != 200:
+                await first.relay(send)
+                return
+            status: str | None = orjson.loads(first.body)["status"]
+            while status not in DONE_STATUSES and not self._is_draining and not gone.is_set():
+                if not await watch.wait(deadline - loop.time()):
+                    break
+                status = watch.status or await self._status(job_id)
+        if gone.is_set():
+            return
+        # What a drain cuts short was not applied.
+        applied = [] if self._is_draining else [(b"preference-applied", b"wait=%d" % wait_s)]
+        await (await ask(self._flask, scope)).relay(send, *applied)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, job_id: str) -> None:
+        """Send the events of a job as they come, until it is done."""
+        answer = await ask(self._flask, without(scope, b"accept"))
+        if answer.status != 200:
+            await answer.relay(send)
+            return
+        last_id = header(scope, b"last-event-id").decode("latin-1")
+        # Of several, the first: it is the one that Flask has checked.
+        after = last_id or parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0-0"])[0]
+        if after != "0-0" and await self._is_over(job_id, after):
+            # An EventSource comes back for more after each end of a stream, but not after a 204.
+            await send_answer(scope, send, 204, own_headers(scope, b"text/event-stream"), b"")
+            return
+        async with self._watched(job_id, receive) as (watch, gone):
+            headers = [*own_headers(scope, b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            chunk = b"retry: %d\n\n" % _RETRY_MS
+            while True:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if self._is_draining or gone.is_set():
+                    break
+                events = await self._events(job_id, after)
+                chunk = b"".join(map(_as_server_sent, events or ()))
+                if events:
+                    after = events[-1].id
+                    if events[-1].ends_the_job:
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                        break
+                elif not await watch.wait(STILL_HERE_EVERY_S if events is not None else _ASK_AGAIN_AFTER_S):
+                    if await self._status(job_id) == "" or await self._is_over(job_id, after):
+                        break  # the job's time of retention is over, or the client began after its last event
+                    chunk = b": still here\n\n"
+        await send({"type": "http.response.body", "body": b""})
+
+    @contextlib.asynccontextmanager
+    async def _watched(self, job_id: str, receive: Receive) -> AsyncIterator[tuple[JobWatch, asyncio.Event]]:
+        """Watch a job, and whether the client goes away meanwhile: that wakes the watch, too."""
+        gone = asyncio.Event()
+        with self._changes.job(job_id) as watch:
+
+            async def notice() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                gone.set()
+                watch.wake(None)
+
+            noticing = asyncio.create_task(notice())
+            try:
+                yield watch, gone
+            finally:
+                noticing.cancel()
+
+    async def _is_over(self, job_id: str, after: str) -> bool:
+        # The state first: the last event comes together with it, and must not be missed in between.
+        return await self._status(job_id) in DONE_STATUSES and await self._events(job_id, after) == []
+
+    async def _status(self, job_id: str) -> str | None:
+        """Return the job's state, empty when there is no such job, None while Redis cannot say."""
+        try:
+            return (await self._redis.hget(keys.job(job_id), "status") or b"").decode()
+        except Exception as error:
+            if is_unavailable(error):
+                return None
+            raise
+
+    async def _events(self, job_id: str, after: str) -> list[Event] | None:
+        """Return the next events; None while Redis cannot say."""
+        try:
+            entries = await self._redis.xrange(keys.events(job_id), f"({after}", "+", count=_READ_AT_ONCE)
+            return decode_events(entries)
+        except Exception as error:
+            if is_unavailable(error):
+                return None
+            raise
+
+
+def _wait_s(scope: Scope) -> int | None:
+    """Return the seconds that `Prefer: wait=N` (RFC 7240) asks for, at most 60."""
+    preferences = b",".join(value for name, value in scope["headers"] if name == b"prefer")
+    match = _WAIT.search(preferences)
+    return None if match is None else min(int(match[1]), MAX_WAIT_S)
+
+
+def _as_server_sent(event: Event) -> bytes:
+    data = EventPayload.of(event).model_dump_json()
+    return f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n".encode()

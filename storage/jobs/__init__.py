@@ -1,0 +1,1 @@
+"""Training jobs: the record, its transitions, events, checkpoints, and what looks after stalled jobs."""

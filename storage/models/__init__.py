@@ -1,0 +1,1 @@
+"""Models: immutable versions and aliases."""

@@ -1,0 +1,83 @@
+"""`POST /predict` with a job: the best network so far, and later its version."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from perceptron import Layer, Network, Standardization
+from storage.codec import encode_model
+from storage.jobs.record import Claim
+from storage.jobs.store import JobStore
+from tests.builders import claimed, publish
+
+FIGURES = {"epoch": 120, "cost": 0.0712, "validation_cost": None}
+
+
+@pytest.fixture
+def running(jobs: JobStore) -> Claim:
+    """A job whose best network so far has the weights 2 and -1, and no bias, for features of mean 1 and scale 2."""
+    claim = claimed(jobs)
+    network = Network((Layer(np.array([[2.0], [-1.0]]), np.zeros(1), "sigmoid"),))
+    jobs.record_best(claim, encode_model(network, Standardization(np.ones(2), np.full(2, 2.0))), FIGURES)
+    return claim
+
+
+def predict(http: FlaskClient, **body: Any) -> Any:
+    return http.post("/predict", json={"instances": [[3.0, 1.0]], **body})
+
+
+def test_a_running_job_predicts_with_its_best_network_so_far(http: FlaskClient, running: Claim) -> None:
+    # standardized, (3, 1) is (1, 0), and z is 2
+    assert predict(http, job=running.job.id).get_json() == {
+        "model": "or",
+        "job": running.job.id,
+        "provisional": True,
+        **FIGURES,
+        "outputs": [[pytest.approx(1 / (1 + np.exp(-2.0)), rel=1e-15)]],
+        "predictions": [1],
+    }
+
+
+def test_it_can_be_explained(http: FlaskClient, running: Claim) -> None:
+    # in raw units z = x1 - x2 / 2 - 1 / 2
+    answer = predict(http, job=running.job.id, explain=True).get_json()
+    assert answer["contributions"] == [[3.0, -0.5]]
+    assert answer["base"] == -0.5
+
+
+def test_a_job_that_has_published_predicts_with_its_version(http: FlaskClient, jobs: JobStore) -> None:
+    publish(jobs)
+    publish(jobs)
+    (second, first), _ = jobs.page(limit=2)
+    assert (second.version, first.version) == (2, 1)
+    answer = predict(http, job=first.id).get_json()
+    assert (answer["version"], answer["provisional"], answer["job"]) == (1, False, first.id)
+
+
+def test_a_job_without_a_network_is_a_conflict(http: FlaskClient, jobs: JobStore, running: Claim) -> None:
+    waiting = claimed(jobs).job.id
+    answer = predict(http, job=waiting)
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "no_network")
+    assert "is running and has no network yet" in answer.get_json()["detail"]
+    jobs.cancel(running.job.id)
+    answer = predict(http, job=running.job.id)
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "no_network")
+
+
+def test_a_job_that_is_not_there_is_not_found(http: FlaskClient) -> None:
+    answer = predict(http, job="job_0")
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "job_not_found")
+
+
+@pytest.mark.parametrize("also", [{"model": "or"}, {"version": 1}, {"alias": "a"}, {"versions": [1]}])
+def test_a_job_goes_with_no_model(http: FlaskClient, running: Claim, also: dict[str, Any]) -> None:
+    answer = predict(http, job=running.job.id, **also)
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.get_json()["errors"]] == [f"/{next(iter(also))}"]
+
+
+def test_the_answer_is_json_only(http: FlaskClient, running: Claim) -> None:
+    answer = http.post("/predict", json={"job": running.job.id, "instances": [[0, 0]]}, headers={"Accept": "text/csv"})
+    assert answer.status_code == 406

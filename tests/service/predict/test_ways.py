@@ -1,0 +1,50 @@
+"""The table of the ways to predict: what the event loop finds by it is what Flask routes."""
+
+import re
+
+import pytest
+from redis import Redis
+
+from service.app import create_app
+from service.predict.ways import PREDICT, find, pattern
+from service.settings import Limits
+from storage.blobs import BlobStore
+
+
+def test_every_way_to_predict_is_a_route_of_flask(redis: Redis, blobs: BlobStore) -> None:
+    rules = {rule.rule: rule.methods for rule in create_app(redis, blobs, Limits()).url_map.iter_rules()}
+    assert PREDICT
+    for rule in PREDICT:
+        assert rules[rule] == {"POST", "OPTIONS"}
+
+
+def test_every_way_to_predict_is_found_by_post_alone() -> None:
+    for rule, predict in PREDICT.items():
+        path = re.sub("<name:.*?>", "a.model-1", rule)
+        path = re.sub("<version:.*?>", "12", path)
+        match = find("POST", path)
+        assert match is not None and match.predict is predict
+        assert find("GET", path) is None
+        assert find("POST", path + "/") is None
+    assert find("POST", "/jobs") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("/a/or/7:go", {"model": "or", "v": "7"}),
+        ("/a/o_.-r/9999999999999999:go", {"model": "o_.-r", "v": "9999999999999999"}),
+        (f"/a/{'x' * 128}/7:go", {"model": "x" * 128, "v": "7"}),
+        (f"/a/{'x' * 129}/7:go", None),
+        ("/a/a:b/7:go", None),
+        ("/a/.or/7:go", None),
+        ("/a/or/0:go", None),
+        ("/a/or/07:go", None),
+        ("/a/or/production:go", None),
+        ("/a/or/7:go\n", None),
+        ("/a/or/7/go", None),
+    ],
+)
+def test_names_and_versions_stand_where_the_rule_has_them(path: str, values: dict[str, str] | None) -> None:
+    found = pattern("/a/<name:model>/<version:v>:go").fullmatch(path)
+    assert (found and found.groupdict()) == values

@@ -1,0 +1,170 @@
+"""What nobody needs goes, and nothing else."""
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Connection, Redis, UnixDomainSocketConnection
+
+from storage import keys
+from storage.blobs import BlobStore
+from storage.errors import BlobNotFoundError, JobNotFoundError
+from storage.jobs.housekeeping import Housekeeping
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from tests.builders import OR_TARGETS, claimed, publish, training_spec
+
+DAY_MS = 24 * 3600 * 1000
+
+
+@pytest.fixture
+def housekeeping(redis: Redis, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> Housekeeping:
+    """Looks at all blobs each time, and keeps jobs for a day."""
+    monkeypatch.setattr("storage.jobs.housekeeping.FOLDERS_AT_ONCE", 256)
+    return Housekeeping(redis, blobs, keep_jobs_s=24 * 3600, clock=iter(range(0, 10**6, 60)).__next__)
+
+
+def make_old(redis: Redis, job_id: str, days: float, *, finished_days: float | None = None) -> None:
+    """Pretend that a job was made, and ended, so many days ago."""
+    now = int(time.time() * 1000)
+    created = now - int(days * DAY_MS)
+    redis.hset(keys.job(job_id), "created_at_ms", created)
+    for index in (keys.JOBS, *(keys.jobs_with_status(status) for status in ("succeeded", "failed", "cancelled"))):
+        redis.zadd(index, {job_id: created}, xx=True)
+    if finished_days is not None:
+        redis.hset(keys.job(job_id), "finished_at_ms", now - int(finished_days * DAY_MS))
+
+
+def test_a_job_is_forgotten_some_time_after_its_end_and_its_version_stays(
+    redis: Redis, jobs: JobStore, models: ModelStore, housekeeping: Housekeeping
+) -> None:
+    publish(jobs)
+    (old,), _ = jobs.page(limit=1)
+    make_old(redis, old.id, 3, finished_days=1.01)
+    ended_lately = claimed(jobs)
+    jobs.fail(ended_lately, {"code": "diverged", "detail": ""})
+    make_old(redis, ended_lately.job.id, 3, finished_days=0.99)
+    running = claimed(jobs).job.id
+    make_old(redis, running, 9)
+    housekeeping.run()
+    with pytest.raises(JobNotFoundError):
+        jobs.get(old.id)
+    assert {job.id for job in jobs.page(limit=10)[0]} == {ended_lately.job.id, running}
+    assert jobs.page(limit=10, status="succeeded") == ([], False)
+    assert not redis.exists(keys.events(old.id))
+    assert models.get("or").versions == (1,)
+
+
+def test_jobs_are_forgotten_in_batches_past_those_that_ended_lately(
+    redis: Redis, jobs: JobStore, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.jobs.housekeeping.JOBS_AT_ONCE", 2)
+    for k in range(7):
+        job_id = claimed(jobs).job.id
+        jobs.cancel(job_id)
+        make_old(redis, job_id, 20 - k, finished_days=0.5 if k < 3 else 5)
+    for _ in range(4):
+        housekeeping.run()
+    assert len(jobs.page(limit=10)[0]) == 3
+
+
+def age(blobs: BlobStore, digest: str, seconds: float = 7200) -> Path:
+    path = Path(blobs._path(digest))
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+def exists(blobs: BlobStore, digest: str) -> bool:
+    return Path(blobs._path(digest)).exists()
+
+
+def test_blobs_go_when_no_job_needs_them_and_an_hour_has_passed(
+    redis: Redis, jobs: JobStore, blobs: BlobStore, housekeeping: Housekeeping
+) -> None:
+    needed = training_spec(blobs)
+    of_done = training_spec(blobs, targets=[1.0 - target for target in OR_TARGETS])
+    claim = jobs.claim(jobs.submit("m", needed, metadata={}).id)
+    assert claim is not None
+    jobs.cancel(jobs.submit("m", of_done, metadata={}).id)
+    checkpoint, superseded, young = blobs.put(b"checkpoint"), blobs.put(b"superseded"), blobs.put(b"young")
+    jobs.record_checkpoint(claim, blob=checkpoint, total_epochs=3)
+    for digest in (needed.data.blob, of_done.data.blob, checkpoint, superseded):
+        age(blobs, digest)
+    housekeeping.run()
+    kept = {digest: exists(blobs, digest) for digest in (needed.data.blob, checkpoint, young)}
+    assert all(kept.values()), kept
+    assert not exists(blobs, of_done.data.blob)
+    assert not exists(blobs, superseded)
+
+
+def test_a_job_that_is_handed_back_during_the_look_keeps_its_blobs(
+    redis: Redis, jobs: JobStore, blobs: BlobStore, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From running to queued, after the queued jobs were read and before the running ones are."""
+    claim = claimed(jobs, blobs=blobs)
+    age(blobs, claim.job.spec.data.blob)
+    send_command = Connection.send_command
+
+    def hand_back_after(connection: Connection, *command: Any, **options: Any) -> None:
+        send_command(connection, *command, **options)
+        if command[:2] == ("ZRANGE", keys.jobs_with_status("queued")):
+            jobs.hand_back(claim)
+
+    monkeypatch.setattr(UnixDomainSocketConnection, "send_command", hand_back_after)
+    housekeeping.run()
+    assert exists(blobs, claim.job.spec.data.blob)
+
+
+def test_a_blob_stored_again_is_young_again(blobs: BlobStore, housekeeping: Housekeeping) -> None:
+    digest = blobs.put(b"instances")
+    age(blobs, digest)
+    blobs.put(b"instances")
+    housekeeping.run()
+    assert blobs.get(digest) == b"instances"
+
+
+def test_a_blob_stored_again_while_it_is_removed_is_there_afterwards(blobs: BlobStore) -> None:
+    digest = blobs.put(b"instances")
+    stop = threading.Event()
+
+    def remove() -> None:
+        while not stop.is_set():
+            blobs.delete_if_old(digest, time.time() - 3600)
+            if exists(blobs, digest):
+                age(blobs, digest)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for _ in range(300):
+            blobs.put(b"instances")
+    finally:
+        stop.set()
+        remover.join()
+    blobs.put(b"instances")
+    assert blobs.get(digest) == b"instances"
+
+
+def test_what_a_death_left_half_done_is_put_right(blobs: BlobStore, housekeeping: Housekeeping) -> None:
+    digest = blobs.put(b"instances")
+    path = age(blobs, digest)
+    path.rename(f"{path}.condemned")
+    partial = Path(f"{path}.0.partial")
+    partial.write_bytes(b"inst")
+    os.utime(partial, (0, 0))
+    with pytest.raises(BlobNotFoundError):
+        blobs.get(digest)
+    assert blobs.old(digest[:2], time.time()) == []
+    assert blobs.get(digest) == b"instances"
+    assert not partial.exists()
+
+
+def test_a_file_cut_short_is_written_anew(blobs: BlobStore) -> None:
+    digest = blobs.put(b"instances")
+    Path(blobs._path(digest)).write_bytes(b"inst")
+    blobs.put(b"instances")
+    assert blobs.get(digest) == b"instances"

@@ -1,0 +1,80 @@
+"""The registry: versions never change, pointers do."""
+
+import pytest
+
+from storage.errors import AliasNotFoundError, ModelNotFoundError, VersionInUseError, VersionNotFoundError
+from storage.jobs.store import JobStore
+from storage.models.store import ModelStore
+from tests.builders import publish
+
+
+def test_the_latest_version_is_meant_when_none_is_named(jobs: JobStore, models: ModelStore) -> None:
+    for _ in range(11):
+        publish(jobs)
+    assert models.resolve("or") == 11  # not 9, which comes last among texts
+    assert models.resolve("or", version=3) == 3
+    models.set_alias("or", "production", 7)
+    assert models.resolve("or", alias="production") == 7
+
+
+def test_what_does_not_exist_is_named_exactly(jobs: JobStore, models: ModelStore) -> None:
+    with pytest.raises(ModelNotFoundError):
+        models.resolve("or")
+    with pytest.raises(ModelNotFoundError):
+        models.load("or", 1)
+    publish(jobs)
+    with pytest.raises(VersionNotFoundError):
+        models.resolve("or", version=2)
+    with pytest.raises(AliasNotFoundError):
+        models.resolve("or", alias="production")
+    with pytest.raises(VersionNotFoundError):
+        models.set_alias("or", "production", 2)
+    with pytest.raises(ModelNotFoundError):
+        models.set_alias("xor", "production", 1)
+    with pytest.raises(AliasNotFoundError):
+        models.delete_alias("or", "production")
+
+
+def test_a_version_that_an_alias_names_cannot_be_deleted(jobs: JobStore, models: ModelStore) -> None:
+    publish(jobs, alias="production")
+    publish(jobs)
+    with pytest.raises(VersionInUseError) as caught:
+        models.delete_version("or", 1)
+    assert caught.value.alias == "production"
+    models.delete_alias("or", "production")
+    models.delete_version("or", 1)
+    assert models.get("or").versions == (2,)
+    with pytest.raises(VersionNotFoundError):
+        models.delete_version("or", 1)
+
+
+def test_when_the_latest_version_is_deleted_the_one_before_is_the_latest(jobs: JobStore, models: ModelStore) -> None:
+    publish(jobs), publish(jobs)
+    models.delete_version("or", 2)
+    assert models.resolve("or") == 1
+
+
+def test_a_model_whose_last_version_was_deleted_is_gone(jobs: JobStore, models: ModelStore) -> None:
+    publish(jobs)
+    models.delete_version("or", 1)
+    assert models.page(limit=10) == ([], False)
+    with pytest.raises(ModelNotFoundError):
+        models.get("or")
+
+
+def test_deleting_a_model_deletes_versions_and_aliases(jobs: JobStore, models: ModelStore) -> None:
+    publish(jobs, alias="production"), publish(jobs)
+    models.delete("or")
+    with pytest.raises(ModelNotFoundError):
+        models.resolve("or", alias="production")
+    with pytest.raises(ModelNotFoundError):
+        models.delete("or")
+
+
+def test_models_are_listed_by_name_in_pages(jobs: JobStore, models: ModelStore) -> None:
+    for name in ("b", "c", "a"):
+        publish(jobs, name)
+    page, has_more = models.page(limit=2)
+    assert ([model.name for model in page], has_more) == (["a", "b"], True)
+    page, has_more = models.page(limit=2, after="b")
+    assert ([model.name for model in page], has_more) == (["c"], False)
