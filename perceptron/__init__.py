@@ -1,7 +1,9 @@
 """The maths of the service: what a perceptron is, how it learns and what it predicts.
 
-NumPy only. No input or output, no clock, no environment, no logging, no global state: everything that changes
-a result is an argument. Source of the maths: S. Ravi, "Neural Networks: The Math", 2022.
+NumPy only. No input or output, no clock, no environment, no logging. Everything that changes a result is an argument;
+the only globals are the tables of activations, losses, initializations and optimizers.
+
+Source of the maths: S. Ravi, "Neural Networks: The Math", 2022.
 """
 
 from perceptron.activations import ACTIVATIONS
