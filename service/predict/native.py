@@ -131,9 +131,9 @@ def _add(payload: PredictionRequest, models: LoadedModels, limits: Limits, found
     if payload.explain:
         members |= explain_outputs(found.model, as_matrix(given.features), limits)
     if payload.versions is not None:
-        compared = compare(found.model.trained.name, payload.versions, payload.instances, models, limits)
-        members |= compared.members
-        is_stale |= compared.is_stale
+        name = found.model.trained.name
+        by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits)
+        members, is_stale = members | by_version, is_stale or is_one_stale
     return Found(found.model, is_stale, members)
 
 

@@ -89,6 +89,15 @@ class LoadedModels:
         """Whether the versions that aliases name are in memory; always true without a listener."""
         return self._is_preloaded or self._listener is None
 
+    def check_ready(self) -> None:
+        """Refuse to answer before the versions that aliases name are in memory.
+
+        Raises:
+            UnavailableError: they are being loaded.
+        """
+        if not self.is_ready:
+            raise UnavailableError("the versions that aliases point at are being loaded")
+
     def follow(self, listener: Listener) -> None:
         """Load the versions that aliases name, and keep the pointers fresh from now on, in a thread."""
         self._listener = listener
