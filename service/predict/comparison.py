@@ -64,7 +64,7 @@ def compare(
     aliases: Mapping[str, int] = models.aliases(model) if isinstance(versions, str) else {}
     numbers = sorted(set(aliases.values())) if isinstance(versions, str) else list(dict.fromkeys(versions))
     found = [models.get(ModelReference(model, number)) for number in numbers]
-    check_n_outputs(len(instances), sum(one.model.trained.network.n_outputs for one in found), limits, "/versions")
+    check_n_outputs(len(instances), sum(one.model.n_outputs for one in found), limits, "/versions")
     by_features: dict[tuple[str, ...], list[LoadedModel]] = {}
     for one in found:
         by_features.setdefault(one.model.trained.feature_names, []).append(one.model)

@@ -41,8 +41,9 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
     """
     is_plain = http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS and not http.content_encoding
     if is_plain and (plain := decode_plain(http.body)) is not None:
-        check_n_instances(len(plain.rows), "/instances", limits)
-        return PredictRequest(plain.reference, partial(_from_rows, plain.rows), _write_json)
+        reference, rows = plain
+        check_n_instances(len(rows), "/instances", limits)
+        return PredictRequest(reference, partial(_from_rows, rows), _write_json)
     formats = negotiate(http)
     table = formats.body
     if table is None:

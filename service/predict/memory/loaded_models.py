@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 class LoadedModels:
-    """The versions used last, and the pointers of every model that was asked for.
+    """The versions used last, and the pointers of every model that a request has named.
 
     While a listener hears of every change, pointers are taken from memory. Without one, Redis is asked each time; while
     it is away, the last known pointers are used.
