@@ -10,7 +10,6 @@ import numpy as np
 
 from storage.jobs.record import DONE_STATUSES
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 from tests.faults.rig import Rig
 
 Seen = dict[str, Any]
@@ -133,7 +132,7 @@ def _wrong_predictions(predictions: list[Seen], models: ModelStore) -> list[str]
         asked, answer = prediction["asked"], prediction["answer"]
         key = answer["model"], answer["version"]
         if key not in networks:
-            networks[key] = decode_version(*models.load(*key)).network
+            networks[key] = models.load(*key).network
         (layer,) = networks[key].layers
         z = np.array(asked["instances"]) @ layer.weights + layer.bias
         if not np.allclose(answer["outputs"], 1 / (1 + np.exp(-z)), rtol=1e-9, atol=1e-12):
