@@ -102,7 +102,7 @@ def exec_worker(redis_url: str) -> NoReturn:
 
 
 def _stores_env(redis_url: str) -> dict[str, str]:
-    """DATA_DIR is relative to where the person is, and the process will be elsewhere."""
+    """Make DATA_DIR absolute: it is relative to the user's directory, and the process runs in another."""
     return {"REDIS_URL": redis_url, "DATA_DIR": str(data_dir(os.environ))}
 
 
@@ -188,10 +188,10 @@ def _wait_for_port(host: str, port: int, patience_s: float) -> None:
 
 
 def _check_files(server: EmbeddedServer, data_dir: Path) -> None:
-    """Check that the embedded server has something to load when it had data before.
+    """Check that an embedded server that had data still has files to load.
 
     Raises:
-        DataLostError: It has not.
+        DataLostError: The files are gone.
     """
     if (data_dir / IDENTITY_MARK).exists() and not server.has_data:
         raise DataLostError(
