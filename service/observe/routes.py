@@ -2,22 +2,21 @@
 
 from collections.abc import Callable
 
-from flask import Response, g
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
-from service.http.errors import problem_answer
-from service.http.flask_responses import to_json, to_response
+from service.http.flask_responses import to_json
 from service.http.openapi import problems
 from service.observe.payloads import Liveness, Readiness
 from storage.queue import TrainingQueue
 
 
-def health_routes(redis: Redis, queue: TrainingQueue, is_loaded: Callable[[], bool]) -> APIBlueprint:
+def health_routes(redis: Redis, queue: TrainingQueue, check_loaded: Callable[[], None]) -> APIBlueprint:
     """Build the routes from their parts.
 
     Args:
-        is_loaded: whether the versions that aliases point at are in memory.
+        check_loaded: raises UnavailableError until the versions that aliases point at are in memory.
     """
     routes = APIBlueprint("health", __name__, abp_tags=[Tag(name="Operations", description="Is the service up?")])
 
@@ -28,9 +27,7 @@ def health_routes(redis: Redis, queue: TrainingQueue, is_loaded: Callable[[], bo
     @routes.get("/readyz", summary="Can the service do its work?", responses={200: Readiness, **problems()})
     def readyz() -> Response:
         redis.ping()
-        if not is_loaded():
-            detail = "the versions that aliases point at are being loaded"
-            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
+        check_loaded()
         return to_json(Readiness(status="ready", redis="ok", workers=queue.n_workers()))
 
     return routes
