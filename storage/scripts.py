@@ -18,7 +18,7 @@ def load_script(redis: Redis, name: str) -> Script:
     return redis.register_script(_text(name))
 
 
-@cache  # a work horse inherits what its parent has read
+@cache  # a worker child inherits what its parent has read
 def _text(name: str) -> str:
     folder = files("storage") / "lua"
     prelude, body = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))

@@ -18,22 +18,29 @@ class Settings:
     keep_jobs_days: float = 30.0
     """How long a job that is done is kept, with its events. Versions are kept until they are deleted."""
 
+    max_attempts: int = 3
+    """A job fails when this many of its attempts died without getting further than those before."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Read the environment.
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a number is none, or too small.
+            ValueError: a value is not a number, or too small.
         """
         keep_jobs_days = float(env.get("KEEP_JOBS_DAYS") or cls.keep_jobs_days)
         # An Idempotency-Key is remembered for a day, and leads to its job.
         if not keep_jobs_days >= 1:
             raise ValueError(f"KEEP_JOBS_DAYS must be at least 1, not {keep_jobs_days:g}")
+        max_attempts = int(env.get("MAX_ATTEMPTS") or cls.max_attempts)
+        if max_attempts < 1:
+            raise ValueError(f"MAX_ATTEMPTS must be at least 1, not {max_attempts}")
         data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
             redis_url=env["REDIS_URL"],
             blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
             keep_jobs_days=keep_jobs_days,
+            max_attempts=max_attempts,
             training_threads=int(env.get("TRAINING_THREADS") or os.cpu_count() or 1),
         )

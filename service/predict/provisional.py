@@ -1,5 +1,6 @@
 """Predict with a job: the best network so far while it runs, the version that it published after that."""
 
+from dataclasses import asdict
 from typing import Any
 
 from service.predict.memory.loaded_model import LoadedModel
@@ -23,4 +24,4 @@ def of_job(job_id: str, models: LoadedModels) -> tuple[Found, dict[str, Any]]:
             raise
         return models.get(job.model, version=job.version), {"job": job_id, "provisional": False}
     network = LoadedModel(decode_best(best))
-    return Found(network, is_stale=False), {"job": job_id, "provisional": True, **best.figures}
+    return Found(network, is_stale=False), {"job": job_id, "provisional": True, **asdict(best.figures)}

@@ -75,7 +75,7 @@ class Housekeeping:
                 for job_id in (member.decode() for member in found):
                     self._forget(
                         keys=[keys.job(job_id), keys.events(job_id), keys.JOBS, index],
-                        args=[job_id, done_by_ms],
+                        args=[done_by_ms],
                         client=pipeline,
                     )
                 n_forgotten = sum(pipeline.execute())

@@ -64,7 +64,7 @@ def test_a_job_goes_on_within_15_seconds_on_a_spare_worker_and_from_its_checkpoi
         wait_for(lambda job_id=job_id: rig.jobs.get(job_id).attempt == 2, 20)
         assert time.monotonic() - killed_at <= 15
         assert checkpoint is not None
-        went_on = f"going on from the checkpoint after {checkpoint.total_epochs} epochs"
+        went_on = f"resuming from the checkpoint after {checkpoint.total_epochs} epochs"
         wait_for(lambda job_id=job_id, went_on=went_on: went_on in messages_of(rig, job_id), 5)
         rig.jobs.cancel(job_id)
         wait_for(lambda: not any(children_of(worker.pid) for worker in rig.workers))
@@ -140,4 +140,4 @@ def test_a_worker_told_to_stop_leaves_in_time_and_its_job_ends_with_the_same_byt
     (_, first), (_, second) = (rig.models.load("m", number) for number in (1, 2))
     assert first == second
     messages = messages_of(rig, disturbed)
-    assert len([message for message in messages if "going on from the checkpoint" in message]) == 2
+    assert len([message for message in messages if "resuming from the checkpoint" in message]) == 2

@@ -19,7 +19,6 @@ from service.settings import Limits
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import loaded_models, publish, publish_network
-
 from tests.service.conftest import LIMITS
 
 LENGTH = "Inference-Header-Content-Length"

@@ -17,7 +17,6 @@ from storage import keys
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import loaded_models, publish
-
 from tests.service.conftest import LIMITS
 
 TOO_LARGE = 1e308
