@@ -13,7 +13,7 @@ class Settings:
     redis_url: str
     blob_url: str
     training_threads: int = 1
-    """Threads that share the rows of a large data set; another number changes only rounding."""
+    """Threads that share the rows of a large data set. Their number changes the result only by rounding."""
 
     keep_jobs_days: float = 30.0
     """How long a job that is done is kept, with its events. Versions are kept until they are deleted."""
@@ -30,7 +30,7 @@ class Settings:
             ValueError: a value is not a number, or too small.
         """
         keep_jobs_days = float(env.get("KEEP_JOBS_DAYS") or cls.keep_jobs_days)
-        # An Idempotency-Key is remembered for a day, and leads to its job.
+        # An Idempotency-Key leads to its job for a day.
         if not keep_jobs_days >= 1:
             raise ValueError(f"KEEP_JOBS_DAYS must be at least 1, not {keep_jobs_days:g}")
         max_attempts = int(env.get("MAX_ATTEMPTS") or cls.max_attempts)

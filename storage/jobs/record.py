@@ -17,7 +17,7 @@ DONE_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
 
 @dataclass(frozen=True)
 class CheckpointReference:
-    """Where the newest checkpoint of a job lies."""
+    """The newest checkpoint of a job."""
 
     blob: str
     """sha256 and name in the blob store."""
@@ -50,7 +50,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether the state is one that never changes again."""
+        """Whether the job is in a state that never changes again."""
         return self.status in DONE_STATUSES
 
 
@@ -60,7 +60,7 @@ class BestNetwork:
 
     job: Job
     weights: bytes
-    """As safetensors, with the mean and scale of its features."""
+    """As `encode_model` writes them, with the mean and scale of the features."""
     figures: Figures
 
 
