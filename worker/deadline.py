@@ -66,8 +66,8 @@ class Deadline:
         self._limit_at.value = self._zero_at + self._limit_s
 
     def lift(self) -> None:
-        """Drop the limit: no epoch is to come, and publishing takes the time that it takes."""
-        self._limit_s = self._limit_at.value = math.inf
+        """End nothing by force any more: no epoch is to come, and the rest takes the time that it takes."""
+        self._limit_at.value = math.inf
 
     @property
     def used_s(self) -> float:
@@ -81,20 +81,21 @@ class Deadline:
 
     @property
     def overdue_s(self) -> float:
-        """How long ago the limit passed; negative before that, in a pause and without a limit. For any process."""
+        """How long ago the limit passed; negative before that, in a pause and once it is lifted. For any process."""
         return self.clock() - float(self._limit_at.value)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Count no time inside: the training talks to a store, and may have to wait for it."""
+        """Count no time inside: the training waits for a store, or evaluates what it has learned."""
         self._paused_at = self.clock()
-        self._limit_at.value = math.inf
+        limit_at, self._limit_at.value = float(self._limit_at.value), math.inf
         try:
             yield
         finally:
-            self._zero_at += self.clock() - self._paused_at
+            pause_s = self.clock() - self._paused_at
             self._paused_at = None
-            self._limit_at.value = self._zero_at + self._limit_s
+            self._zero_at += pause_s
+            self._limit_at.value = limit_at + pause_s
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:

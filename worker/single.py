@@ -124,12 +124,13 @@ def _train(
             break
     assert result is not None, "else there was a TimeUpError"
     kept = result.best
-    metrics = metrics_of(spec, rows, forward(kept.network, rows.features))
-    if held_out is None:
-        metrics = {"evaluated_on": "training", **metrics}
-    else:
-        of_held_out = metrics_of(spec, held_out, forward(kept.network, held_out.features))
-        metrics = {"evaluated_on": "validation", **of_held_out, "training": metrics}
+    with watch.deadline.paused():  # evaluation must not be ended by the time limit
+        metrics = metrics_of(spec, rows, forward(kept.network, rows.features))
+        if held_out is None:
+            metrics = {"evaluated_on": "training", **metrics}
+        else:
+            of_held_out = metrics_of(spec, held_out, forward(kept.network, held_out.features))
+            metrics = {"evaluated_on": "validation", **of_held_out, "training": metrics}
     return Trained(
         kept.network,
         standardization,

@@ -45,18 +45,6 @@ class _Sweep:
     candidates: tuple[Candidate, ...]
     fold_of: NDArray[np.intp] | None
 
-    @property
-    def spec(self) -> TrainingSpec:
-        return self.inputs.spec
-
-    @property
-    def dataset(self) -> Dataset:
-        return self.inputs.dataset
-
-    @property
-    def n_folds(self) -> int:
-        return 1 if self.fold_of is None else int(self.fold_of.max()) + 1
-
 
 def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | None = None) -> Trained:
     """Train all candidates of a sweep, each on every fold, and give the best one.
@@ -76,36 +64,37 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
         return _refit(sweep, watch, checkpoint.refit, checkpoint.state)
     networks, total_epochs = _run(sweep, watch, None if checkpoint is None else checkpoint.state)
 
-    by_candidate = _by_candidate(networks)
-    leaderboard = _leaderboard(sweep, by_candidate)
-    best = leaderboard[0]
-    winners = by_candidate[best.candidate]
-    if best.stop_reason == "diverged" or best.cost is None:
-        raise DivergedError(best.epochs, min(one.learning_rate for one in winners))
-    result = Result(
-        stop_reason=best.stop_reason,
-        epochs=best.epochs,
-        best_epoch=best.best_epoch,
-        cost=best.cost,
-        validation_cost=best.validation_cost,
-        metrics=_metrics_of(sweep, winners),
-        leaderboard=leaderboard,
-    )
-    winner = winners[0]
-    assert winner.network is not None and winner.cost is not None, "the best candidate did not diverge"
-    config = sweep.candidates[best.candidate].config(spec.training)
-    if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
-        return Trained(winner.network, winner.standardization, config, result)
-    fallback = replace(
-        result,
-        stop_reason="time_limit",
-        epochs=winner.epochs,
-        best_epoch=winner.best_epoch,
-        cost=winner.cost,
-        validation_cost=winner.validation_cost,
-        metrics=_metrics_of(sweep, [winner]),
-    )
-    weights = encode_model(winner.network, winner.standardization)
+    with watch.deadline.paused():  # evaluation must not be ended by the time limit
+        by_candidate = _by_candidate(networks)
+        leaderboard = _leaderboard(sweep, by_candidate)
+        best = leaderboard[0]
+        winners = by_candidate[best.candidate]
+        if best.stop_reason == "diverged" or best.cost is None:
+            raise DivergedError(best.epochs, min(one.learning_rate for one in winners))
+        result = Result(
+            stop_reason=best.stop_reason,
+            epochs=best.epochs,
+            best_epoch=best.best_epoch,
+            cost=best.cost,
+            validation_cost=best.validation_cost,
+            metrics=_metrics_of(sweep, winners),
+            leaderboard=leaderboard,
+        )
+        winner = winners[0]
+        assert winner.network is not None and winner.cost is not None, "the best candidate did not diverge"
+        if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
+            config = sweep.candidates[best.candidate].config(spec.training)
+            return Trained(winner.network, winner.standardization, config, result)
+        fallback = replace(
+            result,
+            stop_reason="time_limit",
+            epochs=winner.epochs,
+            best_epoch=winner.best_epoch,
+            cost=winner.cost,
+            validation_cost=winner.validation_cost,
+            metrics=_metrics_of(sweep, [winner]),
+        )
+        weights = encode_model(winner.network, winner.standardization)
     return _refit(sweep, watch, RefitStage(result, fallback, weights, total_epochs), None)
 
 
@@ -124,9 +113,10 @@ def _run(
     sweep: _Sweep, watch: Watch, state: RaceState | OneByOneState | None
 ) -> tuple[tuple[TrainedNetwork, ...], int]:
     """Give what became of every candidate on every fold, and how many epochs it took."""
-    spec = sweep.spec
+    spec = sweep.inputs.spec
+    n_folds = 1 if sweep.fold_of is None else int(sweep.fold_of.max()) + 1
     results = fit_sweep(
-        sweep.dataset,
+        sweep.inputs.dataset,
         spec.network,
         spec.training,
         sweep.candidates,
@@ -134,7 +124,7 @@ def _run(
         early_stopping_patience=spec.validation.early_stopping_patience if spec.validation else None,
         resume_from=state,
         n_threads=sweep.inputs.n_threads,
-        every=epochs_between_looks(spec, len(sweep.candidates) * sweep.n_folds),
+        every=epochs_between_looks(spec, len(sweep.candidates) * n_folds),
     )
     trained: tuple[TrainedNetwork, ...] | None = None
     for progress in watch.epochs(results):
@@ -162,7 +152,7 @@ def _run(
 def _refit(sweep: _Sweep, watch: Watch, stage: RefitStage, state: TrainingState | None) -> Trained:
     """Train the winner on all rows, for as many epochs as were best on the rows held out; or give the fallback."""
     assert stage.result.leaderboard is not None, "a sweep has one"
-    spec = sweep.spec
+    spec = sweep.inputs.spec
     config = sweep.candidates[stage.result.leaderboard[0].candidate].config(spec.training)
     watch.begin_refit(stage)
     if not watch.deadline.has_passed:
@@ -175,7 +165,7 @@ def _refit(sweep: _Sweep, watch: Watch, stage: RefitStage, state: TrainingState 
         else:
             if refitted.result.stop_reason != "time_limit":
                 return replace(refitted, result=replace(stage.result, cost=refitted.result.cost, is_refitted=True))
-    watch.tell("the time limit passed before the refit ended: publishing a network without it")
+    watch.tell("the time limit passed before the refit ended: publishing the network that was measured")
     activations = (spec.network.hidden_activation,) * len(spec.network.hidden_layers) + (spec.task.activation,)
     network, standardization = decode_model(stage.fallback_weights, activations)
     return Trained(network, standardization, config, stage.fallback)
@@ -203,7 +193,7 @@ def _by_candidate(networks: Sequence[TrainedNetwork]) -> dict[int, list[TrainedN
 def _leaderboard(sweep: _Sweep, networks: dict[int, list[TrainedNetwork]]) -> tuple[LeaderboardEntry, ...]:
     """Rank the candidates by the cost of the rows held out, else by their cost; diverged ones come last."""
     fold_of = sweep.fold_of
-    rows_in = [sweep.dataset.n_instances] if fold_of is None else np.bincount(fold_of[fold_of >= 0]).tolist()
+    rows_in = [sweep.inputs.dataset.n_instances] if fold_of is None else np.bincount(fold_of[fold_of >= 0]).tolist()
     entries = []
     for k, candidate in enumerate(sweep.candidates):
         ones = networks.get(k, [])
@@ -244,8 +234,8 @@ def _mean(values: list[float | None], sizes: list[int]) -> float | None:
 
 def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> Metrics:
     """Evaluate networks of one candidate together, each on the rows of the fold that it did not train on."""
-    dataset, fold_of = sweep.dataset, sweep.fold_of
-    outputs = np.empty((dataset.n_instances, sweep.spec.task.n_outputs))
+    dataset, fold_of = sweep.inputs.dataset, sweep.fold_of
+    outputs = np.empty((dataset.n_instances, sweep.inputs.spec.task.n_outputs))
     is_judged = np.zeros(dataset.n_instances, dtype=bool)
     for one in networks:
         assert one.network is not None, "the best candidate did not diverge"
@@ -254,4 +244,4 @@ def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> Metrics:
         is_judged[rows] = True
     judged = np.flatnonzero(is_judged)
     on = "training" if fold_of is None else "validation" if len(networks) == 1 else "folds"
-    return {"evaluated_on": on, **metrics_of(sweep.spec, dataset.take(judged), outputs[judged])}
+    return {"evaluated_on": on, **metrics_of(sweep.inputs.spec, dataset.take(judged), outputs[judged])}

@@ -98,7 +98,8 @@ class Watch:
         Raises:
             StaleAttemptError: the job was cancelled or taken over.
         """
-        tell(self._attempt, message)
+        with self.deadline.paused():
+            tell(self._attempt, message)
 
     def epochs(self, results: Iterator[Result], *, has_any: bool = False) -> Iterator[Result]:
         """Pass on what a training yields, until it ends or is interrupted because its time is up.

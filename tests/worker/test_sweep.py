@@ -204,7 +204,7 @@ def test_a_refit_that_is_interrupted_in_its_first_epoch_fails_no_job(
     assert (result.stop_reason, result.is_refitted) == ("time_limit", False)
     (job,), _ = jobs.page(limit=1)
     messages = [event.data["message"] for event in jobs.events(job.id, limit=100)[0] if event.type == "log"]
-    assert messages == ["the time limit passed before the refit ended: publishing a network without it"]
+    assert messages == ["the time limit passed before the refit ended: publishing the network that was measured"]
 
 
 def test_a_job_whose_only_candidate_diverges_on_one_fold_has_diverged(train: Train) -> None:

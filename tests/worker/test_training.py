@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import worker.single
 from perceptron import ValidationConfig
 from storage.blobs import BlobStore
 from storage.codec import decode_model
@@ -141,6 +142,27 @@ def test_waiting_for_redis_is_no_training_time(
     result = jobs.get(attempt.job.id).result
     assert result is not None
     assert (result.stop_reason, result.epochs) == ("time_limit", 31)
+
+
+@pytest.mark.usefixtures("look_after_every_epoch")
+@pytest.mark.parametrize("spec", [{}, {"validation": ValidationConfig(folds=2)}])
+def test_the_time_limit_does_not_end_the_evaluation(
+    jobs: JobStore, models: ModelStore, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any]
+) -> None:
+    """Evaluating a large data set takes seconds; the heartbeat would fail the job that is overdue."""
+    clock, overdue_s = Clock(), list[float]()
+    deadline = Deadline(clock)
+    evaluate = worker.single.evaluate
+
+    def slow_evaluate(*args: Any) -> Any:
+        clock.now += 10
+        overdue_s.append(deadline.overdue_s)
+        return evaluate(*args)
+
+    monkeypatch.setattr("worker.single.evaluate", slow_evaluate)
+    attempt = start(jobs, blobs, max_epochs=1_000_000, tolerance=0.0, time_limit_s=5.0, **spec)
+    run_training(attempt, models=models, blobs=blobs, deadline=deadline, stop_requested=a_second_per_epoch(clock))
+    assert overdue_s and max(overdue_s) < 0
 
 
 def test_early_stopping_publishes_the_best_epoch(jobs: JobStore, blobs: BlobStore) -> None:
