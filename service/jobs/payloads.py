@@ -269,7 +269,7 @@ class _Published:
 
 @dataclass(frozen=True)
 class ResultPayload(Result, _Published):
-    """What a job gave."""
+    """What a job that succeeded came to."""
 
 
 class JobPayload(BaseModel):

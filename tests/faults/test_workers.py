@@ -117,7 +117,7 @@ def test_a_time_limit_holds_where_an_epoch_does_not_end(start_rig: StartRig) -> 
     for job_id in job_ids:
         job = rig.jobs.get(job_id)
         assert job.error is not None
-        assert (job.status, job.error["code"], job.attempt) == ("failed", "time_limit", 1)
+        assert (job.status, job.error.code, job.attempt) == ("failed", "time_limit", 1)
 
 
 def test_a_worker_told_to_stop_leaves_in_time_and_its_job_ends_with_the_same_bytes(start_rig: StartRig) -> None:
