@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from standalone import StandaloneError, UpSettings, exec_api, exec_worker, up
+from storage.settings import DEFAULT_DATA_DIR
 
 _host = click.option("--host", envvar="HOST", default="127.0.0.1", show_envvar=True, help="Where to listen.")
 _port = click.option(
@@ -47,7 +48,7 @@ _redis_url = click.option(
 _data_dir = click.option(
     "--data-dir",
     envvar="DATA_DIR",
-    default=Path("./data"),
+    default=Path(DEFAULT_DATA_DIR),
     type=click.Path(path_type=Path),
     show_envvar=True,
     help="Where jobs, models and data sets are kept.",

@@ -20,6 +20,8 @@ from standalone.data_directory import DataDirectory
 from standalone.errors import AddressError, DataLostError, RedisUnreachableError
 from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http
+from storage.keys import STORE_IDENTITY_MARK
+from storage.settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
 API_COMMAND = (
     sys.executable,
@@ -32,8 +34,8 @@ API_COMMAND = (
 WORKER_COMMAND = (sys.executable, "-m", "worker.main")
 WORKER_READY_LINE = "ready for training jobs"
 
-# What `storage.Epoch` writes once a Redis is in use, where the blobs are.
-EPOCH_MARK = Path("blobs", "epoch")
+# `storage.identity` writes it beside the blobs once a Redis is in use.
+IDENTITY_MARK = Path("blobs", STORE_IDENTITY_MARK)
 
 # An API whose supervisor was killed goes on draining, and holds the port for that long at most.
 KILLED_API_DRAINS_WITHIN_S = 25.0
@@ -51,7 +53,7 @@ class UpSettings:
     port: int = 8000
     api_processes: int = 1
     workers: int = 1
-    data_dir: Path = Path("data")
+    data_dir: Path = Path(DEFAULT_DATA_DIR)
     redis_url: str | None = None  # None: an embedded server
 
     @property
@@ -101,7 +103,7 @@ def exec_worker(redis_url: str) -> NoReturn:
 
 def _stores_env(redis_url: str) -> dict[str, str]:
     """DATA_DIR is relative to where the person is, and the process will be elsewhere."""
-    return {"REDIS_URL": redis_url, "DATA_DIR": str(Path(os.environ.get("DATA_DIR") or "./data").absolute())}
+    return {"REDIS_URL": redis_url, "DATA_DIR": str(data_dir(os.environ))}
 
 
 def _exec(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
@@ -121,7 +123,7 @@ def _embedded_server(server: EmbeddedServer) -> ChildSpec:
 
 
 def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> list[ChildSpec]:
-    stores = {"REDIS_URL": redis_url, "BLOB_URL": os.environ.get("BLOB_URL") or f"file://{data_dir / 'blobs'}"}
+    stores = {"REDIS_URL": redis_url, "BLOB_URL": blob_url(os.environ, data_dir)}
     api = ChildSpec(
         name="api",
         command=API_COMMAND,
@@ -191,11 +193,10 @@ def _check_files(server: EmbeddedServer, data_dir: Path) -> None:
     Raises:
         DataLostError: It has not.
     """
-    if (data_dir / EPOCH_MARK).exists() and not server.has_data:
+    if (data_dir / IDENTITY_MARK).exists() and not server.has_data:
         raise DataLostError(
-            f"{server.directory} has no data, though {data_dir / EPOCH_MARK} says that there was some: bring it back "
-            "from a backup, set REDIS_URL if it is elsewhere, or give it up for lost with "
-            "'perceptron init --accept-loss'"
+            f"{server.directory} has no data, though {data_dir / IDENTITY_MARK} says that there was some: restore it "
+            "from a backup, set REDIS_URL if it is elsewhere, or give it up with 'perceptron init --accept-loss'"
         )
 
 

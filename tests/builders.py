@@ -1,5 +1,7 @@
 """Small valid things for tests that need one and do not care which."""
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +18,15 @@ from perceptron import (
     resolve_task,
 )
 from service.predict.memory.loaded_models import LoadedModels
+from storage.availability import as_unavailable
 from storage.blobs import BlobStore
+from storage.circuit_breaker import CircuitBreaker
 from storage.codec import encode_dataset, encode_model
 from storage.jobs.attempt import Attempt
+from storage.jobs.description import Description
 from storage.jobs.reports import Progress, Result
 from storage.jobs.spec import DataReference, Sweep, TrainingSpec
 from storage.jobs.store import JobStore
-from storage.models.description import Description
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 
@@ -58,9 +62,10 @@ def training_spec(
     )
 
 
-def loaded_models(store: ModelStore, **options: Any) -> LoadedModels:
+def loaded_models(store: ModelStore, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> LoadedModels:
     """The models of a store in memory, with the jobs of the same Redis."""
-    return LoadedModels(store, JobStore(store._redis, TrainingQueue(store._redis)), **options)
+    breaker = CircuitBreaker(as_unavailable, clock=clock)
+    return LoadedModels(store, JobStore(store._redis, TrainingQueue(store._redis)), breaker, **options)
 
 
 def claimed(jobs: JobStore, model: str = "or", **spec: Any) -> Attempt:

@@ -20,7 +20,7 @@ from rq.job import Job as RqJob
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage.availability import is_unavailable
-from storage.identity import Epoch
+from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
@@ -73,7 +73,7 @@ class TrainingWorker(Worker):
 
     max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
 
-    def __init__(self, redis: Redis, epoch: Epoch, housekeeping: Housekeeping, *, max_attempts: int) -> None:
+    def __init__(self, redis: Redis, identity: StoreIdentity, housekeeping: Housekeeping, *, max_attempts: int) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
             Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=QueueEntry),
@@ -86,7 +86,7 @@ class TrainingWorker(Worker):
             log_job_description=False,
         )
         self.log_result_lifespan = False
-        self._epoch = epoch
+        self._identity = identity
         self._jobs = JobStore(redis, queue)
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
@@ -115,7 +115,7 @@ class TrainingWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """Run RQ's maintenance and ours; called every few seconds while idle."""
-        self._epoch.check(self.connection)
+        self._identity.check(self.connection)
         self._register_again()
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._reconciler.run()
@@ -128,7 +128,7 @@ class TrainingWorker(Worker):
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
         """Watch the child, send RQ's heartbeat and run our maintenance; called every few seconds in a training."""
         try:
-            self._epoch.check(self.connection)
+            self._identity.check(self.connection)
             reason = self._guard.reason_to_kill() if self._guard is not None else None
             if reason is not None:
                 _log.warning("queue entry %s: its process %s and is killed", job.id, reason)

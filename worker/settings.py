@@ -3,15 +3,15 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from storage.settings import StoreSettings
 
 
 @dataclass(frozen=True)
 class Settings:
     """See `docs/operations.md` for what each setting means."""
 
-    redis_url: str
-    blob_url: str
+    stores: StoreSettings
     training_threads: int = 1
     """Threads that share the rows of a large data set. Their number changes the result only by rounding."""
 
@@ -36,10 +36,8 @@ class Settings:
         max_attempts = int(env.get("MAX_ATTEMPTS") or cls.max_attempts)
         if max_attempts < 1:
             raise ValueError(f"MAX_ATTEMPTS must be at least 1, not {max_attempts}")
-        data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
-            redis_url=env["REDIS_URL"],
-            blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
+            stores=StoreSettings.from_env(env),
             keep_jobs_days=keep_jobs_days,
             max_attempts=max_attempts,
             training_threads=int(env.get("TRAINING_THREADS") or os.cpu_count() or 1),

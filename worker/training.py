@@ -9,10 +9,9 @@ from storage.codec import decode_dataset, encode_model
 from storage.errors import CorruptDataError
 from storage.jobs.attempt import Attempt
 from storage.jobs.checkpoints import Checkpoint
+from storage.jobs.description import Description
 from storage.jobs.spec import TrainingSpec
-from storage.models.description import Description
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline
 from worker.single import Inputs, Trained, train_one
@@ -88,8 +87,7 @@ def run_training(
 def _start_network(spec: TrainingSpec, models: ModelStore) -> Network:
     """Return the network to start from, for raw features."""
     assert spec.start_from is not None, "called only for jobs that start from a version"
-    version, weights = models.load(spec.start_from.model, spec.start_from.version)
-    network = decode_version(version, weights).network
+    network = models.load(spec.start_from.model, spec.start_from.version).network
     if network.n_inputs != spec.data.n_features:
         raise CorruptDataError(
             f"the version to start from takes {network.n_inputs} features, not {spec.data.n_features}"

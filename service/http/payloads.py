@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 
 def at_most(maximum: int, what: str) -> BeforeValidator:
-    """Count the members of an object before each of them is looked at: an error for each would take gigabytes."""
+    """Limit the members of an object before pydantic looks at them: an error for each could take gigabytes."""
 
     def check(value: Any) -> Any:
         if isinstance(value, dict) and len(value) > maximum:
@@ -18,7 +18,7 @@ def at_most(maximum: int, what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-# Rows of numbers are checked by `parsing.parse_matrix`, many times faster than pydantic could.
+# `parsing.parse_matrix` checks rows of numbers, many times faster than pydantic could.
 ROW = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 
 
@@ -29,13 +29,11 @@ Numbers = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type"
 
 
 TAG = "\0"
-
-
-"""Begins the names of a union's cases, which pydantic puts into the location of a fault; no member's name does."""
+"""First character of the names of a union's cases. Pydantic puts them into locations; no member's name begins so."""
 
 
 def json_tag(value: Any) -> str:
-    """Tell the cases of a union by their JSON types, so that a fault names one thing and not one for each case."""
+    """Select the case of a union by the JSON type of a value, so that there is one fault and not one for each case."""
     names: dict[type, str] = {dict: "object", list: "array", str: "string"}
     return TAG + names.get(type(value), "number")
 
@@ -48,7 +46,7 @@ class RequestPayload(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _only_the_first_unknown_member(cls, value: Any) -> Any:
-        """Let pydantic meet, and refuse, one unknown member: for a million it would make a million errors."""
+        """Keep only the first unknown member for pydantic to refuse: for a million it would make a million errors."""
         if not isinstance(value, dict) or len(value) <= len(cls.model_fields):
             return value
         first = next(name for name in value if name not in cls.model_fields)

@@ -7,9 +7,9 @@ from redis import Redis
 
 from storage import keys
 from storage.errors import StaleAttemptError
+from storage.jobs.description import DESCRIPTION, Description
 from storage.jobs.record import Job
 from storage.jobs.reports import ERROR, FIGURES, PROGRESS, RESULT, Figures, JobError, Progress, Result
-from storage.models.description import DESCRIPTION, Description
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from storage.jobs.record import DONE_STATUSES
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 from tests.faults.rig import Rig
 
 Seen = dict[str, Any]
@@ -117,7 +116,7 @@ def _publishing(final: dict[str, Any], models: ModelStore) -> list[str]:
     for name in {job.model for job in final.values()}:
         page, _ = models.page(limit=1000)
         for number in next((model.versions for model in page if model.name == name), ()):
-            published[models.get_version(name, number).description["job"]].append((name, number))
+            published[models.get_version(name, number).description.job].append((name, number))
     broken = []
     for job_id, job in final.items():
         expected = [(job.model, job.version)] if job.status == "succeeded" else []
@@ -133,7 +132,7 @@ def _wrong_predictions(predictions: list[Seen], models: ModelStore) -> list[str]
         asked, answer = prediction["asked"], prediction["answer"]
         key = answer["model"], answer["version"]
         if key not in networks:
-            networks[key] = decode_version(*models.load(*key)).network
+            networks[key] = models.load(*key).network
         (layer,) = networks[key].layers
         z = np.array(asked["instances"]) @ layer.weights + layer.bias
         if not np.allclose(answer["outputs"], 1 / (1 + np.exp(-z)), rtol=1e-9, atol=1e-12):

@@ -32,7 +32,7 @@ def test_a_redis_that_comes_back_empty_is_no_new_one(start_rig: StartRig) -> Non
             time.sleep(0.05)
         assert {answer.status_code for answer in answers} == {503}
         assert "perceptron init --accept-loss" in http.get("/readyz").json()["detail"]
-        assert rig.redis.get(keys.EPOCH) is None  # and the worker wrote nothing of ours
+        assert rig.redis.get(keys.STORE_IDENTITY) is None  # and the worker wrote nothing of ours
         accept_loss(rig.redis, rig.blobs)
         wait_for(rig.is_ready, 5)
         new = http.post("/jobs", json=JOB).raise_for_status().json()["id"]
@@ -45,7 +45,7 @@ def test_a_redis_emptied_under_its_connections_is_no_new_one(start_rig: StartRig
     rig = start_rig(n_workers=0, api_processes=1)
     with httpx.Client(base_url=rig.url, timeout=30) as http:
         job_id = http.post("/jobs", json=JOB).raise_for_status().json()["id"]
-        assert http.get(f"/jobs/{job_id}").status_code == 200  # and so the epoch key was looked at just now
+        assert http.get(f"/jobs/{job_id}").status_code == 200  # and so the store identity was looked at just now
         rig.redis.flushall()
         answers = [http.get(f"/jobs/{job_id}"), http.post("/jobs", json=JOB), http.get("/models/or")]
         assert {answer.status_code for answer in answers} == {503}

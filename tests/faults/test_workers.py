@@ -137,7 +137,7 @@ def test_a_worker_told_to_stop_leaves_in_time_and_its_job_ends_with_the_same_byt
         rig.tend()
     wait_for(lambda: rig.jobs.get(disturbed).is_done, 120)
     assert rig.jobs.get(disturbed).attempt == 3
-    (_, first), (_, second) = (rig.models.load("m", number) for number in (1, 2))
+    (_, first), (_, second) = (rig.models.load_bytes("m", number) for number in (1, 2))
     assert first == second
     messages = messages_of(rig, disturbed)
     assert len([message for message in messages if "resuming from the checkpoint" in message]) == 2

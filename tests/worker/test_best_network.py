@@ -36,7 +36,7 @@ def shown_while_training(jobs: JobStore, models: ModelStore, blobs: BlobStore, *
         return False
 
     run_training(attempt, models=models, blobs=blobs, deadline=Deadline(clock), stop_requested=look)
-    with pytest.raises(NoNetworkError, match="is succeeded and has no network that is not a version"):
+    with pytest.raises(NoNetworkError, match="has finished; predict with its version"):
         jobs.best(attempt.job.id)
     return shown
 

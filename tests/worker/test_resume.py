@@ -4,6 +4,7 @@ import contextlib
 import errno
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,9 +88,8 @@ class Worker:
         )
 
     def published(self, number: int) -> tuple[bytes, Any]:
-        version, weights = self.models.load("m", number)
-        kept = ("cost", "validation_cost", "epochs", "best_epoch", "stop_reason", "metrics")
-        return weights, {name: version.description[name] for name in kept}
+        version, weights = self.models.load_bytes("m", number)
+        return weights, replace(version.description, job="")
 
     def messages(self, job_id: str) -> list[str]:
         return [event.data["message"] for event in self.jobs.events(job_id, limit=500)[0] if event.type == "log"]

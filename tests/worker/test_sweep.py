@@ -21,7 +21,6 @@ from storage.jobs.reports import LeaderboardEntry, Result
 from storage.jobs.spec import Sweep
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 from tests.builders import training_spec
 from tests.clock import Clock
 from worker.deadline import Deadline, TimeUpError
@@ -84,14 +83,14 @@ def test_the_leaderboard_ranks_every_candidate_by_the_cost_of_the_rows_held_out(
 
 def test_the_version_is_the_best_candidate(train: Train, models: ModelStore, blobs: BlobStore, jobs: JobStore) -> None:
     result = train(sweep=Sweep(GRID), validation=ValidationConfig(0.25), max_epochs=200)
-    version, _ = models.load("m", 1)
+    version = models.get_version("m", 1)
     best = board_of(result)[0]
-    assert version.description["training"]["learning_rate"] == best.learning_rate
-    assert version.description["training"]["l2"] == best.l2
+    assert version.description.training.learning_rate == best.learning_rate
+    assert version.description.training.l2 == best.l2
     alone = train(validation=ValidationConfig(0.25), max_epochs=200, learning_rate=best.learning_rate, l2=best.l2)
     assert result.cost == pytest.approx(alone.cost, rel=1e-10)
     assert result.validation_cost == pytest.approx(alone.validation_cost, rel=1e-10)
-    first, second = (decode_version(*models.load("m", number)).network.layers[0].weights for number in (1, 2))
+    first, second = (models.load("m", number).network.layers[0].weights for number in (1, 2))
     np.testing.assert_allclose(first, second, rtol=1e-9)
 
 
@@ -152,12 +151,12 @@ def test_without_time_for_the_refit_the_version_is_the_winner_as_it_was_measured
     common = {"validation": ValidationConfig(0.25), "max_epochs": 20, "tolerance": 0.0, "time_limit_s": time_limit_s}
     without = train(sweep=Sweep(GRID), **common)
     result = train(sweep=Sweep(GRID, refit=True), **common)
-    assert models.load("m", 2)[1] == models.load("m", 1)[1]
+    assert models.load_bytes("m", 2)[1] == models.load_bytes("m", 1)[1]
     assert (result.stop_reason, result.is_refitted) == ("time_limit", False)
     for name in ("epochs", "best_epoch", "cost", "validation_cost", "metrics", "leaderboard"):
         assert getattr(result, name) == getattr(without, name), name
-    described = models.load("m", 2)[0].description
-    assert (described["stop_reason"], described["is_refitted"]) == ("time_limit", False)
+    described = models.get_version("m", 2).description
+    assert (described.stop_reason, described.is_refitted) == ("time_limit", False)
 
 
 @pytest.mark.usefixtures("look_after_every_epoch")
@@ -179,7 +178,7 @@ def test_a_fold_that_trained_alone_is_judged_by_its_own_rows(train: Train, model
 
 
 def check_that_the_figures_are_those_of_the_first_fold(result: Result, models: ModelStore, *, n_folds: int) -> None:
-    model = decode_version(*models.load("m", 1))
+    model = models.load("m", 1)
     dataset = Dataset(np.array(FEATURES), np.array(TARGETS)[:, np.newaxis])
     fold_of = assign_folds(dataset, model.task, n_folds, 0)
     held_out, trained = (dataset.take(np.flatnonzero(rows)) for rows in (fold_of == 0, fold_of != 0))

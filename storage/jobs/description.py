@@ -1,4 +1,4 @@
-"""The description that a version is published with."""
+"""The description that a job publishes with its version."""
 
 import hashlib
 from dataclasses import dataclass, fields
