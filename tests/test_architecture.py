@@ -1,6 +1,7 @@
 """Imports point inwards: who may import whom, checked on the source of every package and its rooms."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,3 +177,9 @@ def test_the_maths_imports_numpy_and_the_pure_part_of_the_standard_library():
     pure = (sys.stdlib_module_names - IMPURE) | {"numpy"}
     wrong = [(where, name) for where, name in imports_of("perceptron") if name not in pure]
     assert wrong == []
+
+
+def test_what_answers_a_predict_loads_neither_flask_nor_redis_nor_rq():
+    program = "import sys, service.predict.ways; print({'flask', 'flask_openapi3', 'redis', 'rq'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout == "set()\n"

@@ -123,6 +123,7 @@ def _train(
         if watch.after_epoch(position):
             break
     assert result is not None, "else there was a TimeUpError"
+    assert result.stop_reason != "diverged", "else there was a DivergedError"
     kept = result.best
     with watch.deadline.paused():  # evaluation must not be ended by the time limit
         metrics = metrics_of(spec, rows, forward(kept.network, rows.features))

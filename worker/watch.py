@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from perceptron import Network, Standardization
+from perceptron import OPTIMIZERS, Network, Standardization
 from storage.codec import encode_model
 from storage.jobs.attempt import Attempt
 from storage.jobs.checkpoints import Checkpoint, RefitStage, State
@@ -193,8 +193,8 @@ class Watch:
 
 def epochs_between_looks(spec: TrainingSpec, n_networks: int = 1) -> int:
     """Return how many epochs may pass before the next `Watch.after_epoch`."""
-    if spec.training.optimizer == "newton":
-        return 1  # an epoch solves a system, however little data there is
+    if OPTIMIZERS[spec.training.optimizer].uses_hessian:
+        return 1  # an epoch takes long, however little data there is
     n_values = spec.data.n_instances * (
         spec.data.n_features + sum(spec.network.hidden_layers) * n_networks + n_networks
     )

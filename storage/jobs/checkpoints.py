@@ -1,7 +1,7 @@
 """Serialize checkpoints: arrays as safetensors, the rest as one JSON entry among them.
 
 The blob store names a checkpoint by its sha256 and verifies it when it is read. A checkpoint names types, and only
-those of `STATE_TYPES` are known, so reading one runs no code.
+those of `state_types` are known, so reading one runs no code.
 """
 
 import hashlib
@@ -13,19 +13,19 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron import STATE_TYPES
+from perceptron import state_types
 from storage.codec import load_arrays, save_arrays
 from storage.errors import CorruptDataError
 from storage.jobs.reports import RESULT, Result
 
 State: TypeAlias = Any
-"""What a training of `perceptron` yields and resumes from: one of `STATE_TYPES`, which the training checks."""
+"""What a training of `perceptron` yields and resumes from: one of `state_types`, which the training checks."""
 
 _MEANING = 2
 """Increase it when states keep their fields but change their meaning, or when the JSON entry changes."""
 
 _FORMAT = hashlib.sha256(
-    json.dumps([_MEANING, {name: kind._fields for name, kind in STATE_TYPES.items()}]).encode()
+    json.dumps([_MEANING, {name: kind._fields for name, kind in state_types().items()}]).encode()
 ).hexdigest()[:16]
 """Fingerprint of the state types; a checkpoint with another one is discarded."""
 
@@ -131,7 +131,7 @@ def _from_json(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         case {"tuple": list(items)}:
             return tuple(_from_json(item, arrays) for item in items)
         case {"type": str(name), "fields": list(items)}:
-            return STATE_TYPES[name](*(_from_json(item, arrays) for item in items))
+            return state_types()[name](*(_from_json(item, arrays) for item in items))
         case None | bool() | int() | float() | str():
             return value
     raise ValueError(f"unknown part {str(value)[:40]!r}")

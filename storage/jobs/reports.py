@@ -9,9 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
-from perceptron import LearningRate, StopReason
+from perceptron import LearningRate
 
-EndReason: TypeAlias = Literal[StopReason, "time_limit"]
+EndReason: TypeAlias = Literal["converged", "max_epochs", "early_stopping", "time_limit"]
 ErrorCode: TypeAlias = Literal[
     "diverged", "attempts_exhausted", "time_limit", "out_of_memory", "invalid_data", "internal"
 ]

@@ -3,6 +3,7 @@
 import codecs
 import re
 import threading
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ _MEMBERS = {"model", "instances", "version", "alias"}
 _OPENING_BRACKET = ord("[")
 _MAX_REUSE_BYTES = 8_388_608
 """A parser keeps its memory for the next body, which saves a third of the time. Larger bodies get their own parser."""
+
+_MAX_NAME_LENGTH = 128
 
 _is_name = re.compile(NAME_PATTERN).fullmatch
 _parser = simdjson.Parser()
@@ -87,10 +90,17 @@ def _parse_large(body: bytes, parser: simdjson.Parser) -> PlainBody | None:
 
 
 def _checked(model: str, version: int | None, alias: str | None, rows: Rows) -> PlainBody | None:
-    if not _is_name(model):
+    if len(model) > _MAX_NAME_LENGTH or (alias is not None and len(alias) > _MAX_NAME_LENGTH):
+        return None  # and the cache below holds no long texts
+    reference = _reference(model, version, alias)
+    return None if reference is None else PlainBody(reference, rows)
+
+
+@lru_cache(maxsize=1_024)
+def _reference(model: str, version: int | None, alias: str | None) -> ModelReference | None:
+    """Return a reference if it is valid. The cache saves more than a microsecond of each request."""
+    if not _is_name(model) or (alias is not None and not _is_name(alias)):
         return None
     if version is not None and (alias is not None or not 1 <= version <= MAX_VERSION):
         return None
-    if alias is not None and not _is_name(alias):
-        return None
-    return PlainBody(ModelReference(model, version, alias), rows)
+    return ModelReference(model, version, alias)

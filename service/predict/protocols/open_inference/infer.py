@@ -54,7 +54,7 @@ class _Request(msgspec.Struct):
     outputs: list[_Output] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InferInstances(Instances):
     """The instances, and how the answer is to look."""
 
