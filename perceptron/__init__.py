@@ -8,7 +8,7 @@ Source of the maths: S. Ravi, "Neural Networks: The Math", 2022.
 
 from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture, NetworkConfig, flatten, hidden_activations
-from perceptron.config import TrainingConfig, ValidationConfig, check_size, resolve_training_config
+from perceptron.config import LearningRate, TrainingConfig, ValidationConfig, check_size, resolve_training_config
 from perceptron.cost import Networks
 from perceptron.data.dataset import Dataset
 from perceptron.data.splitting import assign_folds, split, validation_rows
@@ -56,6 +56,7 @@ __all__ = [
     "InvalidConfigError",
     "InvalidDatasetError",
     "Layer",
+    "LearningRate",
     "Network",
     "NetworkConfig",
     "Networks",
