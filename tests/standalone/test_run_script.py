@@ -189,39 +189,19 @@ def test_help_names_every_benchmark(run):
     assert f"measure and compare: {', '.join(names)}\n" in run("help").stdout
 
 
-@pytest.mark.parametrize(("parallel", "serial", "status"), [(0, 0, 0), (1, 0, 1), (0, 1, 1)])
-def test_the_whole_suite_runs_in_parallel_except_for_the_serial_tests(
-    installed: Path, run, parallel: int, serial: int, status: int
+@pytest.mark.parametrize(
+    ("arguments", "passed_on"),
+    [
+        ([], f"--numprocesses {(os.cpu_count() or 1) + 1} --dist worksteal"),
+        (["tests/worker", "-x", "-q"], "tests/worker -x -q"),
+    ],
+)
+def test_the_whole_suite_runs_in_parallel_and_what_is_named_in_one_process(
+    installed: Path, run, arguments: list[str], passed_on: str
 ):
-    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit({parallel} if '--numprocesses' in sys.argv else {serial})")
-    result = run("test")
-    assert [line.split(maxsplit=1)[1] for line in result.stdout.splitlines()] == [
-        f"--numprocesses {(os.cpu_count() or 1) + 1} --dist worksteal -m not serial",
-        "-m serial",
-    ]
-    assert result.returncode == status
-
-
-def test_an_interrupt_of_the_parallel_tests_lets_pytest_clean_up_and_ends_the_run(installed: Path):
-    (installed / "pytest.py").write_text(
-        "import sys, time\n"
-        "try: print('begun', flush=True); time.sleep(60)\n"
-        "except KeyboardInterrupt: time.sleep(0.5); print('cleaned up'); sys.exit(2)"
-    )
-    command = [sys.executable, str(installed / "run"), "test"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        os.killpg(process.pid, signal.SIGINT)  # as the terminal does
-        assert process.stdout.read() == "cleaned up\n"
-    assert process.returncode == 2
-
-
-def test_arguments_of_test_go_to_one_pytest(installed: Path, run):
-    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit(5)")
-    result = run("test", "tests/worker", "-x", "-q")
-    (line,) = result.stdout.splitlines()
-    assert (line.split(maxsplit=1)[1], result.returncode) == ("tests/worker -x -q", 5)
+    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit(3)")
+    result = run("test", *arguments)
+    assert (result.stdout.split(maxsplit=1)[1], result.returncode) == (f"{passed_on}\n", 3)
 
 
 @pytest.mark.parametrize(("dockerfile", "compose_file"), [(0, 0), (1, 0), (0, 1)])
