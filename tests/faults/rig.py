@@ -44,7 +44,7 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 class Rig:
-    """A Redis of its own, one API of two processes, and workers.
+    """A Redis of its own, workers, and an API of some processes, or none for tests that need no HTTP.
 
     All files lie in `folder`; logs are `<name>.log`. A killed process stays away until `tend` starts it again.
     """
@@ -53,6 +53,7 @@ class Rig:
         self.folder = folder
         self.server = EmbeddedServer(folder)
         self._n_workers = n_workers
+        self._has_api = api_processes > 0
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self._port = listener.getsockname()[1]
@@ -71,7 +72,8 @@ class Rig:
         self.blobs = BlobStore((self.folder / "blobs").as_uri())
         self._settings |= {"REDIS_URL": self.server.url, "PORT": str(self._port)}
         self.tend()
-        wait_for(self.is_ready)
+        if self._has_api:
+            wait_for(self.is_ready)
         return self
 
     def is_ready(self) -> bool:
@@ -81,7 +83,7 @@ class Rig:
 
     def tend(self) -> None:
         """Start whatever does not run, as a supervisor would."""
-        if self.api is None or self.api.poll() is not None:
+        if self._has_api and (self.api is None or self.api.poll() is not None):
             self.api = self._start(API_COMMAND, "api")
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < self._n_workers:
