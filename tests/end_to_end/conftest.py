@@ -46,7 +46,7 @@ class Stack:
         return self
 
     def tree(self) -> list[int]:
-        """The process ids of the supervisor and everything below it."""
+        """The pids of the supervisor and all its descendants."""
         pids = [self.process.pid]
         for pid in pids:
             children = Path(f"/proc/{pid}/task/{pid}/children")
@@ -54,7 +54,7 @@ class Stack:
         return pids
 
     def kill(self) -> None:
-        """End every process at once, as a power cut would."""
+        """Kill -9 every process at once, as a power cut would."""
         self.http.close()
         for pid in self.tree():
             os.kill(pid, signal.SIGKILL)
@@ -86,7 +86,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
-    """A service for a test that does harm."""
+    """Start a service for one test, which may damage it."""
     started: list[Stack] = []
 
     def start(*options: str) -> Stack:

@@ -76,7 +76,7 @@ def test_it_installs_once_passes_arguments_on_and_becomes_the_command(checkout: 
     ]
 
     second = run("up")
-    assert (second.returncode, second.stderr) == (0, "")  # nothing to do, nothing to say
+    assert (second.returncode, second.stderr) == (0, "")  # nothing to do, so no output
 
     marker = checkout / ".venv" / "marker"
     marker.touch()
@@ -132,7 +132,7 @@ def test_an_unreachable_package_index_is_one_line(checkout: Path, run):
 
 
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
-def test_a_python_without_venv_is_one_line_with_the_remedy(run, beginning_with, module: str):
+def test_a_python_without_venv_is_one_line_that_names_the_package(run, beginning_with, module: str):
     result = run("up", **beginning_with(f"import sys\nsys.modules[{module!r}] = None"))
     assert (result.returncode, result.stderr) == (
         1,
@@ -141,7 +141,7 @@ def test_a_python_without_venv_is_one_line_with_the_remedy(run, beginning_with, 
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(checkout: Path, run):
-    (checkout / ".venv.lock").symlink_to("/sys/no-such-file")  # where root cannot write either
+    (checkout / ".venv.lock").symlink_to("/sys/no-such-file")  # not even root can write there
     os.chmod(checkout, 0o555)
     try:
         result = run("up")
@@ -205,7 +205,7 @@ def test_the_whole_suite_runs_in_parallel_and_what_is_named_in_one_process(
 
 
 @pytest.mark.parametrize(("dockerfile", "compose_file"), [(0, 0), (1, 0), (0, 1)])
-def test_check_refuses_container_files_that_one_of_two_tools_refuses(
+def test_check_refuses_container_files_that_either_tool_refuses(
     installed: Path, run, dockerfile: int, compose_file: int
 ):
     hadolint = installed / ".venv" / "bin" / "hadolint"
