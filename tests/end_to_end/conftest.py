@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from tests.api_process import Api, running_api
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ("REDIS_URL", "DATA_DIR", "BLOB_URL", "HOST", "PORT", "API_PROCESSES", "WEB_CONCURRENCY", "WORKERS")
@@ -23,9 +23,7 @@ class Stack:
     """A running service, its address and its process tree."""
 
     def __init__(self, data_dir: Path, *options: str) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data_dir = data_dir
         self._options = options

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from storage.connection import connect
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[bytes]
@@ -54,9 +54,7 @@ class Rig:
         self.server = EmbeddedServer(folder)
         self._n_workers = n_workers
         self._has_api = api_processes > 0
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self._port = listener.getsockname()[1]
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._settings = {"DATA_DIR": str(folder), "API_PROCESSES": str(api_processes), **settings}
         self.workers: list[Process] = []

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -124,10 +123,3 @@ def supervise(program: Callable[..., Program]) -> Iterator[Callable[..., Program
             one.signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 one.wait(5.0)
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -12,6 +12,7 @@ import pytest
 from standalone import DataDirectory
 from standalone.errors import DataDirectoryError, DataDirectoryInUseError
 from standalone.stack import WORKER_READY_LINE, UpSettings, _say_ready, exec_api, exec_worker
+from tests.free_port import free_port
 from worker.process import READY_MESSAGE
 
 from .conftest import wait_until
@@ -96,8 +97,8 @@ def test_an_unknown_host_is_refused(program, tmp_path: Path):
     assert refusal(running) == "the host no.such.host.invalid is unknown: try --host 127.0.0.1"
 
 
-def test_a_redis_that_does_not_answer_is_refused_without_showing_its_password(program, tmp_path: Path, free_port):
-    url = f"redis://user:secret@127.0.0.1:{free_port}/0"
+def test_a_redis_that_does_not_answer_is_refused_without_showing_its_password(program, tmp_path: Path):
+    url = f"redis://user:secret@127.0.0.1:{free_port()}/0"
     running = program("-m", "cli", "up", "--data-dir", str(tmp_path / "data"), env={"REDIS_URL": url})
     message = refusal(running)
     assert message.startswith("no Redis answers at REDIS_URL (")
@@ -174,8 +175,8 @@ def test_serve_listens_on_the_port_that_the_platform_sets(program, env, port):
         assert shown.stdout == f"{expected}\n"
 
 
-def test_a_wrong_default_model_ends_the_start_and_is_named(program, free_port):
-    env = {"REDIS_URL": "redis://127.0.0.1:1", "DEFAULT_MODEL": "a b", "PORT": str(free_port)}
+def test_a_wrong_default_model_ends_the_start_and_is_named(program):
+    env = {"REDIS_URL": "redis://127.0.0.1:1", "DEFAULT_MODEL": "a b", "PORT": str(free_port())}
     serve = program("-m", "cli", "serve", env=env)
     assert serve.wait() != 0
     assert "DEFAULT_MODEL must be like churn, churn@production or churn/3, not 'a b'" in serve.stderr
@@ -217,14 +218,15 @@ def test_the_three_lines_to_try_are_curl_commands_with_json_bodies(capfd):
     assert [body["model"] for body in bodies] == ["or", "or"]
 
 
-def test_a_local_folder_with_the_name_of_a_package_is_not_imported(program, tmp_path: Path, free_port, monkeypatch):
+def test_a_local_folder_with_the_name_of_a_package_is_not_imported(program, tmp_path: Path, monkeypatch):
     for name in ("service", "worker", "cli"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong one')")
     monkeypatch.chdir(tmp_path)
-    running = program("-P", "-m", "cli", "up", "--port", str(free_port))
+    port = free_port()
+    running = program("-P", "-m", "cli", "up", "--port", str(port))
     wait_until(lambda: running.stdout)
-    assert running.stdout.startswith(f"Ready at http://127.0.0.1:{free_port} ")
+    assert running.stdout.startswith(f"Ready at http://127.0.0.1:{port} ")
     assert (tmp_path / "data" / "redis").is_dir()  # relative to where the command was called
     running.signal(signal.SIGTERM)
     assert running.wait(25.0) == 0
