@@ -12,6 +12,7 @@ from cli.main import perceptron
 from standalone import DataLostError, EmbeddedServer, StandaloneError
 from storage import keys
 from storage.blobs import BlobStore
+from tests.free_port import free_port
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_both_stores_keep_their_first_identity(data_dir: Path) -> None:
 
 def test_up_refuses_a_server_that_lost_its_data(program, data_dir: Path) -> None:
     shutil.rmtree(data_dir / "redis")
-    running = program("-m", "cli", "up", "--data-dir", str(data_dir))
+    running = program("-m", "cli", "up", "--port", str(free_port()), "--data-dir", str(data_dir))
     assert running.wait() == 1
     assert f"{data_dir / 'redis'} has no data, though {data_dir / 'blobs' / 'epoch'} says" in running.stderr
     assert "perceptron init --accept-loss" in running.stderr

@@ -99,7 +99,8 @@ def test_an_unknown_host_is_refused(program, tmp_path: Path):
 
 def test_a_redis_that_does_not_answer_is_refused_without_showing_its_password(program, tmp_path: Path):
     url = f"redis://user:secret@127.0.0.1:{free_port()}/0"
-    running = program("-m", "cli", "up", "--data-dir", str(tmp_path / "data"), env={"REDIS_URL": url})
+    arguments = ("--port", str(free_port()), "--data-dir", str(tmp_path / "data"))
+    running = program("-m", "cli", "up", *arguments, env={"REDIS_URL": url})
     message = refusal(running)
     assert message.startswith("no Redis answers at REDIS_URL (")
     assert message.endswith("start it, or unset REDIS_URL to use the embedded server")
