@@ -53,8 +53,11 @@ def best_network(job_id: str) -> str:
 CHANGES = "perceptron:changes"
 """Channel: `job <id> <status>` and `model <name>`, published by the step that changes it."""
 
-EPOCH = "perceptron:epoch"
-"""String, set once: which data this is. The blob store has the same beside the blobs."""
+STORE_IDENTITY = "perceptron:store-identity"
+"""String, set once: a random text that tells our Redis from an emptied or another one."""
+
+STORE_IDENTITY_MARK = "store-identity"
+"""Not a key, but the file beside the blobs that holds the same text."""
 
 RECONCILER_LEASE = "perceptron:reconciler"
 """String with a short expiry: the worker that holds it looks after stalled jobs."""

@@ -1,6 +1,8 @@
 """Small valid things for tests that need one and do not care which."""
 
 import hashlib
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,9 @@ from perceptron import (
     resolve_task,
 )
 from service.predict.memory.loaded_models import LoadedModels
+from storage.availability import as_unavailable
 from storage.blobs import BlobStore
+from storage.circuit_breaker import CircuitBreaker
 from storage.codec import encode_dataset, encode_model
 from storage.jobs.record import Claim
 from storage.jobs.spec import DataReference, Sweep, TrainingSpec
@@ -55,9 +59,10 @@ def training_spec(
     )
 
 
-def loaded_models(store: ModelStore, **options: Any) -> LoadedModels:
+def loaded_models(store: ModelStore, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> LoadedModels:
     """The models of a store in memory, with the jobs of the same Redis."""
-    return LoadedModels(store, JobStore(store._redis, TrainingQueue(store._redis)), **options)
+    breaker = CircuitBreaker(as_unavailable, clock=clock)
+    return LoadedModels(store, JobStore(store._redis, TrainingQueue(store._redis)), breaker, **options)
 
 
 def claimed(jobs: JobStore, model: str = "or", **spec: Any) -> Claim:

@@ -6,7 +6,7 @@ import sys
 
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.identity import Epoch
+from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from worker.process import TrainingWorker
 from worker.settings import Settings
@@ -26,13 +26,13 @@ def main() -> int:
     except ValueError as error:
         print(f"a setting cannot be read: {error}", file=sys.stderr)
         return 2
-    blobs = BlobStore(settings.blob_url)  # imports what its URL needs now, and not in every work horse
-    epoch = Epoch(blobs)
+    blobs = BlobStore(settings.stores.blob_url)  # imports what its URL needs now, and not in every work horse
+    identity = StoreIdentity(blobs)
     # The time limit must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. And
     # the patience must be that of the training: it does not outlive this process.
-    redis = connect(settings.redis_url, timeout_s=15, n_retries=60, epoch=epoch)
+    redis = connect(settings.stores.redis_url, timeout_s=15, n_retries=60, identity=identity)
     housekeeping = Housekeeping(redis, blobs, keep_jobs_s=settings.keep_jobs_days * 24 * 3600)
-    TrainingWorker(redis, epoch, housekeeping).work(logging_level="WARNING")
+    TrainingWorker(redis, identity, housekeeping).work(logging_level="WARNING")
     return 0
 
 

@@ -17,7 +17,7 @@ from rq.job import Job as RqJob
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage.availability import is_unavailable
-from storage.identity import Epoch
+from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
@@ -69,7 +69,7 @@ class TrainingWorker(Worker):
 
     max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
 
-    def __init__(self, redis: Redis, epoch: Epoch, housekeeping: Housekeeping) -> None:
+    def __init__(self, redis: Redis, identity: StoreIdentity, housekeeping: Housekeeping) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
             Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=TrainingRing),
@@ -82,7 +82,7 @@ class TrainingWorker(Worker):
             log_job_description=False,
         )
         self.log_result_lifespan = False
-        self._epoch = epoch
+        self._identity = identity
         self._jobs = JobStore(redis, queue)
         self._reconciler = Reconciler(redis, self._jobs, queue, holder=self.name, housekeeping=housekeeping)
         self._guard: Guard | None = None
@@ -109,7 +109,7 @@ class TrainingWorker(Worker):
 
     def run_maintenance_tasks(self) -> None:
         """Every few seconds while idle: RQ's own upkeep, and ours."""
-        self._epoch.check(self.connection)
+        self._identity.check(self.connection)
         self._register_again()
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._reconciler.run()
@@ -122,7 +122,7 @@ class TrainingWorker(Worker):
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
         """Every few seconds while a job trains: a look at the child, RQ's heartbeat, and our upkeep."""
         try:
-            self._epoch.check(self.connection)
+            self._identity.check(self.connection)
             reason = self._guard.reason_to_kill() if self._guard is not None else None
             if reason is not None:
                 _log.warning("ring %s: its process %s and is killed", job.id, reason)

@@ -3,15 +3,15 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from storage.settings import StoreSettings
 
 
 @dataclass(frozen=True)
 class Settings:
     """See `docs/operations.md` for what each setting means."""
 
-    redis_url: str
-    blob_url: str
+    stores: StoreSettings
     training_threads: int = 1
     """Threads that share the rows of a large data set; another number changes only rounding."""
 
@@ -30,10 +30,8 @@ class Settings:
         # An Idempotency-Key is remembered for a day, and leads to its job.
         if not keep_jobs_days >= 1:
             raise ValueError(f"KEEP_JOBS_DAYS must be at least 1, not {keep_jobs_days:g}")
-        data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
-            redis_url=env["REDIS_URL"],
-            blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
+            stores=StoreSettings.from_env(env),
             keep_jobs_days=keep_jobs_days,
             training_threads=int(env.get("TRAINING_THREADS") or os.cpu_count() or 1),
         )

@@ -14,7 +14,7 @@ from storage.availability import is_full, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.errors import BlobStoreUnavailableError, ModelNotFoundError, StaleAttemptError, VersionNotFoundError
-from storage.identity import Epoch
+from storage.identity import StoreIdentity
 from storage.jobs.record import Claim
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -54,8 +54,8 @@ def train_model(job_id: str) -> None:
     then the reconciler gives it another attempt.
     """
     settings = Settings.from_env(os.environ)
-    blobs = BlobStore(settings.blob_url)
-    redis = connect(settings.redis_url, timeout_s=5, n_retries=60, epoch=Epoch(blobs))
+    blobs = BlobStore(settings.stores.blob_url)
+    redis = connect(settings.stores.redis_url, timeout_s=5, n_retries=60, identity=StoreIdentity(blobs))
     queue = TrainingQueue(redis)
     jobs, models = JobStore(redis, queue), ModelStore(redis)
     until = time.monotonic() + STAY_S

@@ -14,7 +14,6 @@ from storage.jobs.record import Claim
 from storage.jobs.spec import TrainingSpec
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline
 from worker.patience import Patience
@@ -107,8 +106,7 @@ def run_training(
 def _start_network(spec: TrainingSpec, models: ModelStore) -> Network:
     """Return the network to start from, for raw features."""
     assert spec.start_from is not None, "asked only of jobs that start from a version"
-    version, weights = models.load(spec.start_from.model, spec.start_from.version)
-    network = decode_version(version, weights).network
+    network = models.load(spec.start_from.model, spec.start_from.version).network
     if network.n_inputs != spec.data.n_features:
         raise CorruptDataError(
             f"the version to start from takes {network.n_inputs} features, not {spec.data.n_features}"

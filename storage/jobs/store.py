@@ -98,6 +98,15 @@ class JobStore:
                 except WatchError:
                     continue
 
+    def of_request(self, *, idempotency_digest: str, fingerprint: str) -> Job | None:
+        """Return the job that an earlier request with this key made; None when there was none.
+
+        Raises:
+            IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
+        """
+        known = self._redis.hgetall(keys.idempotency(idempotency_digest))
+        return self._same_request(known, fingerprint) if known else None
+
     def _same_request(self, known: Mapping[bytes, bytes], fingerprint: str) -> Job:
         job_id = known[b"job"].decode()
         if known[b"fingerprint"].decode() != fingerprint:
@@ -126,12 +135,13 @@ class JobStore:
         Raises:
             JobNotFoundError: there is no job with the id `after`.
         """
-        if after is not None and self._redis.zscore(keys.JOBS, after) is None:
+        after_at_ms = None if after is None else self._redis.zscore(keys.JOBS, after)
+        if after is not None and after_at_ms is None:
             raise JobNotFoundError(after)
         # Only with a filter that has no index of its own must more be read than is shown.
         chunk = limit + 1 if model is None else _CHUNK
         page: list[Job] = []
-        for job in self._newest_first(after, status, chunk):
+        for job in self._newest_first(after, after_at_ms, status, chunk):
             if model is not None and job.model != model:
                 continue
             if len(page) == limit:
@@ -139,9 +149,10 @@ class JobStore:
             page.append(job)
         return page, False
 
-    def _newest_first(self, after: str | None, status: str | None, chunk: int) -> Iterator[Job]:
+    def _newest_first(
+        self, after: str | None, after_at_ms: float | None, status: str | None, chunk: int
+    ) -> Iterator[Job]:
         key = keys.JOBS if status is None else keys.jobs_with_status(status)
-        after_at_ms = None if after is None else self._redis.zscore(keys.JOBS, after)
         before, n_same = "+inf" if after is None else after_at_ms, 0
         while True:
             # By time and not by rank: jobs that come or change state meanwhile move every rank.

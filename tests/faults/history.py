@@ -12,7 +12,6 @@ from storage.errors import StorageError
 from storage.jobs.record import DONE_STATUSES, Job
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 
 Seen = dict[str, Any]
 
@@ -131,7 +130,7 @@ def _wrong_predictions(predictions: list[Seen], models: ModelStore) -> list[str]
         request, answer = prediction["request"], prediction["answer"]
         key = answer["model"], answer["version"]
         if key not in networks:
-            networks[key] = decode_version(*models.load(*key)).network
+            networks[key] = models.load(*key).network
         (layer,) = networks[key].layers
         z = np.array(request["instances"]) @ layer.weights + layer.bias
         if not np.allclose(answer["outputs"], 1 / (1 + np.exp(-z)), rtol=1e-9, atol=1e-12):

@@ -108,13 +108,13 @@ def test_what_was_reported_ready_survives_a_kill_of_every_process(start_rig: Cal
         wait_for(rig.is_ready)
         version = rig.jobs.get(new[0]).version
         assert version is not None
-        description, weights = rig.models.load("or", version)
+        description, weights = rig.models.load_bytes("or", version)
         digests[version] = hashlib.sha256(weights).hexdigest()
         assert description.description["digests"]["weights"] == digests[version]
     wait_for(lambda: all(rig.jobs.get(job_id).is_done for job_id in accepted), 40)
     assert {rig.jobs.get(job_id).status for job_id in accepted} == {"succeeded"}
     for version, digest in digests.items():
-        assert hashlib.sha256(rig.models.load("or", version)[1]).hexdigest() == digest
+        assert hashlib.sha256(rig.models.load_bytes("or", version)[1]).hexdigest() == digest
 
 
 def test_two_hundred_posts_with_twenty_keys_make_twenty_jobs(start_rig: Callable[..., Rig]) -> None:

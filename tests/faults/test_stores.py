@@ -32,7 +32,7 @@ def test_a_redis_that_comes_back_empty_is_refused(start_rig: StartRig) -> None:
             time.sleep(0.05)
         assert {answer.status_code for answer in answers} == {503}
         assert "perceptron init --accept-loss" in http.get("/readyz").json()["detail"]
-        assert rig.redis.get(keys.EPOCH) is None  # the worker wrote nothing
+        assert rig.redis.get(keys.STORE_IDENTITY) is None  # the worker wrote nothing
         accept_loss(rig.redis, rig.blobs)
         wait_for(rig.is_ready, 5)
         new = http.post("/jobs", json=JOB).raise_for_status().json()["id"]

@@ -139,6 +139,9 @@ def test_a_worker_told_to_stop_exits_in_time_and_its_job_ends_with_the_same_byte
         rig.tend()
     wait_for(lambda: rig.jobs.get(disturbed).is_done and rig.jobs.get(undisturbed).is_done, 120)
     assert (rig.jobs.get(undisturbed).attempt, rig.jobs.get(disturbed).attempt) == (1, 3)
-    assert rig.models.load("undisturbed", 1)[1] == rig.models.load("disturbed", 1)[1]
+    undisturbed_weights, disturbed_weights = (
+        rig.models.load_bytes(model, 1)[1] for model in ("undisturbed", "disturbed")
+    )
+    assert undisturbed_weights == disturbed_weights
     messages = messages_of(rig, disturbed)
     assert len([message for message in messages if "going on from the checkpoint" in message]) == 2

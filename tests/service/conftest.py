@@ -35,8 +35,8 @@ def http(redis: Redis, blobs: BlobStore) -> FlaskClient:
 def train(http: FlaskClient, jobs: JobStore, blobs: BlobStore) -> Callable[..., Any]:
     """Post a job, train it in this process, and return the job as the API shows it."""
 
-    def train(body: dict[str, Any]) -> Any:
-        answer = http.post("/jobs", json=body)
+    def train(body: dict[str, Any], **sent: Any) -> Any:
+        answer = http.post("/jobs", json=body, **sent)
         assert answer.status_code == 202, answer.text
         claim = jobs.claim(answer.get_json()["id"])
         assert claim is not None

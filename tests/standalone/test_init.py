@@ -25,7 +25,7 @@ def data_dir(tmp_path: Path) -> Path:
 def identities(data_dir: Path) -> tuple[object, bytes]:
     """The store identities in the embedded server and in the blob store."""
     with EmbeddedServer(data_dir) as server, Redis.from_url(server.url) as redis:
-        return redis.get(keys.EPOCH), (data_dir / "blobs" / "epoch").read_bytes()
+        return redis.get(keys.STORE_IDENTITY), (data_dir / "blobs" / keys.STORE_IDENTITY_MARK).read_bytes()
 
 
 def test_both_stores_keep_their_first_identity(data_dir: Path) -> None:
@@ -39,7 +39,10 @@ def test_up_refuses_a_server_that_lost_its_data(program, data_dir: Path) -> None
     shutil.rmtree(data_dir / "redis")
     running = program("-m", "cli", "up", "--port", str(free_port()), "--data-dir", str(data_dir))
     assert running.wait() == 1
-    assert f"{data_dir / 'redis'} has no data, though {data_dir / 'blobs' / 'epoch'} says" in running.stderr
+    assert (
+        f"{data_dir / 'redis'} has no data, though {data_dir / 'blobs' / keys.STORE_IDENTITY_MARK} says"
+        in running.stderr
+    )
     assert "perceptron init --accept-loss" in running.stderr
     assert not (data_dir / "redis").exists()  # a started server would have made an empty one
 
@@ -58,11 +61,11 @@ def test_a_loss_is_refused_until_it_is_accepted(data_dir: Path) -> None:
 def test_another_server_is_refused_until_the_loss_is_accepted(
     data_dir: Path, server: EmbeddedServer, redis: Redis
 ) -> None:
-    redis.set(keys.EPOCH, "theirs")
-    with pytest.raises(DataLostError, match="has the data of epoch theirs"):
+    redis.set(keys.STORE_IDENTITY, "theirs")
+    with pytest.raises(DataLostError, match="has store identity theirs"):
         init(data_dir, server.url, is_loss_accepted=False)
     init(data_dir, server.url, is_loss_accepted=True)
-    assert BlobStore((data_dir / "blobs").as_uri()).read_mark("epoch") == b"theirs"
+    assert BlobStore((data_dir / "blobs").as_uri()).read_mark(keys.STORE_IDENTITY_MARK) == b"theirs"
 
 
 def test_init_without_a_server_is_an_error(data_dir: Path) -> None:

@@ -32,7 +32,7 @@ def shown_while_training(jobs: JobStore, models: ModelStore, blobs: BlobStore, *
         return False
 
     run_training(claim, jobs=jobs, models=models, blobs=blobs, clock=lambda: now_s, stop_requested=look)
-    with pytest.raises(NoNetworkError, match="is succeeded and has no network that is not a version"):
+    with pytest.raises(NoNetworkError, match="has finished; predict with its version"):
         jobs.best(claim.job.id)
     return shown
 

@@ -85,7 +85,7 @@ class Worker:
         )
 
     def published(self, number: int) -> tuple[bytes, Any]:
-        version, weights = self.models.load("m", number)
+        version, weights = self.models.load_bytes("m", number)
         kept = ("cost", "validation_cost", "epochs", "best_epoch", "stop_reason", "metrics")
         return weights, {name: version.description[name] for name in kept}
 

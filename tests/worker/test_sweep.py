@@ -12,7 +12,6 @@ from storage.jobs.record import Claim
 from storage.jobs.spec import Sweep
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 from tests.builders import training_spec
 from worker.training import run_training
 
@@ -49,14 +48,14 @@ def test_the_leaderboard_ranks_every_candidate_by_the_cost_of_the_rows_held_out(
 
 def test_the_version_is_the_best_candidate(train: Any, models: ModelStore, blobs: BlobStore, jobs: JobStore) -> None:
     result = train(sweep=Sweep(GRID), validation=ValidationConfig(0.25), max_epochs=200)
-    version, _ = models.load("m", 1)
+    version = models.get_version("m", 1)
     best = result["leaderboard"][0]
     assert version.description["training"]["learning_rate"] == best["learning_rate"]
     assert version.description["training"]["l2"] == best["l2"]
     alone = train(validation=ValidationConfig(0.25), max_epochs=200, learning_rate=best["learning_rate"], l2=best["l2"])
     assert result["cost"] == pytest.approx(alone["cost"], rel=1e-10)
     assert result["validation_cost"] == pytest.approx(alone["validation_cost"], rel=1e-10)
-    first, second = (decode_version(*models.load("m", number)).network.layers[0].weights for number in (1, 2))
+    first, second = (models.load("m", number).network.layers[0].weights for number in (1, 2))
     np.testing.assert_allclose(first, second, rtol=1e-9)
 
 

@@ -39,7 +39,7 @@ def run(claim: Claim, jobs: JobStore, blobs: BlobStore) -> int:
 
 def test_the_weights_are_those_of_the_plain_twin(jobs: JobStore, models: ModelStore, blobs: BlobStore) -> None:
     claim = start(jobs, blobs, max_epochs=100, tolerance=0.0, standardize=False)
-    version, weights = models.load("or", run(claim, jobs, blobs))
+    version, weights = models.load_bytes("or", run(claim, jobs, blobs))
     network, _ = decode_model(weights, ("sigmoid",))
     *_, (expected, bias, cost) = twin.train("sigmoid", OR_FEATURES, OR_TARGETS, 0.5, 100, [0.0, 0.0], 0.0)
     np.testing.assert_allclose(network.layers[0].weights[:, 0], expected, rtol=0, atol=1e-12)
@@ -49,14 +49,14 @@ def test_the_weights_are_those_of_the_plain_twin(jobs: JobStore, models: ModelSt
 
 def test_the_description_names_the_bytes_it_belongs_to(jobs: JobStore, models: ModelStore, blobs: BlobStore) -> None:
     claim = start(jobs, blobs, max_epochs=3)
-    version, weights = models.load("or", run(claim, jobs, blobs))
+    version, weights = models.load_bytes("or", run(claim, jobs, blobs))
     digests = version.description["digests"]
     assert digests == {"weights": hashlib.sha256(weights).hexdigest(), "data": claim.job.spec.data.blob}
 
 
 def test_the_same_job_gives_the_same_bytes(jobs: JobStore, models: ModelStore, blobs: BlobStore) -> None:
     numbers = [run(start(jobs, blobs, max_epochs=50, seed=3), jobs, blobs) for _ in range(2)]
-    first, second = (models.load("or", number)[1] for number in numbers)
+    first, second = (models.load_bytes("or", number)[1] for number in numbers)
     assert first == second
 
 
@@ -156,7 +156,7 @@ def test_a_constant_feature_and_a_single_instance_give_finite_weights(
     jobs: JobStore, models: ModelStore, blobs: BlobStore
 ) -> None:
     claim = start(jobs, blobs, features=[[7.0, 1e300]], targets=[1.0])
-    _, weights = models.load("or", run(claim, jobs, blobs))
+    _, weights = models.load_bytes("or", run(claim, jobs, blobs))
     network, standardization = decode_model(weights, ("sigmoid",))
     assert np.isfinite(network.layers[0].weights).all()
     assert list(standardization.scale) == [1.0, 1.0]

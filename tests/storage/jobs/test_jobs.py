@@ -1,6 +1,7 @@
 """The job record: one atomic step for each transition, and no way out of a state that is final."""
 
 import threading
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -200,6 +201,23 @@ def test_jobs_are_listed_newest_first_in_pages(jobs: JobStore, redis: Redis) -> 
     assert [job.id for job in jobs.page(limit=9, model="a", status="queued")[0]] == [ids[4], ids[2]]
     with pytest.raises(JobNotFoundError):
         jobs.page(limit=1, after="job_unknown")
+
+
+def test_a_page_goes_on_after_a_job_that_is_forgotten_meanwhile(
+    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = submit(jobs), submit(jobs)
+    redis.zadd(keys.JOBS, {older: 1, newer: 2})
+    zscore = redis.zscore
+
+    def read_and_forget(key: str, job_id: str) -> Any:
+        score = zscore(key, job_id)
+        redis.zrem(key, job_id)
+        return score
+
+    monkeypatch.setattr(redis, "zscore", read_and_forget)
+    page, has_more = jobs.page(limit=10, after=newer)
+    assert ([job.id for job in page], has_more) == ([older], False)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.models.store import Model
+from storage.models.record import Model
 
 
 class TensorFlowRequest(BaseModel):
