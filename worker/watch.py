@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from perceptron import OPTIMIZERS
 from storage.availability import is_unavailable
 from storage.jobs.record import Claim
 from storage.jobs.spec import TrainingSpec
@@ -180,8 +181,8 @@ class Watch:
 
 def epochs_between_looks(spec: TrainingSpec, n_networks: int = 1) -> int:
     """Return how many epochs may pass before `Watch` is asked again."""
-    if spec.training.optimizer == "newton":
-        return 1  # an epoch solves a system, however little data there is
+    if OPTIMIZERS[spec.training.optimizer].uses_hessian:
+        return 1  # an epoch takes long, however little data there is
     n_values = spec.data.n_instances * (
         spec.data.n_features + sum(spec.network.hidden_layers) * n_networks + n_networks
     )

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
-from perceptron.task import MAX_CLASSES
+from perceptron import ACTIVATIONS, INITIALIZATIONS, LOSSES, MAX_CLASSES, OPTIMIZERS, hidden_activations
 from service.http.names import Name, VersionNumber
-from service.http.payloads import ROW, TAG, Matrix, Numbers, RequestPayload, at_most, json_tag, rfc3339
+from service.http.payloads import ROW, TAG, Matrix, Numbers, OneOf, RequestPayload, at_most, json_tag, rfc3339
 from storage.jobs.events import EVENT_ID_PATTERN, MAX_EVENTS, Event
 from storage.jobs.record import Job, JobStatus
 from storage.jobs.spec import TrainingSpec
@@ -74,20 +74,18 @@ class InlineData(RequestPayload):
 class NetworkSettings(RequestPayload):
     """The shape of the network. Null: chosen from the targets."""
 
-    activation: Literal["sigmoid", "step", "identity", "tanh", "relu", "softmax"] | None = Field(
-        None, description="Of the output layer."
-    )
+    activation: Annotated[str, OneOf(lambda: ACTIVATIONS)] | None = Field(None, description="Of the output layer.")
     hidden_layers: Annotated[list[int], Field(fail_fast=True)] = Field(
         default_factory=list, description="The width of each hidden layer: at most 16 layers of at most 4,096 neurons."
     )
-    hidden_activation: Literal["sigmoid", "tanh", "relu", "identity"] = "tanh"
+    hidden_activation: Annotated[str, OneOf(hidden_activations)] = "tanh"
 
 
 class TrainingSettings(RequestPayload):
     """How the network learns. Null: chosen from the targets and the network."""
 
-    loss: Literal["mean_squared_error", "cross_entropy"] | None = None
-    optimizer: Literal["gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule"] | None = None
+    loss: Annotated[str, OneOf(lambda: LOSSES)] | None = None
+    optimizer: Annotated[str, OneOf(lambda: OPTIMIZERS)] | None = None
     learning_rate: LearningRate = Field(
         0.5,
         description="alpha of the update w <- w - alpha dC/dw. `auto`, for networks without hidden layers: as large as "
@@ -107,7 +105,7 @@ class TrainingSettings(RequestPayload):
         ]
         | None
     ) = Field(None, description="A weight for each class by its name, or `balanced`: all classes count the same.")
-    initialization: Literal["zeros", "glorot_uniform", "he_normal"] | None = None
+    initialization: Annotated[str, OneOf(lambda: INITIALIZATIONS)] | None = None
     standardize: bool = Field(True, description="Scale the features to mean 0 and standard deviation 1.")
     seed: int = Field(0, ge=0, le=2**32 - 1)
     dtype: Literal["float32", "float64"] = "float64"

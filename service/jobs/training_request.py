@@ -14,7 +14,7 @@ from perceptron import (
     TargetsOutOfRangeError,
     Task,
     ValidationConfig,
-    check_solvable_by_newton,
+    check_size,
     class_weights,
     resolve_task,
     resolve_training_config,
@@ -72,8 +72,7 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         seed=training.seed,
         dtype=training.dtype,
     )
-    if config.optimizer == "newton":
-        check_solvable_by_newton(shape)
+    check_size(config, shape)
     feature_names = _feature_names(request.data, dataset.n_features)
     start_from = _start_from(request, shape, models)
     blob = blobs.put(encode_dataset(dataset))  # last: a refused request leaves nothing behind

@@ -1,7 +1,7 @@
 """Checkpoints as bytes: what a training goes on from, its arrays as safetensors and all else as JSON among them.
 
 The blob store names them by their sha256 and compares it when they are read. They name types, and only those of
-`STATE_TYPES` are known: nothing in them is run.
+`state_types` are known: nothing in them is run.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron import STATE_TYPES
+from perceptron import state_types
 from storage.codec import load_arrays, save_arrays
 from storage.errors import CorruptDataError
 
@@ -21,7 +21,7 @@ _MEANING = 1
 """To be raised when the fields of the states stay the same and what they mean does not."""
 
 _FORMAT = hashlib.sha256(
-    json.dumps([_MEANING, {name: kind._fields for name, kind in STATE_TYPES.items()}]).encode()
+    json.dumps([_MEANING, {name: kind._fields for name, kind in state_types().items()}]).encode()
 ).hexdigest()[:16]
 """Changes with the types of the states: what other code wrote is not gone on from."""
 
@@ -101,7 +101,7 @@ def _from_json(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         case {"tuple": list(items)}:
             return tuple(_from_json(item, arrays) for item in items)
         case {"type": str(name), "fields": list(items)}:
-            return STATE_TYPES[name](*(_from_json(item, arrays) for item in items))
+            return state_types()[name](*(_from_json(item, arrays) for item in items))
         case None | bool() | int() | float() | str():
             return value
     raise ValueError(f"unknown part {str(value)[:40]!r}")

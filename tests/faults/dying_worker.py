@@ -1,7 +1,7 @@
 """A training worker that is killed at one point of its work: `python -m tests.faults.dying_worker POINT`.
 
-The worker is the real one; a function at that point is wrapped to kill -9 the work horse and its parent before or after
-it does its part.
+The worker is the real one. The function at that point is wrapped: it kills -9 the worker and its child, before or after
+the wrapped call.
 """
 
 import functools
@@ -22,7 +22,7 @@ from worker.watch import Watch
 PARENT = os.getpid()
 
 POINTS: dict[str, tuple[type, str, bool]] = {
-    # name: (class, method, whether it has done its part)
+    # name: (class, method, whether to die after the call)
     "after the pop": (TrainingWorker, "execute_job", False),
     "before the claim": (TrainingRing, "perform", False),
     "after the claim": (JobStore, "claim", True),
@@ -35,7 +35,7 @@ POINTS: dict[str, tuple[type, str, bool]] = {
 
 
 def die(*_: Any) -> None:
-    """End horse and parent at once. The parent first: it would note the death of its horse."""
+    """Kill child and parent at once. The parent goes first: it would record the death of its child."""
     if os.getpid() != PARENT:
         os.kill(PARENT, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,16 +1,17 @@
 """`./run` makes its environment once, and says in one line what it needs and how to get it.
 
-Each test runs a copy of the script in a folder of its own, with locks that name nothing, so that no
-test needs the network.
+Each test runs a copy of the script in its own folder, with empty locks, so no test needs the network.
 """
 
 import ast
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def installed(checkout: Path) -> Path:
+    """The checkout with a .venv that the script takes for finished; without pip, which takes seconds to install."""
+    script = runpy.run_path(str(checkout / "run"))
+    venv.create(script["VENV"], symlinks=True)
+    script["STAMP"].write_text(script["stamp_of"](script["DEV_LOCK"]))
+    return checkout
+
+
+@pytest.fixture
 def run(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def call(*arguments: str, python: str = sys.executable, **env: str) -> subprocess.CompletedProcess[str]:
         command = [python, str(checkout / "run"), *arguments]
@@ -47,7 +57,7 @@ def run(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedPro
 
 @pytest.fixture
 def beginning_with(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """Make the environment of a Python that runs this code before anything else."""
+    """Environment variables with which Python runs this code first."""
 
     def prepare(code: str) -> dict[str, str]:
         (tmp_path / "sitecustomize.py").write_text(code)
@@ -73,7 +83,7 @@ def test_it_installs_once_passes_arguments_on_and_becomes_the_command(checkout: 
     (checkout / "requirements.lock").write_text("# changed\n")
     third = run("up")
     assert third.returncode == 0
-    assert marker.exists()  # installed anew into the same environment
+    assert marker.exists()  # the same environment, with another lock
     assert "installing requirements.lock" in third.stderr
 
 
@@ -174,15 +184,54 @@ def test_help_lists_the_verbs_and_an_unknown_verb_points_to_it(run):
     )
 
 
+def test_help_names_every_benchmark(run):
+    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+    assert f"measure and compare: {', '.join(names)}\n" in run("help").stdout
+
+
+@pytest.mark.parametrize(("parallel", "serial", "status"), [(0, 0, 0), (1, 0, 1), (0, 1, 1)])
+def test_the_whole_suite_runs_in_parallel_except_for_the_serial_tests(
+    installed: Path, run, parallel: int, serial: int, status: int
+):
+    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit({parallel} if '--numprocesses' in sys.argv else {serial})")
+    result = run("test")
+    assert [line.split(maxsplit=1)[1] for line in result.stdout.splitlines()] == [
+        f"--numprocesses {(os.cpu_count() or 1) + 1} --dist worksteal -m not serial",
+        "-m serial",
+    ]
+    assert result.returncode == status
+
+
+def test_an_interrupt_of_the_parallel_tests_lets_pytest_clean_up_and_ends_the_run(installed: Path):
+    (installed / "pytest.py").write_text(
+        "import sys, time\n"
+        "try: print('begun', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt: time.sleep(0.5); print('cleaned up'); sys.exit(2)"
+    )
+    command = [sys.executable, str(installed / "run"), "test"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+        assert process.stdout.read() == "cleaned up\n"
+    assert process.returncode == 2
+
+
+def test_arguments_of_test_go_to_one_pytest(installed: Path, run):
+    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit(5)")
+    result = run("test", "tests/worker", "-x", "-q")
+    (line,) = result.stdout.splitlines()
+    assert (line.split(maxsplit=1)[1], result.returncode) == ("tests/worker -x -q", 5)
+
+
 @pytest.mark.parametrize(("dockerfile", "compose_file"), [(0, 0), (1, 0), (0, 1)])
 def test_check_refuses_container_files_that_one_of_two_tools_refuses(
-    checkout: Path, run, dockerfile: int, compose_file: int
+    installed: Path, run, dockerfile: int, compose_file: int
 ):
-    run("up")
-    hadolint = checkout / ".venv" / "bin" / "hadolint"
+    hadolint = installed / ".venv" / "bin" / "hadolint"
     hadolint.write_text(f'#!/bin/sh\necho hadolint "$@"\nexit {dockerfile}\n')
     hadolint.chmod(0o755)
-    (checkout / "check_jsonschema.py").write_text(f"{ECHO}\nsys.exit({compose_file})")
+    (installed / "check_jsonschema.py").write_text(f"{ECHO}\nsys.exit({compose_file})")
     result = run("check", "containers")
     assert "hadolint Dockerfile\n" in result.stdout
     assert " --builtin-schema vendor.compose-spec docker-compose.yml\n" in result.stdout

@@ -41,7 +41,7 @@ def test_a_sweep_goes_on_from_the_bytes_as_from_the_state() -> None:
     states = [progress.state() for progress in fit_sweep(DATASET, NetworkConfig("sigmoid"), config, candidates)]
     read = decode_checkpoint(encode_checkpoint(checkpoint(states[9])))
     *_, last = fit_sweep(DATASET, NetworkConfig("sigmoid"), config, candidates, resume_from=read.state)
-    assert last.state().parameters.tobytes() == states[-1].parameters.tobytes()
+    assert last.state().kept.parameters.tobytes() == states[-1].kept.parameters.tobytes()
     assert read.state.stop_reasons == (None, "diverged", "converged")
 
 

@@ -1,4 +1,4 @@
-"""Arrays in a memory map: pages that were read are given back, so that training fits where its data set does not."""
+"""Memory-mapped arrays: pages are released once they were read, so a data set may be larger than memory."""
 
 import mmap
 from typing import Any
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from perceptron.arrays import Floats
 
 WINDOW_BYTES = 32_000_000
-"""How much a thread reads before it gives it back: enough for the advice to cost nothing beside the reading."""
+"""A thread releases pages after reading this much: then the release costs next to nothing."""
 _DONT_NEED = getattr(mmap, "MADV_DONTNEED", None)
 
 
-class GiveBack:
-    """Tells the system which rows of an array were read and need not stay resident.
+class Pages:
+    """The memory pages of a mapped array, which need not stay resident once their rows were read.
 
-    For an array in memory, and where there is no such advice (Windows), nothing happens. Reading the rows again brings
-    them back from the file, or from the system's cache of it while there is room for one.
+    Releasing does nothing for an array in memory, or on a system without such a call (Windows). Reading the rows
+    again loads them from the file, or from the system's cache of it.
 
     Args:
         array: (n_rows, ...), in memory or in a `numpy.memmap`, its rows one after the other.
@@ -30,18 +30,18 @@ class GiveBack:
         if self._map is not None:
             self._start = _address(array) - _address(np.frombuffer(self._map, np.uint8))
 
-    def rows(self, rows: slice) -> None:
-        """Give back rows `start` to `stop`."""
+    def release(self, rows: slice) -> None:
+        """Release rows `start` to `stop`."""
         if self._map is None or _DONT_NEED is None or self._row_bytes <= 0:
             return
-        # Whole pages; that some rows of the neighbours go along costs only reading them once more.
+        # Whole pages: some rows before and after are released as well, and only have to be read once more.
         first = (self._start + rows.start * self._row_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
         last = min(self._start + rows.stop * self._row_bytes, len(self._map))
         self._map.madvise(_DONT_NEED, first, last - first)
 
 
 def _map_of(array: Floats) -> mmap.mmap | None:
-    """Find the map that an array is a view of; None also for one whose pages are the only place of what was written."""
+    """Find the map that an array is a view of, unless it is copy-on-write: what was written there is in no file."""
     base: object = array
     is_shared = False
     while isinstance(base, np.ndarray):

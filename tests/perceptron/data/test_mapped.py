@@ -30,7 +30,7 @@ def small_windows(monkeypatch):
     monkeypatch.setattr("perceptron.objective.WINDOW_BYTES", 10_000)
     monkeypatch.setattr("perceptron.objective.BLOCK_BYTES", 20_000)
     # else the loop for one neuron on little data would copy them
-    monkeypatch.setattr("perceptron.descent.BLOCK_BYTES", 0)
+    monkeypatch.setattr("perceptron.optimizers.single_neuron.BLOCK_BYTES", 0)
 
 
 VIEWS = {
@@ -104,7 +104,7 @@ def test_a_file_of_160_mb_takes_less_than_half_of_that(tmp_path):
     np.save(tmp_path / "y.npy", (np.arange(400_000) % 2 == 0)[:, np.newaxis].astype(np.float32))
     features.flush()
     command = [sys.executable, "-c", CHILD, str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     child = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
     assert child.returncode == 0, child.stderr
     # the window of 32 MB, a block on its way, targets

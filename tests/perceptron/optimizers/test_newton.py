@@ -1,4 +1,4 @@
-"""Newton's method: its matrix against finite differences, and what becomes of it where that is singular."""
+"""Newton's method: its matrix against finite differences, and the steps where it is singular."""
 
 import itertools
 
@@ -19,8 +19,9 @@ from perceptron import (
     fit_sweep,
     flatten,
     forward,
-    newton,
 )
+from perceptron.optimizers import newton
+from perceptron.optimizers.optimizer import Iterate
 from tests.perceptron.one_network import OneNetwork
 from tests.perceptron.test_gradients import OUTPUTS_AND_LOSSES, a_problem
 
@@ -48,7 +49,7 @@ def test_the_curvature_is_the_slope_of_the_gradient(activation, loss, is_weighte
 
 
 @pytest.mark.parametrize("activation", ["identity", "sigmoid", "tanh", "relu", "softmax"])
-def test_for_squared_errors_it_is_that_of_outputs_taken_as_linear(activation):
+def test_for_squared_errors_it_is_the_curvature_with_linearized_outputs(activation):
     # Gauss-Newton: with errors e and J = de/dp, the Hessian of sum e^2 / n is 2 J'J / n where e is linear
     architecture, dataset, parameters = a_problem(activation, hidden_layers=(), is_weighted=True)
     of_outputs = jacobian(lambda p: forward(architecture.network(p), dataset.features), parameters)
@@ -120,12 +121,12 @@ def test_at_rest_it_costs_no_more_evaluations():
         n_evaluations += 1
         return objective.evaluate(parameters, Networks.single())
 
-    point, state = newton.Point(parameters[np.newaxis], evaluate(parameters[np.newaxis])), newton.NewtonState()
+    iterate = Iterate(parameters[np.newaxis], evaluate(parameters[np.newaxis]), newton.NewtonState())
     curvature = newton.Curvature(architecture, dataset, loss="mean_squared_error", l2=0.0)
     for _ in range(10):
-        point, state = newton.update(point, state, curvature, evaluate)
-    # the start, the first step, and what it takes to see that rounding leaves nothing to gain
-    assert state.is_at_rest
+        iterate = newton.update(iterate, curvature, evaluate)
+    # the start, the first step, and the trials that show that rounding leaves nothing to gain
+    assert iterate.optimizer_state.is_at_rest
     assert n_evaluations <= 6
 
 

@@ -1,20 +1,21 @@
-"""A data set whose existence means that it can be trained on."""
+"""Data sets, which are valid once they exist."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from perceptron.arrays import Floats, Rows, row_blocks
+from perceptron.data.mapped import Pages
 from perceptron.errors import InvalidDatasetError
-from perceptron.mapped import GiveBack
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Instances as rows: what goes in, what should come out, and how much each counts.
+    """Instances as rows: their features, targets and weights.
 
-    Other numbers than float32 and float64 become float64; arrays that are floats already are not copied.
+    Numbers other than float32 and float64 become float64; arrays of floats are not copied.
 
     Raises:
         InvalidDatasetError: a shape is wrong, a number is not finite, there is no instance or no feature,
@@ -71,14 +72,45 @@ class Dataset:
                 instance_weights = self.instance_weights * instance_weights
         return replace(self, instance_weights=instance_weights)
 
-    def relative_weights(self) -> Floats | None:
-        """Give instance_weights / mean(instance_weights): with them a plain mean is the weighted one."""
+    def weight_totals(self) -> "WeightTotals":
+        """Sum the weights of the instances."""
+        if self.instance_weights is None:
+            return WeightTotals(self.n_instances, 1.0, float(self.n_instances))
+        # In units of the largest: the mean of denormal weights could round to 0.
+        largest = float(self.instance_weights.max())
+        return WeightTotals(
+            self.n_instances, largest, float((self.instance_weights.astype(np.float64) / largest).sum())
+        )
+
+    def relative_weights(self, totals: "WeightTotals | None" = None) -> Floats | None:
+        """Give instance_weights / mean(instance_weights): with them a plain mean is the weighted one.
+
+        Args:
+            totals: of the data set that this one is a part of; None: of this one.
+        """
         if self.instance_weights is None:
             return None
-        # By the largest first: the mean of denormal weights could round to 0.
-        weights = self.instance_weights.astype(np.float64) / float(self.instance_weights.max())
-        relative: Floats = weights / weights.mean()
+        totals = totals or self.weight_totals()
+        relative: Floats = (
+            self.instance_weights.astype(np.float64) / totals.largest / (totals.total / totals.n_instances)
+        )
         return relative
+
+
+class WeightTotals(NamedTuple):
+    """The sum of the weights of instances."""
+
+    n_instances: int
+    largest: float
+    """the largest weight"""
+    total: float
+    """the sum of the weights, in units of the largest"""
+
+    def combine(self, other: "WeightTotals") -> "WeightTotals":
+        """Give the totals of both parts of a data set."""
+        largest = max(self.largest, other.largest)
+        total = self.total * (self.largest / largest) + other.total * (other.largest / largest)
+        return WeightTotals(self.n_instances + other.n_instances, largest, total)
 
 
 def _floats(name: str, values: ArrayLike, *, n_dimensions: int) -> Floats:
@@ -99,13 +131,13 @@ def _floats(name: str, values: ArrayLike, *, n_dimensions: int) -> Floats:
 
 
 def _all_finite(array: Floats) -> bool:
-    """Say whether all numbers are, without allocating as many booleans; block by block, for maps larger than memory."""
-    give_back = GiveBack(array)
+    """Tell whether all numbers are finite, block by block and without an array of booleans: a map may be large."""
+    pages = Pages(array)
     for rows in row_blocks(len(array)):
         block = array[rows]
         if not (np.isfinite(block.min()) and np.isfinite(block.max())):
             return False
-        give_back.rows(rows)
+        pages.release(rows)
     return True
 
 

@@ -1,7 +1,7 @@
-"""What is to be learned, as it follows from the targets and the activation asked for."""
+"""The task of a network, which follows from the targets and the requested activation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -9,40 +9,47 @@ from numpy.typing import NDArray
 
 from perceptron.activations import ACTIVATIONS
 from perceptron.arrays import Floats, Rows
-from perceptron.errors import InvalidConfigError, InvalidDatasetError, TargetsOutOfRangeError
-from perceptron.losses import LOSSES
+from perceptron.errors import InvalidConfigError, InvalidDatasetError, TargetsOutOfRangeError, check_one_of
+from perceptron.losses import check_loss
 
 TaskKind: TypeAlias = Literal["binary_classification", "classification", "regression"]
 Targets: TypeAlias = Sequence[float] | Sequence[str] | Sequence[Sequence[float]]
 
+_DEFAULTS: dict[TaskKind, tuple[str, str]] = {
+    "binary_classification": ("sigmoid", "mean_squared_error"),
+    "classification": ("softmax", "cross_entropy"),
+    "regression": ("identity", "mean_squared_error"),
+}
+"""The activation and the loss of each task."""
+
 _LISTS = (list, tuple, np.ndarray)
 
 MAX_CLASSES = 4096
-"""As wide as a hidden layer may be; more are rather names or numbers of the instances than of classes."""
+"""As wide as a hidden layer may be; more distinct targets are rather names of instances than classes."""
 
 MAX_CLASS_NUMBER = 2**53
-"""Up to here every whole number is a float of its own; beyond, two classes could become one."""
+"""Beyond, floats do not distinguish all whole numbers, and two classes could become one."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a network's outputs stand for."""
+    """What the outputs of a network stand for."""
 
     kind: TaskKind
     classes: tuple[str, ...] | tuple[int, ...] | None
-    """sorted; of a binary classification the second one has target 1; None for regression"""
+    """sorted; in a binary classification the second one has target 1; None for regression"""
     activation: str
     """of the outputs"""
     loss: str
     n_outputs: int
     is_list: bool = False
-    """whether a target is a list of numbers, and so a prediction too"""
+    """whether targets and predictions are lists of numbers"""
 
     def class_indices(self, outputs: Floats) -> Rows:
         """Give the index into `classes` for each row of outputs, or of targets, (n_instances, n_outputs).
 
-        One output stands for the second class when it is >= 0.5; of several the largest decides, the first on
-        a tie.
+        A single output stands for the second class when it is >= 0.5. Of several outputs the largest decides, the
+        first on a tie.
         """
         if self.kind == "binary_classification":
             return (outputs[:, 0] >= 0.5).astype(np.intp)
@@ -57,42 +64,43 @@ def resolve_task(
     activation: str | None = None,
     loss: str | None = None,
 ) -> tuple[Task, NDArray[np.float64]]:
-    """Decide what is to be learned, and write the targets as numbers (n_instances, n_outputs).
+    """Decide the task, and encode the targets as numbers (n_instances, n_outputs).
 
         targets                                activation (the default first)   task, default loss
         0/1 only, or two class names           sigmoid, step                    binary, mean_squared_error
         three or more class names              softmax                          classification, cross_entropy
-        whole numbers asked to be classes      softmax                          classification, cross_entropy
+        whole numbers, task "classification"     softmax                          classification, cross_entropy
         numbers within the range               identity, sigmoid, tanh, relu    regression, mean_squared_error
         lists of k such numbers                the same                         regression with k outputs
 
-    Classes are sorted; those of a classification become one output each, 1 for the instance's own and 0 for
-    the others. Two class names, or 0/1 asked to be classes, may have softmax as well. Lists may, if one
-    number of each is 1 and the others 0.
+    Classes are sorted; each class of a classification is one output, 1 for instances of the class and 0 for the
+    others. softmax also takes two class names, 0/1 with task "classification", and lists in which one number is 1 and
+    the others are 0.
 
     Args:
         targets: numbers, names of classes, or lists of equally many numbers.
-        task: "classification" makes whole numbers classes, "regression" takes even 0/1 as plain numbers.
+        task: "classification" makes whole numbers classes; "regression" makes even 0/1 plain numbers.
         activation: of the outputs; None for the default.
         loss: mean_squared_error or cross_entropy; None for the default.
 
     Raises:
         InvalidDatasetError: no targets, a mixture of types, a number that is not finite, only one class, or
             the number of a class beyond 2**53.
-        TargetsOutOfRangeError: a target that the activation never gives.
+        TargetsOutOfRangeError: the activation cannot give one of the targets.
         InvalidConfigError: the task, the activation or the loss does not go with the targets.
     """
-    if activation is not None and activation not in ACTIVATIONS:
-        raise InvalidConfigError(
-            f"expected one of {', '.join(ACTIVATIONS)}, got {activation!r}", field="network/activation"
-        )
+    if activation is not None:
+        check_one_of("network/activation", activation, ACTIVATIONS)
     if len(targets) == 0:
         raise InvalidDatasetError("expected at least one target, got none")
     if isinstance(targets[0], str):
         resolved, values = _of_class_names(targets, task, activation)
     else:
         resolved, values = _of_numbers(_numbers(targets), task, activation)
-    return _with_loss(resolved, loss), values
+    if loss is not None:
+        check_loss(loss, resolved.activation)
+        resolved = replace(resolved, loss=loss)
+    return resolved, values
 
 
 def _of_class_names(targets: Any, task: str | None, activation: str | None) -> tuple[Task, NDArray[np.float64]]:
@@ -107,7 +115,7 @@ def _of_class_names(targets: Any, task: str | None, activation: str | None) -> t
     _check_n_classes(len(classes))
     index_of = {name: index for index, name in enumerate(classes)}
     indices = np.fromiter((index_of[target] for target in targets), dtype=np.intp, count=len(targets))
-    if len(classes) == 2 and activation in (None, "sigmoid", "step"):
+    if len(classes) == 2 and _is_binary(activation):
         return _binary(tuple(classes), activation), indices[:, np.newaxis].astype(np.float64)
     return _one_output_per_class(tuple(classes), activation), _one_hot(indices, len(classes))
 
@@ -117,7 +125,7 @@ def _of_numbers(
 ) -> tuple[Task, NDArray[np.float64]]:
     is_list = values.ndim == 2
     is_zero_one = not is_list and bool(np.isin(values, (0.0, 1.0)).all())
-    if is_zero_one and task != "regression" and activation in (None, "sigmoid", "step"):
+    if is_zero_one and task != "regression" and _is_binary(activation):
         return _binary((0, 1), activation), values[:, np.newaxis]
     if task == "classification":
         return _of_whole_numbers(values, activation)
@@ -147,48 +155,63 @@ def _of_whole_numbers(values: NDArray[np.float64], activation: str | None) -> tu
     return _one_output_per_class(classes, activation), _one_hot(indices, len(classes))
 
 
+def _is_binary(activation: str | None) -> bool:
+    """Tell whether one output of the activation stands for two classes."""
+    return activation is None or activation in _names_of("probability", "class")
+
+
+def _names_of(*outputs: str) -> list[str]:
+    """Give the activations with these kinds of outputs."""
+    return [name for name, activation in ACTIVATIONS.items() if activation.output in outputs]
+
+
 def _binary(classes: tuple[str, ...] | tuple[int, ...], activation: str | None) -> Task:
-    return Task("binary_classification", classes, activation or "sigmoid", "mean_squared_error", n_outputs=1)
+    return _task("binary_classification", classes, activation, n_outputs=1)
 
 
 def _one_output_per_class(classes: tuple[str, ...] | tuple[int, ...], activation: str | None) -> Task:
-    if activation not in (None, "softmax"):
-        is_binary_too = len(classes) == 2 and (isinstance(classes[0], str) or classes == (0, 1))
-        expected = "sigmoid, step or softmax" if is_binary_too else "softmax"
+    suitable = _names_of("distribution")
+    if activation is not None and activation not in suitable:
+        if len(classes) == 2 and (isinstance(classes[0], str) or classes == (0, 1)):
+            suitable = [*_names_of("probability", "class"), *suitable]
+        *most, last = suitable
+        expected = f"{', '.join(most)} or {last}" if most else last
         raise InvalidConfigError(
             f"{len(classes)} classes need {expected}, got {activation}", field="network/activation"
         )
-    return Task("classification", classes, "softmax", "cross_entropy", n_outputs=len(classes))
+    return _task("classification", classes, activation, n_outputs=len(classes))
 
 
 def _regression(
     values: NDArray[np.float64], activation: str | None, *, is_list: bool
 ) -> tuple[Task, NDArray[np.float64]]:
-    activation = activation or "identity"
-    if activation == "softmax" and not is_list:
+    task = _task("regression", None, activation, n_outputs=values.shape[1], is_list=is_list)
+    output = ACTIVATIONS[task.activation].output
+    if output == "distribution" and not is_list:
         raise InvalidConfigError(
-            'softmax needs class names, or whole numbers with "task": "classification", got numbers',
+            f'{task.activation} needs class names, or whole numbers with "task": "classification", got numbers',
             field="network/activation",
         )
-    _check_range(values, activation)
-    if activation == "step":
+    _check_range(values, task.activation)
+    if output == "class":
         raise InvalidConfigError(
-            "step is for binary classification: expected another activation for regression, got step",
+            f"{task.activation} is for binary classification: expected another activation for regression, "
+            f"got {task.activation}",
             field="network/activation",
         )
-    task = Task("regression", None, activation, "mean_squared_error", n_outputs=values.shape[1], is_list=is_list)
     return task, values
 
 
-def _with_loss(task: Task, loss: str | None) -> Task:
-    if loss is None:
-        return task
-    if loss not in LOSSES:
-        raise InvalidConfigError(f"expected one of {', '.join(LOSSES)}, got {loss!r}", field="training/loss")
-    if task.activation not in LOSSES[loss].activations:
-        allowed = " or ".join(sorted(LOSSES[loss].activations))
-        raise InvalidConfigError(f"{loss} needs {allowed} outputs, got {task.activation}", field="training/loss")
-    return Task(task.kind, task.classes, task.activation, loss, task.n_outputs, task.is_list)
+def _task(
+    kind: TaskKind,
+    classes: tuple[str, ...] | tuple[int, ...] | None,
+    activation: str | None,
+    *,
+    n_outputs: int,
+    is_list: bool = False,
+) -> Task:
+    default_activation, default_loss = _DEFAULTS[kind]
+    return Task(kind, classes, activation or default_activation, default_loss, n_outputs, is_list)
 
 
 def _numbers(targets: Any) -> NDArray[np.float64]:
@@ -213,13 +236,14 @@ def _numbers(targets: Any) -> NDArray[np.float64]:
 
 
 def _check_range(values: NDArray[np.float64], activation: str) -> None:
-    low, high = ACTIVATIONS[activation].low, ACTIVATIONS[activation].high
+    record = ACTIVATIONS[activation]
+    low, high = record.low, record.high
     outside = (values < low) | (values > high)
     allowed = f"numbers of at least {low:g}" if high == float("inf") else f"numbers from {low:g} to {high:g}"
-    if activation == "step":
+    if record.output == "class":
         outside = ~np.isin(values, (low, high))
-        allowed = "0 or 1"
-    elif activation == "softmax":
+        allowed = f"{low:g} or {high:g}"
+    elif record.output == "distribution":
         is_one_hot = np.isin(values, (low, high)).all(axis=1) & (values.sum(axis=1) == 1)
         outside = np.broadcast_to(~is_one_hot[:, np.newaxis], values.shape)
         allowed = "one 1 and otherwise 0 in each target"

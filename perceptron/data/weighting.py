@@ -1,4 +1,4 @@
-"""Weights of classes, written as weights of instances."""
+"""Weights of classes, as weights of instances."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats
+from perceptron.data.task import Task
 from perceptron.errors import InvalidConfigError
-from perceptron.task import Task
 
 
 def class_weights(
@@ -16,9 +16,9 @@ def class_weights(
 ) -> NDArray[np.float64]:
     """Give each instance the weight of its class, (n_instances,); `Dataset.weighted` multiplies them in.
 
-    "balanced" lets every class count the same in all: n_instances / (n_classes * count of the class), over
-    the classes that occur, as scikit-learn has it. A mapping names classes (numbers also as strings, as keys
-    of JSON are); a class it does not name has weight 1.
+    "balanced" gives every class the same total weight: n_instances / (n_classes * count of the class), over the
+    classes that occur, as in scikit-learn. A mapping names classes (numbers also as strings, like keys of JSON); a
+    class that it does not name has weight 1.
 
     Raises:
         InvalidConfigError: the task has no classes, or a class or weight of the mapping is not a valid one.

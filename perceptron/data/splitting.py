@@ -3,13 +3,13 @@
 import numpy as np
 
 from perceptron.arrays import Rows
-from perceptron.dataset import Dataset
+from perceptron.data.dataset import Dataset
+from perceptron.data.task import Task
 from perceptron.errors import InvalidDatasetError
-from perceptron.task import Task
 
 
 def split(dataset: Dataset, task: Task, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Keep the `validation_rows` for validation and the others for training, both in order.
+    """Split into the rows that are not `validation_rows` and those that are, both in order.
 
     Returns:
         The training set and the validation set.
@@ -35,7 +35,7 @@ def validation_rows(dataset: Dataset, task: Task, fraction: float, seed: int) ->
         raise InvalidDatasetError(f"a validation set needs at least 2 instances to split, got {n_instances}")
     groups = _groups(dataset, task)
     n_validation = _allot(round(n_instances * fraction), np.array([len(group) for group in groups]))
-    # Its own stream: the epochs of a training draw from [seed, epoch].
+    # Its own stream of random numbers: the epochs of a training draw from [seed, epoch].
     rng = np.random.default_rng([seed, 0, 1])
     drawn = [rng.permutation(group)[:count] for group, count in zip(groups, n_validation, strict=True)]
     rows: Rows = np.sort(np.concatenate(drawn))
@@ -45,8 +45,8 @@ def validation_rows(dataset: Dataset, task: Task, fraction: float, seed: int) ->
 def assign_folds(dataset: Dataset, task: Task, n_folds: int, seed: int) -> Rows:
     """Deal the instances to folds for cross-validation: the fold of each, (n_instances,), 0 to n_folds - 1.
 
-    The instances of one class after the other are dealt in turn, each class in random order: folds differ by one
-    instance at most, both in all and of every class. The same seed deals the same.
+    Instances are dealt class by class, in random order within a class: folds differ by at most one instance, overall
+    and in each class. The same seed gives the same folds.
 
     Raises:
         InvalidDatasetError: there are fewer than two folds, or more than instances.
@@ -76,7 +76,7 @@ def _allot(n_wanted: int, counts: Rows) -> Rows:
     """Share n_wanted among groups by their counts, by largest remainder, leaving one in each."""
     spare = counts - 1
     if not spare.any():
-        # Every class has a single instance: one of them has to be missing from the training set.
+        # Every class has a single instance: the training set has to lack one of them.
         spare = np.where(np.arange(len(counts)) == 0, 1, 0)
     n_allotted = min(max(n_wanted, 1), int(spare.sum()))
     shares = n_allotted * counts / counts.sum()

@@ -1,8 +1,7 @@
 """L-BFGS: Newton's method with a curvature learned from the last few steps, for many networks at once.
 
-Beside the gradient it needs the cost, for its line search, so its update takes the objective as well; else it
-is a pair (init, update) like those of `optimizers`. Each network has its own memory and its own step lengths; what
-they share are the evaluations.
+Its line search needs costs besides gradients, so its update takes the objective as well. Each network has its own
+memory and its own step lengths; the networks share the evaluations.
 
 References:
     D. Liu, J. Nocedal, "On the limited memory BFGS method for large scale optimization", 1989.
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats, Rows
-from perceptron.objective import Evaluation
+from perceptron.cost import Evaluation
+from perceptron.optimizers.optimizer import Iterate, Problem, Training
 
 MEMORY = 10
 """How many steps are remembered."""
@@ -55,11 +55,17 @@ class LbfgsState(NamedTuple):
         )
 
 
-class Points(NamedTuple):
-    """Parameters (n_networks, n_parameters), and costs and gradients there."""
+def training(problem: Problem) -> Training:
+    """Train on all instances; learning rates are ignored."""
+    objective, networks = problem.objective, problem.networks
 
-    parameters: Floats
-    evaluation: Evaluation
+    def evaluate(parameters: Floats, which: Rows) -> Evaluation:
+        return objective.evaluate(parameters, networks.take(which))
+
+    def start(parameters: Floats) -> Iterate:
+        return Iterate(parameters, objective.evaluate(parameters, networks), init(parameters))
+
+    return Training(start, lambda iterate, k: update(iterate, evaluate))
 
 
 def init(parameters: Floats) -> LbfgsState:
@@ -71,16 +77,16 @@ def init(parameters: Floats) -> LbfgsState:
     )
 
 
-def update(points: Points, state: LbfgsState, evaluate: Evaluate) -> tuple[Points, LbfgsState]:
-    """Take each network to a lower point along its quasi-Newton direction.
+def update(before: Iterate, evaluate: Evaluate) -> Iterate:
+    """Move each network to a lower point along its quasi-Newton direction.
 
-    Where the line search finds none, the memory is dropped and the gradient itself tried; where that finds none
-    either, the point stays as it is, at rest.
+    Where the line search finds none, drop the memory and try the gradient itself. Where that fails as well, the
+    network stays where it is, at rest.
     """
-    before = points
-    direction = _direction(points.evaluation.gradients, state)
+    state = LbfgsState(*before.optimizer_state)
+    direction = _direction(before.gradients, state)
     searching = np.flatnonzero(~state.is_at_rest)
-    points, found = _line_search(points, direction, _first_lengths(points, state), searching, evaluate)
+    iterate, found = _line_search(before, direction, _first_lengths(before, state), searching, evaluate)
     lost = searching[~found[searching]]
     if lost.size:
         scale, reciprocals, at_rest = state.scale.copy(), state.reciprocals.copy(), state.is_at_rest.copy()
@@ -88,12 +94,13 @@ def update(points: Points, state: LbfgsState, evaluate: Evaluate) -> tuple[Point
         scale[lost], reciprocals[:, lost] = 0, 0
         state = state._replace(scale=scale, reciprocals=reciprocals)
         if has_memory.size:
-            steepest = -points.evaluation.gradients
-            points, found_again = _line_search(points, steepest, _first_lengths(points, state), has_memory, evaluate)
+            steepest = -iterate.gradients
+            first_lengths = _first_lengths(iterate, state)
+            iterate, found_again = _line_search(iterate, steepest, first_lengths, has_memory, evaluate)
             found = found | found_again
         at_rest[lost[~found[lost]]] = True
         state = state._replace(is_at_rest=at_rest)
-    return points, _remember(state, before, points)
+    return iterate._replace(optimizer_state=_remember(state, before, iterate))
 
 
 def _dot(left: Floats, right: Floats) -> NDArray[np.float64]:
@@ -126,15 +133,15 @@ def _direction(gradients: Floats, state: LbfgsState) -> Floats:
     return direction
 
 
-def _first_lengths(points: Points, state: LbfgsState) -> NDArray[np.float64]:
+def _first_lengths(iterate: Iterate, state: LbfgsState) -> NDArray[np.float64]:
     # Newton's method takes length 1. Before any curvature is known, no parameter moves by more than 1.
-    largest = np.abs(points.evaluation.gradients).max(axis=1).astype(np.float64)
+    largest = np.abs(iterate.gradients).max(axis=1).astype(np.float64)
     return np.where(state.scale > 0, 1.0, 1 / np.maximum(largest, 1.0))
 
 
 def _line_search(
-    points: Points, direction: Floats, lengths: NDArray[np.float64], searching: Rows, evaluate: Evaluate
-) -> tuple[Points, NDArray[np.bool_]]:
+    iterate: Iterate, direction: Floats, lengths: NDArray[np.float64], searching: Rows, evaluate: Evaluate
+) -> tuple[Iterate, NDArray[np.bool_]]:
     """Find step lengths that meet the weak Wolfe conditions, by doubling and bisection.
 
     With slope = gradient @ direction at the point, a length t is too long while
@@ -144,15 +151,15 @@ def _line_search(
     and too short while the slope at t is below 0.9 * slope, still falling nearly as steeply as at 0.
 
     Returns:
-        The points there, or when trials run out, the longest that were not too long; and for which networks there
-        is one. The others' points stay as they are.
+        The iterate there, or when trials run out, at the longest steps that were not too long; and which networks
+        have moved. The others stay where they are.
     """
-    costs, gradients, held_out_costs = points.evaluation
+    costs, gradients, held_out_costs = iterate.evaluation
     slopes = _dot(gradients, direction)
     n_networks = len(slopes)
     low, high, lengths = np.zeros(n_networks), np.full(n_networks, np.inf), lengths.copy()
     found = np.zeros(n_networks, dtype=bool)
-    parameters, new_costs, new_gradients = points.parameters.copy(), costs.copy(), gradients.copy()
+    parameters, new_costs, new_gradients = iterate.parameters.copy(), costs.copy(), gradients.copy()
     new_held_out_costs = None if held_out_costs is None else held_out_costs.copy()
     rounding = np.finfo(gradients.dtype).eps
     searching = searching[(slopes[searching] < 0) & np.isfinite(slopes[searching])]
@@ -160,7 +167,7 @@ def _line_search(
         if not searching.size:
             break
         length, slope = lengths[searching], slopes[searching]
-        tried = points.parameters[searching] + _scaled(length, direction[searching])
+        tried = iterate.parameters[searching] + _scaled(length, direction[searching])
         there = evaluate(tried, searching)
         # "not <=" and not ">": a cost of NaN is too long as well.
         is_low = (there.costs <= costs[searching] + SUFFICIENT_DECREASE * length * slope) & (
@@ -177,19 +184,20 @@ def _line_search(
         is_flat = _dot(there.gradients, direction[searching]) >= CURVATURE * slope
         searching = searching[~(is_low & is_flat)]
         lengths = np.where(np.isinf(high), 2 * low, (low + high) / 2)
-        # Down to where even the slope promises no more than the rounding of the cost, halving can only go on in vain.
+        # Once even the slope promises less than the rounding of the cost, more halving is in vain.
         promised = lengths[searching] * -slopes[searching]
         is_vain = np.isfinite(high[searching]) & (promised <= rounding * np.abs(costs[searching]))
         searching = searching[~is_vain]
-    return Points(parameters, Evaluation(new_costs, new_gradients, new_held_out_costs)), found
+    evaluation = Evaluation(new_costs, new_gradients, new_held_out_costs)
+    return iterate._replace(parameters=parameters, evaluation=evaluation), found
 
 
-def _remember(state: LbfgsState, before: Points, after: Points) -> LbfgsState:
+def _remember(state: LbfgsState, before: Iterate, after: Iterate) -> LbfgsState:
     step = after.parameters - before.parameters
-    change = after.evaluation.gradients - before.evaluation.gradients
+    change = after.gradients - before.gradients
     curvature, squared_change = _dot(step, change), _dot(change, change)
-    # A pair without positive curvature would make the inverse Hessian indefinite; and where the gradient has
-    # all but vanished its square underflows to 0, to divide by.
+    # A pair without positive curvature would make the inverse Hessian indefinite; and the square of a tiny gradient
+    # underflows to 0, which cannot be divided by.
     is_useful = (squared_change > 0) & (curvature > np.finfo(step.dtype).eps * squared_change)
     if not is_useful.any():
         return state

@@ -11,17 +11,22 @@ from perceptron import (
     NetworkConfig,
     Standardization,
     TrainingConfig,
-    auto_learning_rate,
-    curvature,
     fit,
     fit_sweep,
     with_learning_rate,
 )
 from perceptron.activations import ACTIVATIONS
-from perceptron.curvature import LARGEST_SECOND_DERIVATIVES
 from perceptron.losses import LOSSES
+from perceptron.optimizers import curvature
+from perceptron.optimizers.curvature import auto_learning_rate
 
-PAIRS = sorted(LARGEST_SECOND_DERIVATIVES)
+CURVATURES = {
+    (activation, loss): LOSSES[loss].curvature(record)
+    for loss in LOSSES
+    for activation, record in ACTIVATIONS.items()
+    if activation != "step" and activation in (LOSSES[loss].activations or ACTIVATIONS)
+}
+PAIRS = sorted(CURVATURES)
 AUTO = TrainingConfig(learning_rate="auto")
 
 
@@ -82,9 +87,11 @@ def test_no_second_derivative_is_larger_than_the_constant(activation, loss):
     else:
         low, high = max(ACTIVATIONS[activation].low, -5.0), min(ACTIVATIONS[activation].high, 5.0)
         targets = rng.choice([low, (low + high) / 2, high], z.shape)
-    before, after = (LOSSES[loss].evaluate(activation, z + side * step * direction, targets)[1] for side in (-1, 1))
+    before, after = (
+        LOSSES[loss].evaluate(ACTIVATIONS[activation], z + side * step * direction, targets)[1] for side in (-1, 1)
+    )
     largest = ((after - before) * direction).sum(axis=-1).max() / (2 * step)
-    constant = LARGEST_SECOND_DERIVATIVES[activation, loss]
+    constant = CURVATURES[activation, loss]
     assert largest <= constant * (1 + 1e-6)
     # and it is no larger than it has to be, but for softmax with squared errors
     assert largest > constant * (0.5 if (activation, loss) == ("softmax", "mean_squared_error") else 0.95)

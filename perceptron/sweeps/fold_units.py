@@ -1,15 +1,16 @@
-"""The units that the networks of each fold of a cross-validation see the features in."""
+"""The units of the features for each fold of a cross-validation."""
 
 import numpy as np
 
 from perceptron.arrays import Rows
-from perceptron.dataset import Dataset
+from perceptron.cost import FoldScales
+from perceptron.data.dataset import Dataset
 from perceptron.objective import Folds
-from perceptron.standardization import Standardization
+from perceptron.preprocessing.standardization import Standardization
 
 
 class FoldUnits:
-    """The features in common units, and what standardizes them further for each fold."""
+    """The data set in common units, and the standardization on top of them for each fold."""
 
     def __init__(self, dataset: Dataset, fold_of: Rows | None, *, standardize: bool) -> None:
         self.fold_of = fold_of
@@ -18,7 +19,7 @@ class FoldUnits:
         n_features = dataset.n_features
         self._common = Standardization.of(dataset.features) if standardize else Standardization.identity(n_features)
         self.dataset = dataset.with_features(self._common.apply(dataset.features)) if standardize else dataset
-        # In common units the mean and scale of a fold are near 0 and 1, and folding them into weights loses nothing.
+        # In common units the mean and scale of a fold are near 0 and 1: folding them into weights loses no precision.
         self._of_fold = [
             Standardization.of(self.dataset.features[fold_of != fold])
             if standardize and fold_of is not None
@@ -33,23 +34,25 @@ class FoldUnits:
             return None
         return Folds(
             self.fold_of,
-            np.array([standardization.mean for standardization in self._of_fold]),
-            np.array([standardization.scale for standardization in self._of_fold]),
+            FoldScales(
+                np.array([standardization.mean for standardization in self._of_fold]),
+                np.array([standardization.scale for standardization in self._of_fold]),
+            ),
         )
 
     def training_set(self, fold: int | None, dataset: Dataset) -> Dataset:
-        """Give the instances that train when the fold is held out, in its units, of a data set in common units."""
+        """Give the rows that train when the fold is held out, from common units in the units of the fold."""
         return dataset if fold is None else self._in_units_of(fold, dataset.take(np.flatnonzero(self.fold_of != fold)))
 
     def validation_set(self, fold: int | None, dataset: Dataset) -> Dataset | None:
-        """Give the instances held out, likewise."""
+        """Give the rows of the fold, likewise."""
         return None if fold is None else self._in_units_of(fold, dataset.take(np.flatnonzero(self.fold_of == fold)))
 
     def _in_units_of(self, fold: int, dataset: Dataset) -> Dataset:
         return dataset.with_features(self._of_fold[fold].apply(dataset.features))
 
     def from_raw(self, fold: int | None) -> Standardization:
-        """Give the standardization from raw units to those of a fold's networks."""
+        """Give the standardization from raw units to the units of a fold."""
         further = self._of_fold[fold or 0]
         return Standardization(
             self._common.mean + self._common.scale * further.mean, self._common.scale * further.scale

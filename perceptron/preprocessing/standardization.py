@@ -10,7 +10,57 @@ from perceptron.arrays import Floats, row_blocks
 from perceptron.network import Layer, Network
 
 SMALLEST_SCALE = 1e-150
-"""A feature that varies by less counts as constant: weights divided by it could overflow."""
+"""A feature with a smaller scale counts as constant: weights divided by it could overflow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and squared deviations of the columns of some rows; those of parts combine to those of the whole.
+
+    They are in units of the largest number of each column: the square of 1e300 would overflow, and that of 1e-300
+    vanish. All arrays are (n_features,).
+    """
+
+    n_rows: int
+    unit: NDArray[np.float64]
+    """above 0"""
+    mean: NDArray[np.float64]
+    squared_deviations: NDArray[np.float64]
+    """sum (x - mean)^2"""
+
+    @classmethod
+    def of(cls, features: Floats) -> "Moments":
+        """Give the moments of features (n_rows, n_features), of any size up to the largest finite numbers."""
+        n_rows, n_features = features.shape
+        unit = np.maximum(-features.min(axis=0), features.max(axis=0)).astype(np.float64)
+        unit[unit == 0] = 1.0
+        sums, squared_deviations = np.zeros(n_features), np.zeros(n_features)
+        for rows in row_blocks(n_rows):
+            sums += (features[rows] / unit).sum(axis=0)
+        mean = sums / n_rows
+        for rows in row_blocks(n_rows):
+            deviations = features[rows] / unit - mean
+            squared_deviations += np.einsum("ij,ij->j", deviations, deviations)
+        return cls(n_rows, unit, mean, squared_deviations)
+
+    def combine(self, other: "Moments") -> "Moments":
+        """Give the moments of both parts of the rows.
+
+        References:
+            T. Chan, G. Golub, R. LeVeque, "Algorithms for computing the sample variance", 1983.
+        """
+        unit = np.maximum(self.unit, other.unit)
+        left, right = self.unit / unit, other.unit / unit
+        n_rows = self.n_rows + other.n_rows
+        difference = other.mean * right - self.mean * left
+        return Moments(
+            n_rows,
+            unit,
+            self.mean * left + difference * (other.n_rows / n_rows),
+            self.squared_deviations * left**2
+            + other.squared_deviations * right**2
+            + difference**2 * (self.n_rows * other.n_rows / n_rows),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,20 +77,14 @@ class Standardization:
         The scale is the population's standard deviation, sqrt(sum (x - mean)^2 / n), or 1 for a constant
         feature, which is only shifted to 0. Features may be of any size up to the largest finite numbers.
         """
-        n_instances, n_features = features.shape
-        # In units of the largest: the square of 1e300 would overflow, and that of 1e-300 vanish.
-        unit = np.maximum(-features.min(axis=0), features.max(axis=0)).astype(np.float64)
-        unit[unit == 0] = 1.0
-        sums, sums_of_squares = np.zeros(n_features), np.zeros(n_features)
-        for rows in row_blocks(n_instances):
-            sums += (features[rows] / unit).sum(axis=0)
-        mean_in_units = sums / n_instances
-        for rows in row_blocks(n_instances):
-            deviations = features[rows] / unit - mean_in_units
-            sums_of_squares += np.einsum("ij,ij->j", deviations, deviations)
-        scale = np.sqrt(sums_of_squares / n_instances) * unit
+        return cls.by(Moments.of(features))
+
+    @classmethod
+    def by(cls, moments: Moments) -> "Standardization":
+        """Give the one for features with these moments."""
+        scale = np.sqrt(moments.squared_deviations / moments.n_rows) * moments.unit
         # Equal numbers are all 1 or all -1 in these units: their mean is exact, and their deviation exactly 0.
-        return cls(mean_in_units * unit, np.where(scale < SMALLEST_SCALE, 1.0, scale))
+        return cls(moments.mean * moments.unit, np.where(scale < SMALLEST_SCALE, 1.0, scale))
 
     @classmethod
     def identity(cls, n_features: int) -> "Standardization":
@@ -71,7 +115,7 @@ def fold(network: Network, standardization: Standardization) -> Network:
 def unfold(network: Network, standardization: Standardization) -> Network:
     """Give the network, in float64, that gives for standardized features what `network` gives for raw ones.
 
-    It undoes `fold`, so that training can go on from a network for raw features: in the first layer
+    It undoes `fold`, so that training can start from a network for raw features: in the first layer
 
         b <- b + mean @ w
         w <- scale * w

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from perceptron import Architecture, Dataset, NetworkConfig, TrainingConfig, fit, flatten
-from perceptron.optimizers import adam, gradient_descent, momentum
+from perceptron.optimizers.gradient import adam, gradient_descent, momentum
 from tests.perceptron.one_network import OneNetwork
 
 

@@ -8,9 +8,9 @@ from perceptron import (
     NetworkConfig,
     TrainingConfig,
     fit,
-    perceptron_rule_epoch,
     resolve_training_config,
 )
+from perceptron.optimizers.perceptron_rule import perceptron_rule_epoch
 
 STEP = NetworkConfig("step")
 
@@ -96,7 +96,7 @@ def test_training_converges_with_the_first_epoch_without_a_mistake():
     np.testing.assert_array_equal(results[-1].network.layers[0].weights, results[-2].network.layers[0].weights)
 
 
-def test_what_no_line_separates_goes_on_to_the_last_epoch():
+def test_classes_that_no_line_separates_train_to_the_last_epoch():
     exclusive_or = Dataset(
         np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([[0.0], [1.0], [1.0], [0.0]])
     )
