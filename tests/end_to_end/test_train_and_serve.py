@@ -115,6 +115,7 @@ def test_no_api_process_outlives_gunicorn(own_stack: Callable[..., Stack]) -> No
     stack.process.wait()
 
 
+@pytest.mark.serial
 def test_while_redis_hangs_everybody_is_told_soon_and_livez_goes_on(own_stack: Callable[..., Stack]) -> None:
     stack = own_stack()
     stack.finished(stack.http.post("/jobs", json={"model": "or", "data": OR}).json())

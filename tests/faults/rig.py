@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from storage.connection import connect
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[bytes]
@@ -44,7 +44,7 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 class Rig:
-    """A Redis of its own, one API of two processes, and workers.
+    """A Redis of its own, workers, and an API of some processes, or none for tests that need no HTTP.
 
     All files lie in `folder`; logs are `<name>.log`. A killed process stays away until `tend` starts it again.
     """
@@ -53,9 +53,8 @@ class Rig:
         self.folder = folder
         self.server = EmbeddedServer(folder)
         self._n_workers = n_workers
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self._port = listener.getsockname()[1]
+        self._has_api = api_processes > 0
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._settings = {"DATA_DIR": str(folder), "API_PROCESSES": str(api_processes), **settings}
         self.workers: list[Process] = []
@@ -71,7 +70,8 @@ class Rig:
         self.blobs = BlobStore((self.folder / "blobs").as_uri())
         self._settings |= {"REDIS_URL": self.server.url, "PORT": str(self._port)}
         self.tend()
-        wait_for(self.is_ready)
+        if self._has_api:
+            wait_for(self.is_ready)
         return self
 
     def is_ready(self) -> bool:
@@ -81,7 +81,7 @@ class Rig:
 
     def tend(self) -> None:
         """Start whatever does not run, as a supervisor would."""
-        if self.api is None or self.api.poll() is not None:
+        if self._has_api and (self.api is None or self.api.poll() is not None):
             self.api = self._start(API_COMMAND, "api")
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < self._n_workers:

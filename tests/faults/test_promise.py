@@ -40,7 +40,7 @@ def test_nothing_is_lost_or_published_twice_under_random_kills(tmp_path: Path) -
 
 def test_a_worker_killed_at_any_point_leaves_one_end_and_one_version(start_rig: Callable[..., Rig]) -> None:
     """R5."""
-    rig = start_rig(n_workers=0)
+    rig = start_rig(n_workers=0, api_processes=0)
     spec = training_spec(rig.blobs, max_epochs=50, tolerance=0.0)
     dying = []
     for point in POINTS:

@@ -53,7 +53,7 @@ def is_alive(pid: int) -> bool:
 @pytest.mark.serial
 def test_a_job_resumes_within_15_seconds_on_a_spare_worker_from_its_checkpoint(start_rig: StartRig, times: int) -> None:
     """R2: kill worker and child; ten times with `--times 20`."""
-    rig = start_rig(n_workers=2, api_processes=1)
+    rig = start_rig(n_workers=2, api_processes=0)
     for _ in range(times // 2):
         job_id = start_job(rig)
         wait_for(lambda job_id=job_id: rig.jobs.get(job_id).checkpoint)
@@ -73,7 +73,7 @@ def test_a_job_resumes_within_15_seconds_on_a_spare_worker_from_its_checkpoint(s
 
 def test_a_worker_child_does_not_outlive_its_parent(start_rig: StartRig, times: int) -> None:
     """R3: kill only the parent; ten times with `--times 10`."""
-    rig = start_rig(n_workers=1, api_processes=1)
+    rig = start_rig(n_workers=1, api_processes=0)
     for _ in range(times):
         job_id = start_job(rig)
         worker, child = busy_worker(rig)
@@ -85,7 +85,7 @@ def test_a_worker_child_does_not_outlive_its_parent(start_rig: StartRig, times: 
 
 def test_a_worker_that_wakes_up_too_late_publishes_nothing(start_rig: StartRig, times: int) -> None:
     """R4: suspend it for longer than an attempt may be silent, then continue; five times with `--times 10`."""
-    rig = start_rig(n_workers=2, api_processes=1)
+    rig = start_rig(n_workers=2, api_processes=0)
     for k in range(times // 2):
         job_id = start_job(rig, time_limit_s=12.0)
         worker, child = busy_worker(rig)
@@ -105,7 +105,7 @@ def test_a_worker_that_wakes_up_too_late_publishes_nothing(start_rig: StartRig, 
 
 def test_a_time_limit_holds_where_an_epoch_does_not_end(start_rig: StartRig) -> None:
     """R12: one epoch hangs in a C call, another one catches every exception."""
-    rig = start_rig(n_workers=0, api_processes=1)
+    rig = start_rig(n_workers=0, api_processes=0)
     for how in ("hangs", "swallows"):
         rig.workers.append(rig._start((sys.executable, "-m", "tests.faults.hanging_worker", how), how))
     wait_for(lambda: rig.queue.n_workers() == 2)
@@ -122,7 +122,7 @@ def test_a_time_limit_holds_where_an_epoch_does_not_end(start_rig: StartRig) -> 
 
 def test_a_worker_told_to_stop_exits_in_time_and_its_job_ends_with_the_same_bytes(start_rig: StartRig) -> None:
     """R13: two SIGTERMs during one job, each with 10 s to exit; the other worker trains the same without a stop."""
-    rig = start_rig(n_workers=2, api_processes=1, TRAINING_THREADS="1")
+    rig = start_rig(n_workers=2, api_processes=0, TRAINING_THREADS="1")
     # After SIGTERM a training goes on for 2 s: the job must take far longer than twice that.
     spec = training(rig.blobs, optimizer="adam", max_epochs=120_000)
     undisturbed = rig.jobs.submit("undisturbed", spec, metadata={}).id

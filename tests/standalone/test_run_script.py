@@ -76,7 +76,7 @@ def test_it_installs_once_passes_arguments_on_and_becomes_the_command(checkout: 
     ]
 
     second = run("up")
-    assert (second.returncode, second.stderr) == (0, "")  # nothing to do, nothing to say
+    assert (second.returncode, second.stderr) == (0, "")  # nothing to do, so no output
 
     marker = checkout / ".venv" / "marker"
     marker.touch()
@@ -132,7 +132,7 @@ def test_an_unreachable_package_index_is_one_line(checkout: Path, run):
 
 
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
-def test_a_python_without_venv_is_one_line_with_the_remedy(run, beginning_with, module: str):
+def test_a_python_without_venv_is_one_line_that_names_the_package(run, beginning_with, module: str):
     result = run("up", **beginning_with(f"import sys\nsys.modules[{module!r}] = None"))
     assert (result.returncode, result.stderr) == (
         1,
@@ -141,7 +141,7 @@ def test_a_python_without_venv_is_one_line_with_the_remedy(run, beginning_with, 
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(checkout: Path, run):
-    (checkout / ".venv.lock").symlink_to("/sys/no-such-file")  # where root cannot write either
+    (checkout / ".venv.lock").symlink_to("/sys/no-such-file")  # not even root can write there
     os.chmod(checkout, 0o555)
     try:
         result = run("up")
@@ -189,43 +189,23 @@ def test_help_names_every_benchmark(run):
     assert f"measure and compare: {', '.join(names)}\n" in run("help").stdout
 
 
-@pytest.mark.parametrize(("parallel", "serial", "status"), [(0, 0, 0), (1, 0, 1), (0, 1, 1)])
-def test_the_whole_suite_runs_in_parallel_except_for_the_serial_tests(
-    installed: Path, run, parallel: int, serial: int, status: int
+@pytest.mark.parametrize(
+    ("arguments", "passed_on"),
+    [
+        ([], f"--numprocesses {(os.cpu_count() or 1) + 1} --dist worksteal"),
+        (["tests/worker", "-x", "-q"], "tests/worker -x -q"),
+    ],
+)
+def test_the_whole_suite_runs_in_parallel_and_what_is_named_in_one_process(
+    installed: Path, run, arguments: list[str], passed_on: str
 ):
-    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit({parallel} if '--numprocesses' in sys.argv else {serial})")
-    result = run("test")
-    assert [line.split(maxsplit=1)[1] for line in result.stdout.splitlines()] == [
-        f"--numprocesses {(os.cpu_count() or 1) + 1} --dist worksteal -m not serial",
-        "-m serial",
-    ]
-    assert result.returncode == status
-
-
-def test_an_interrupt_of_the_parallel_tests_lets_pytest_clean_up_and_ends_the_run(installed: Path):
-    (installed / "pytest.py").write_text(
-        "import sys, time\n"
-        "try: print('begun', flush=True); time.sleep(60)\n"
-        "except KeyboardInterrupt: time.sleep(0.5); print('cleaned up'); sys.exit(2)"
-    )
-    command = [sys.executable, str(installed / "run"), "test"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        os.killpg(process.pid, signal.SIGINT)  # as the terminal does
-        assert process.stdout.read() == "cleaned up\n"
-    assert process.returncode == 2
-
-
-def test_arguments_of_test_go_to_one_pytest(installed: Path, run):
-    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit(5)")
-    result = run("test", "tests/worker", "-x", "-q")
-    (line,) = result.stdout.splitlines()
-    assert (line.split(maxsplit=1)[1], result.returncode) == ("tests/worker -x -q", 5)
+    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit(3)")
+    result = run("test", *arguments)
+    assert (result.stdout.split(maxsplit=1)[1], result.returncode) == (f"{passed_on}\n", 3)
 
 
 @pytest.mark.parametrize(("dockerfile", "compose_file"), [(0, 0), (1, 0), (0, 1)])
-def test_check_refuses_container_files_that_one_of_two_tools_refuses(
+def test_check_refuses_container_files_that_either_tool_refuses(
     installed: Path, run, dockerfile: int, compose_file: int
 ):
     hadolint = installed / ".venv" / "bin" / "hadolint"
