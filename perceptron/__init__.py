@@ -1,12 +1,14 @@
 """The maths of the service: what a perceptron is, how it learns and what it predicts.
 
-NumPy only. No input or output, no clock, no environment, no logging, no global state: everything that changes
-a result is an argument. Source of the maths: S. Ravi, "Neural Networks: The Math", 2022.
+NumPy only. No input or output, no clock, no environment, no logging. Everything that changes a result is an argument;
+the only globals are the tables of activations, losses, initializations and optimizers.
+
+Source of the maths: S. Ravi, "Neural Networks: The Math", 2022.
 """
 
 from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture, NetworkConfig, flatten, hidden_activations
-from perceptron.config import TrainingConfig, ValidationConfig, check_size, resolve_training_config
+from perceptron.config import LearningRate, TrainingConfig, ValidationConfig, check_size, resolve_training_config
 from perceptron.cost import Networks
 from perceptron.data.dataset import Dataset
 from perceptron.data.splitting import assign_folds, split, validation_rows
@@ -54,6 +56,7 @@ __all__ = [
     "InvalidConfigError",
     "InvalidDatasetError",
     "Layer",
+    "LearningRate",
     "Network",
     "NetworkConfig",
     "Networks",

@@ -4,7 +4,7 @@ Sums over disjoint rows combine by addition, so the rows may be shared among blo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
@@ -45,6 +45,11 @@ class Networks:
     held_out: Rows | None = None
     """(n_networks,): the fold that each does not train on"""
 
+    @cached_property
+    def is_penalized(self) -> bool:
+        """Whether one of them has a penalty."""
+        return bool(self.l2.any())
+
     @classmethod
     def single(cls, l2: float = 0.0) -> "Networks":
         """One network that trains on everything."""
@@ -69,15 +74,18 @@ class FoldScales(NamedTuple):
     """(n_folds, n_features)"""
 
 
-@dataclass(eq=False)
+_NOTHING = np.zeros(())
+
+
 class CostSums:
     """Sums over some rows, in float64, for networks that are evaluated together."""
 
-    n_rows: int = 0
-    losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(()))
-    """(n_weightings, n_networks)"""
-    layers: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
-    """for each layer the derivatives by its weights and by its bias; empty where only costs were asked for"""
+    def __init__(self) -> None:
+        self.n_rows = 0
+        self.losses: NDArray[np.float64] = _NOTHING
+        """(n_weightings, n_networks)"""
+        self.layers: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        """for each layer the derivatives by its weights and by its bias; empty where only costs were asked for"""
 
     def add(self, other: "CostSums") -> None:
         """Add the sums over other rows."""
@@ -132,23 +140,25 @@ class CostKernel:
         # A product with ones sums columns several times faster than sum(axis=0).
         self._ones = np.ones((1, MAX_BLOCK_ROWS), dtype)
 
-    def prepare(self, parameters: Floats, networks: Networks) -> "Prepared":
-        """Prepare parameters (n_networks, n_parameters) for `add_block`."""
-        stack = Stack(self._architecture, parameters)
-        units = self._units(networks)
-        if units is None:
-            return Prepared(stack, None)
+    def at(self, parameters: Floats, networks: Networks) -> "Point":
+        """Prepare to evaluate networks at parameters (n_networks, n_parameters)."""
+        stack = _Stack(self._architecture, parameters)
+        if self._folds is None or networks.held_out is None:
+            return Point(networks, stack, stack, None)
         # Fold each network's standardization into its first layer: w / scale, and b - (mean / scale) @ w.
-        raw = Stack(self._architecture, parameters.copy())
-        raw.weights[0][...] = stack.weights[0] / units.scale[:, :, np.newaxis]
-        raw.bias[0][...] = stack.bias[0] - np.einsum("cd,cdk->ck", units.mean / units.scale, stack.weights[0])
+        n_folds, held_out = len(self._folds.mean), networks.held_out
+        mean, scale = self._folds.mean[held_out], self._folds.scale[held_out]
+        raw = _Stack(self._architecture, parameters.copy())
+        raw.weights[0][...] = stack.weights[0] / scale[:, :, np.newaxis]
+        raw.bias[0][...] = stack.bias[0] - np.einsum("cd,cdk->ck", mean / scale, stack.weights[0])
         # A product with this matrix is faster than picking by index, and as exact: all but one of its terms are 0.
-        return Prepared(raw, np.eye(2 * units.n_folds, dtype=self._dtype)[:, units.held_out])
+        trained_on = np.eye(2 * n_folds, dtype=self._dtype)[:, held_out]
+        return Point(networks, stack, raw, _PointOfFolds(n_folds, held_out, mean, scale, trained_on))
 
     def add_block(
         self,
         sums: CostSums,
-        prepared: "Prepared",
+        point: "Point",
         features: Floats,
         targets: Floats,
         row_weights: Floats | None,
@@ -169,7 +179,7 @@ class CostKernel:
             targets: (n_rows, n_outputs).
             row_weights: (n_rows, n_weightings); None: each row counts once.
         """
-        stack = prepared.stack
+        stack = point.in_raw_units
         n_networks, n_layers = len(stack.parameters), len(stack.weights)
 
         # The first layer of all networks is one matrix; later ones are a stack, for which the networks come first.
@@ -192,7 +202,7 @@ class CostKernel:
         if not with_gradients:
             return
         if row_weights is not None:
-            of_network = row_weights if prepared.trained_on is None else row_weights @ prepared.trained_on
+            of_network = row_weights if point.folds is None else row_weights @ point.folds.trained_on
             delta *= of_network[:, :, np.newaxis]
         if hidden:
             delta = delta.transpose(1, 0, 2)
@@ -205,29 +215,29 @@ class CostKernel:
         flat_delta = delta.reshape(len(features), -1)
         sums.add_layer(0, features.T @ flat_delta, ones[0] @ flat_delta)
 
-    def finish(self, parameters: Floats, networks: Networks, sums: CostSums) -> Evaluation:
-        """Give C, and its gradient if the sums have one, from the sums over all rows at these parameters."""
-        n_networks = len(parameters)
-        stack, units = Stack(self._architecture, parameters), self._units(networks)
+    def finish(self, point: "Point", sums: CostSums) -> Evaluation:
+        """Give C, and its gradient if the sums have one, from the sums over all rows at this point."""
+        stack, networks, folds, n_networks = point.stack, point.networks, point.folds, len(point.stack.parameters)
         costs_by_weighting = sums.losses / sums.n_rows
         costs, held_out_costs = costs_by_weighting[0], None
-        if units is not None:
+        if folds is not None:
             each = np.arange(n_networks)
-            costs = costs_by_weighting[units.held_out, each]
-            held_out_costs = costs_by_weighting[units.n_folds + units.held_out, each]
-        is_penalized = bool(networks.l2.any())
-        if is_penalized:
+            costs = costs_by_weighting[folds.held_out, each]
+            held_out_costs = costs_by_weighting[folds.n_folds + folds.held_out, each]
+        if networks.is_penalized:
             costs = costs + networks.l2 * sum(np.einsum("cij,cij->c", w, w, dtype=np.float64) for w in stack.weights)
         if not sums.layers:
-            return Evaluation(costs, parameters[:0], held_out_costs)
+            return Evaluation(costs, stack.parameters[:0], held_out_costs)
         gradients = self._mean_gradients(sums, n_networks)
-        of_stack = Stack(self._architecture, gradients)
-        if units is not None:
+        if folds is None and not networks.is_penalized:
+            return Evaluation(costs, gradients, held_out_costs)
+        of_stack = _Stack(self._architecture, gradients)
+        if folds is not None:
             # dC/dw = (dC/dw' - mean dC/db) / scale, since w' = w / scale and b' = b - (mean / scale) @ w
-            shift = units.mean[:, :, np.newaxis] * of_stack.bias[0][:, np.newaxis, :]
+            shift = folds.mean[:, :, np.newaxis] * of_stack.bias[0][:, np.newaxis, :]
             of_stack.weights[0][...] -= shift.astype(self._dtype)
-            of_stack.weights[0][...] /= units.scale[:, :, np.newaxis].astype(self._dtype)
-        if is_penalized:
+            of_stack.weights[0][...] /= folds.scale[:, :, np.newaxis].astype(self._dtype)
+        if networks.is_penalized:
             twice = (2 * networks.l2).astype(self._dtype)[:, np.newaxis, np.newaxis]
             for sums_of_layer, weights in zip(of_stack.weights, stack.weights, strict=True):
                 sums_of_layer[...] += twice * weights
@@ -244,15 +254,9 @@ class CostKernel:
         means: Floats = (np.concatenate(parts, axis=1) / sums.n_rows).astype(self._dtype, copy=False)
         return means
 
-    def _units(self, networks: Networks) -> "_Units | None":
-        if self._folds is None or networks.held_out is None:
-            return None
-        held_out = networks.held_out
-        return _Units(len(self._folds.mean), held_out, self._folds.mean[held_out], self._folds.scale[held_out])
 
-
-class _Units(NamedTuple):
-    """With folds, the fold that each network holds out and the standardization that goes with it."""
+class _PointOfFolds(NamedTuple):
+    """What evaluating with folds needs to know of each network."""
 
     n_folds: int
     held_out: Rows
@@ -261,18 +265,21 @@ class _Units(NamedTuple):
     """(n_networks, n_features)"""
     scale: NDArray[np.float64]
     """(n_networks, n_features)"""
+    trained_on: Floats
+    """(2 n_folds, n_networks): picks each network's column of the row weights"""
 
 
-class Prepared(NamedTuple):
-    """Parameters ready for blocks of rows."""
+class Point(NamedTuple):
+    """Networks and the parameters to evaluate them at; see `CostKernel.at`."""
 
-    stack: "Stack"
-    """for features in raw units"""
-    trained_on: Floats | None
-    """(2 n_folds, n_networks): picks each network's column of the row weights; None without folds"""
+    networks: Networks
+    stack: "_Stack"
+    in_raw_units: "_Stack"
+    """the same networks for features that are not standardized"""
+    folds: _PointOfFolds | None
 
 
-class Stack:
+class _Stack:
     """Parameters (n_networks, n_parameters) seen as layers: weights[k] (n_networks, n_inputs, n_outputs), bias[k]."""
 
     def __init__(self, architecture: Architecture, parameters: Floats) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from perceptron.architecture import Architecture
 from perceptron.arrays import Floats, Rows
-from perceptron.cost import MAX_BLOCK_ROWS, CostKernel, CostSums, Evaluation, FoldScales, Networks, Prepared, combine
+from perceptron.cost import MAX_BLOCK_ROWS, CostKernel, CostSums, Evaluation, FoldScales, Networks, Point, combine
 from perceptron.data.dataset import Dataset, WeightTotals
 from perceptron.data.mapped import WINDOW_BYTES, Pages
 
@@ -98,18 +98,15 @@ class Objective:
                 batch whose weights are all 0 is no division by 0.
             with_gradients: False computes only the costs.
         """
-        sums = self.partial_sums(parameters, networks, rows, with_gradients=with_gradients)
-        return self.kernel.finish(parameters, networks, sums)
+        point = self.kernel.at(parameters, networks)
+        return self.kernel.finish(point, self.partial_sums(point, rows, with_gradients=with_gradients))
 
-    def partial_sums(
-        self, parameters: Floats, networks: Networks, rows: Rows | slice | None = None, *, with_gradients: bool = True
-    ) -> CostSums:
-        """Sum over some rows, or all of them, each thread over a part of the blocks in order; then add the threads."""
-        prepared = self.kernel.prepare(parameters, networks)
+    def partial_sums(self, point: Point, rows: Rows | slice | None = None, *, with_gradients: bool = True) -> CostSums:
+        """Sum over some rows, or all of them: each thread over a part of the blocks in order, then over the threads."""
         if rows is None:
             rows = slice(0, self.dataset.n_instances)
         start, stop = (rows.start, rows.stop) if isinstance(rows, slice) else (0, len(rows))
-        block_rows = self._block_rows(len(parameters))
+        block_rows = self._block_rows(len(point.stack.parameters))
         blocks = [slice(first, min(first + block_rows, stop)) for first in range(start, stop, block_rows)]
         n_parts = min(self._n_threads, len(blocks))
         bounds = [len(blocks) * part // n_parts for part in range(n_parts + 1)]
@@ -124,7 +121,7 @@ class Objective:
                     window = part[first : first + blocks_per_window]
                     for block in window:
                         of_block = block if isinstance(rows, slice) else rows[block]
-                        self._add_block(sums, prepared, of_block, with_gradients)
+                        self._add_block(sums, point, of_block, with_gradients)
                     if isinstance(rows, slice):
                         self._pages.release(slice(window[0].start, window[-1].stop))
             return sums
@@ -134,10 +131,10 @@ class Objective:
         others = [self._threads.submit(sum_part, part) for part in parts[1:]]
         return combine([sum_part(parts[0]), *(other.result() for other in others)])
 
-    def _add_block(self, sums: CostSums, prepared: Prepared, rows: slice | Rows, with_gradients: bool) -> None:
+    def _add_block(self, sums: CostSums, point: Point, rows: slice | Rows, with_gradients: bool) -> None:
         self.kernel.add_block(
             sums,
-            prepared,
+            point,
             np.asarray(self.dataset.features[rows]),
             self.dataset.targets[rows],
             None if self._row_weights is None else self._row_weights[rows],

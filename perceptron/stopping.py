@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,13 @@ class StopRule:
     patience: int | None
     """None: no early stopping"""
 
-    def has_converged(
-        self, previous_costs: NDArray[np.float64] | float, costs: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Compare costs (n_networks,) with those before them."""
-        converged: NDArray[np.bool_] = np.abs(previous_costs - costs) < self.tolerance
-        return converged
+    @overload
+    def has_converged(self, previous: float, cost: float) -> bool: ...
+    @overload
+    def has_converged(self, previous: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.bool_]: ...
+    def has_converged(self, previous: Any, cost: Any) -> Any:
+        """Compare a cost with the one before it, or costs (n_networks,) with those before them."""
+        return abs(previous - cost) < self.tolerance
 
     def reasons(
         self, epoch: int, *, is_finite: Sequence[bool], has_converged: Sequence[bool], best_epochs: Sequence[int]
@@ -58,7 +59,8 @@ class StopRule:
 
 def is_finite(iterate: Iterate) -> NDArray[np.bool_]:
     """Tell for each network whether its costs and parameters are finite, (n_networks,)."""
-    finite: NDArray[np.bool_] = np.isfinite(iterate.costs) & np.isfinite(iterate.parameters).all(axis=1)
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(iterate.parameters), axis=1)
+    finite &= np.isfinite(iterate.costs)
     if iterate.held_out_costs is not None:
         finite &= np.isfinite(iterate.held_out_costs)
     return finite

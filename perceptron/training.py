@@ -11,7 +11,7 @@ from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture, NetworkConfig, flatten
 from perceptron.arrays import Floats
 from perceptron.config import TrainingConfig, check_size, check_trainable
-from perceptron.cost import Networks
+from perceptron.cost import Evaluation, Networks
 from perceptron.data.dataset import Dataset
 from perceptron.errors import DimensionError, DivergedError, InvalidConfigError, InvalidDatasetError
 from perceptron.initialization import default_initialization, initialize
@@ -116,8 +116,7 @@ def fit(
     if dataset.n_outputs != 1 and not ACTIVATIONS[network_config.activation].has_gradient:
         raise InvalidDatasetError(f"{network_config.activation} has one output, got targets with {dataset.n_outputs}")
     config = with_learning_rate(dataset, network_config, training_config)
-    converted = as_dtype(dataset, config.dtype)
-    objective = Objective(architecture, converted, loss=config.loss, n_threads=n_threads)
+    objective = Objective(architecture, dataset.as_dtype(config.dtype), loss=config.loss, n_threads=n_threads)
     problem = Problem(
         objective,
         Networks.single(config.l2),
@@ -130,7 +129,7 @@ def fit(
     fast_loop: FastLoop | None = None
     if validation is not None:
         _check_same_shape(dataset, validation)
-        training = _validated(training, Objective(architecture, as_dtype(validation, config.dtype), loss=config.loss))
+        training = _validated(training, Objective(architecture, validation.as_dtype(config.dtype), loss=config.loss))
     elif optimizer.fast_loop is not None:
         fast_loop = optimizer.fast_loop(problem)
     if resume_from is None:
@@ -175,13 +174,13 @@ class _Loop:
             recent_costs = (*state.recent_costs, float(state.iterate.costs[0]))[-self.training.n_costs_compared :]
         best = state.best if self.rule.patience is None else _better(state.best, epoch, iterate)
         if self.training.has_converged is not None:
-            has_converged = [self.training.has_converged(iterate)]
+            has_converged = self.training.has_converged(iterate)
         else:
-            has_converged = self.rule.has_converged(min(recent_costs), iterate.costs).tolist()
+            has_converged = self.rule.has_converged(min(recent_costs), float(iterate.costs[0]))
         (reason,) = self.rule.reasons(
             epoch,
             is_finite=is_finite(iterate).tolist(),
-            has_converged=has_converged,
+            has_converged=[has_converged],
             best_epochs=(epoch,) if best is None else best.epochs.tolist(),
         )
         if reason == "diverged":
@@ -208,7 +207,7 @@ def _validated(training: Training, validation: Objective) -> Training:
     def epoch(iterate: Iterate, k: int) -> Iterate:
         after = training.epoch(iterate, k)
         costs = validation.cost(after.parameters, unpenalized)
-        return after._replace(evaluation=after.evaluation._replace(held_out_costs=costs))
+        return Iterate(after.parameters, Evaluation(after.costs, after.gradients, costs), after.optimizer_state)
 
     return training._replace(epoch=epoch)
 
@@ -279,21 +278,6 @@ def initial_parameters(architecture: Architecture, network_config: NetworkConfig
     """Draw the parameters (n_parameters,) that a training with the config starts from."""
     initialization = config.initialization or default_initialization(network_config)
     return initialize(architecture, initialization, epoch_rng(config.seed, 0)).astype(config.dtype)
-
-
-def as_dtype(dataset: Dataset, dtype: str) -> Dataset:
-    """Convert features and targets.
-
-    Raises:
-        InvalidDatasetError: a number is too large for the dtype.
-    """
-    with np.errstate(over="ignore"):
-        features = dataset.features.astype(dtype, copy=False)
-        targets = dataset.targets.astype(dtype, copy=False)
-    try:
-        return Dataset(features, targets, dataset.instance_weights)
-    except InvalidDatasetError as error:
-        raise InvalidDatasetError(f"a number is too large for {dtype}: {error}") from error
 
 
 def _check_same_shape(dataset: Dataset, validation: Dataset) -> None:

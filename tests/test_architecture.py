@@ -22,6 +22,12 @@ ALLOWED = {
 
 # The rooms of a package, and the rooms of the same package that each may import. Modules beside them are for all.
 ROOMS = {
+    "perceptron": {
+        "data": set(),
+        "preprocessing": set(),
+        "optimizers": {"data"},
+        "sweeps": {"data", "optimizers", "preprocessing"},
+    },
     "service": {
         "http": set(),
         "jobs": {"http"},

@@ -65,6 +65,20 @@ class Dataset:
         """Give the same instances with other features, standardized ones for example."""
         return replace(self, features=features)
 
+    def as_dtype(self, dtype: str) -> "Dataset":
+        """Convert features and targets.
+
+        Raises:
+            InvalidDatasetError: a number is too large for the dtype.
+        """
+        with np.errstate(over="ignore"):
+            features = self.features.astype(dtype, copy=False)
+            targets = self.targets.astype(dtype, copy=False)
+        try:
+            return Dataset(features, targets, self.instance_weights)
+        except InvalidDatasetError as error:
+            raise InvalidDatasetError(f"a number is too large for {dtype}: {error}") from error
+
     def weighted(self, instance_weights: Floats) -> "Dataset":
         """Give the same instances, each counting `instance_weights` times as much as before."""
         if self.instance_weights is not None:

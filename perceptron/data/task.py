@@ -69,7 +69,7 @@ def resolve_task(
         targets                                activation (the default first)   task, default loss
         0/1 only, or two class names           sigmoid, step                    binary, mean_squared_error
         three or more class names              softmax                          classification, cross_entropy
-        whole numbers, task "classification"     softmax                          classification, cross_entropy
+        whole numbers, task "classification"   softmax                          classification, cross_entropy
         numbers within the range               identity, sigmoid, tanh, relu    regression, mean_squared_error
         lists of k such numbers                the same                         regression with k outputs
 

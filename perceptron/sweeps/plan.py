@@ -38,7 +38,7 @@ class SweepPlan:
         """The candidate of each network, and the fold that it does not train on."""
         return [(k, fold) for k in range(len(self.candidates)) for fold in self.units.held_out]
 
-    @property
+    @cached_property
     def rule(self) -> StopRule:
         """When a network stops."""
         return StopRule(self.config.tolerance, self.config.max_epochs, self.patience)

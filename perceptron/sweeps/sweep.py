@@ -14,7 +14,6 @@ from perceptron.sweeps.one_by_one import train_one_by_one
 from perceptron.sweeps.plan import SweepPlan
 from perceptron.sweeps.race import train_together
 from perceptron.sweeps.states import OneByOneState, RaceState, SweepState
-from perceptron.training import as_dtype
 
 
 def fit_sweep(
@@ -52,7 +51,7 @@ def fit_sweep(
         check_trainable(network_config, candidate.config(training_config))
     units = FoldUnits(dataset, fold_of, standardize=training_config.standardize)
     plan = SweepPlan(
-        as_dtype(units.dataset, training_config.dtype),
+        units.dataset.as_dtype(training_config.dtype),
         network_config,
         training_config,
         candidates,

@@ -1,6 +1,7 @@
 """The native route, `POST /predict`: its reader and its writers."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -138,7 +139,7 @@ def _add(payload: PredictionRequest, models: LoadedModels, limits: Limits, found
     return Found(found.model, is_stale, members)
 
 
-def _writer(answer: Format | None) -> Any:
+def _writer(answer: Format | None) -> Callable[[Found, Instances, Rows], HttpAnswer]:
     return _write_json if answer is None else partial(_write_table, answer)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
 from redis import Redis
 
 from storage import keys
@@ -14,6 +13,7 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
+from storage.jobs.description import DESCRIPTION
 from storage.models.record import Model, Version
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.scripts import load_script
@@ -199,6 +199,6 @@ def _model(name: str, numbers: Sequence[bytes], aliases: dict[bytes, bytes]) -> 
 
 def _version(model: str, number: int, created_at_ms: bytes, description: bytes) -> Version:
     try:
-        return Version(model, number, int(created_at_ms), orjson.loads(description))
-    except (TypeError, ValueError) as error:
+        return Version(model, number, int(created_at_ms), DESCRIPTION.validate_json(description))
+    except ValueError as error:
         raise CorruptDataError(f"version {number} of model {model!r} cannot be read: {error}") from error

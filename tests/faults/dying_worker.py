@@ -14,9 +14,10 @@ from typing import Any
 from rq.worker import Worker
 
 import worker.tasks
+from storage.jobs.attempt import Attempt
 from storage.jobs.store import JobStore
 from worker.main import main
-from worker.process import TrainingRing, TrainingWorker
+from worker.process import QueueEntry, TrainingWorker
 from worker.watch import Watch
 
 PARENT = os.getpid()
@@ -24,11 +25,11 @@ PARENT = os.getpid()
 POINTS: dict[str, tuple[type, str, bool]] = {
     # name: (class, method, whether to die after the call)
     "after the pop": (TrainingWorker, "execute_job", False),
-    "before the claim": (TrainingRing, "perform", False),
+    "before the claim": (QueueEntry, "perform", False),
     "after the claim": (JobStore, "claim", True),
-    "in the middle of training": (Watch, "is_time_up", True),
-    "before publish": (JobStore, "publish", False),
-    "after publish": (JobStore, "publish", True),
+    "in the middle of training": (Watch, "after_epoch", True),
+    "before publish": (Attempt, "publish", False),
+    "after publish": (Attempt, "publish", True),
     "before the acknowledgement": (Worker, "handle_job_success", False),
     "after the acknowledgement": (Worker, "handle_job_success", True),
 }

@@ -114,7 +114,7 @@ def _wrongly_published(final: dict[str, Job], models: ModelStore) -> list[str]:
     published: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for model in models.page(limit=1000)[0]:
         for number in model.versions:
-            published[models.get_version(model.name, number).description["job"]].append((model.name, number))
+            published[models.get_version(model.name, number).description.job].append((model.name, number))
     broken = []
     for job_id, job in final.items():
         expected = [(job.model, job.version)] if job.status == "succeeded" else []

@@ -21,7 +21,7 @@ def accept(history: History, job_id: str, key: str) -> None:
 def succeeded(history: History, jobs: JobStore, models: ModelStore, key: str = "key") -> str:
     """A job of model `or` that published a version with the weights (1, 1), as a client saw it."""
     number = publish(jobs, weight=1.0)
-    job_id = str(models.get_version("or", number).description["job"])
+    job_id = str(models.get_version("or", number).description.job)
     accept(history, job_id, key)
     history.saw_job({"id": job_id, "status": "succeeded", "result": {"version": number}})
     return job_id
@@ -84,7 +84,7 @@ def test_a_cancelled_job_that_published_is_a_violation(jobs: JobStore, models: M
     accept(history, cancelled, "key")
     number = publish(jobs)
     description = redis.hget(keys.version("or", 1), "description")
-    other = str(models.get_version("or", number).description["job"])
+    other = str(models.get_version("or", number).description.job)
     redis.hset(keys.version("or", 1), "description", description.replace(other.encode(), cancelled.encode()))
     assert judge(history, jobs, models).violations == [
         f"{cancelled}: cancelled with version None, but published [('or', 1)]"

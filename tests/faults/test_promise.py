@@ -110,7 +110,7 @@ def test_what_was_reported_ready_survives_a_kill_of_every_process(start_rig: Cal
         assert version is not None
         description, weights = rig.models.load_bytes("or", version)
         digests[version] = hashlib.sha256(weights).hexdigest()
-        assert description.description["digests"]["weights"] == digests[version]
+        assert description.description.digests.weights == digests[version]
     wait_for(lambda: all(rig.jobs.get(job_id).is_done for job_id in accepted), 40)
     assert {rig.jobs.get(job_id).status for job_id in accepted} == {"succeeded"}
     for version, digest in digests.items():
@@ -148,7 +148,7 @@ def test_a_job_that_is_cancelled_at_any_time_ends_once_and_never_publishes_after
             time.sleep(rng.uniform(0, 0.15))
             answers[job_id] = http.post(f"/jobs/{job_id}/cancel")
     wait_for(lambda: all(rig.jobs.get(job_id).is_done for job_id in answers), 30)
-    published = {rig.models.get_version("or", number).description["job"] for number in _versions(rig)}
+    published = {rig.models.get_version("or", number).description.job for number in _versions(rig)}
     for job_id, answer in answers.items():
         job = rig.jobs.get(job_id)
         assert answer.status_code == (200 if job.status == "cancelled" else 409)

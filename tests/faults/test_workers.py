@@ -64,7 +64,7 @@ def test_a_job_resumes_within_15_seconds_on_a_spare_worker_from_its_checkpoint(s
         wait_for(lambda job_id=job_id: rig.jobs.get(job_id).attempt == 2, 20)
         assert time.monotonic() - killed_at <= 15
         assert checkpoint is not None
-        resumed = f"going on from the checkpoint after {checkpoint.total_epochs} epochs"
+        resumed = f"resuming from the checkpoint after {checkpoint.total_epochs} epochs"
         wait_for(lambda job_id=job_id, resumed=resumed: resumed in messages_of(rig, job_id), 5)
         rig.jobs.cancel(job_id)
         wait_for(lambda: not any(children_of(worker.pid) for worker in rig.workers))
@@ -117,7 +117,7 @@ def test_a_time_limit_holds_where_an_epoch_does_not_end(start_rig: StartRig) -> 
     for job_id in job_ids:
         job = rig.jobs.get(job_id)
         assert job.error is not None
-        assert (job.status, job.error["code"], job.attempt) == ("failed", "time_limit", 1)
+        assert (job.status, job.error.code, job.attempt) == ("failed", "time_limit", 1)
 
 
 def test_a_worker_told_to_stop_exits_in_time_and_its_job_ends_with_the_same_bytes(start_rig: StartRig) -> None:
@@ -144,4 +144,4 @@ def test_a_worker_told_to_stop_exits_in_time_and_its_job_ends_with_the_same_byte
     )
     assert undisturbed_weights == disturbed_weights
     messages = messages_of(rig, disturbed)
-    assert len([message for message in messages if "going on from the checkpoint" in message]) == 2
+    assert len([message for message in messages if "resuming from the checkpoint" in message]) == 2

@@ -29,10 +29,11 @@ def test_the_sums_of_two_rows_by_hand():
     dataset = Dataset(np.array([[1.0], [2.0]]), np.array([[2.0], [0.0]]))
     objective = Objective(Architecture((1, 1), ("identity",)), dataset, loss="mean_squared_error")
     parameters, networks = np.ones((1, 2)), Networks.single()
-    first, second = (objective.partial_sums(parameters, networks, slice(k, k + 1)) for k in (0, 1))
+    point = objective.kernel.at(parameters, networks)
+    first, second = (objective.partial_sums(point, slice(k, k + 1)) for k in (0, 1))
     assert (second.n_rows, second.losses.tolist()) == (1, [[9.0]])
     assert [part.tolist() for part in second.layers[0]] == [[[12.0]], [6.0]]
-    total = objective.kernel.finish(parameters, networks, combine([first, second]))
+    total = objective.kernel.finish(point, combine([first, second]))
     assert (total.costs.tolist(), total.gradients.tolist()) == ([4.5], [[6.0, 3.0]])
     assert second.losses.tolist() == [[9.0]]  # still
 
@@ -73,8 +74,9 @@ def test_objectives_of_parts_sum_to_the_objective_of_the_whole(architecture, los
         Objective(architecture, part, loss=loss, folds=folds(rows), whole=whole)
         for part, rows in zip(parts, cuts, strict=True)
     ]
-    sums = combine([objective.partial_sums(parameters, networks) for objective in objectives])
-    actual = objectives[0].kernel.finish(parameters, networks, sums)
+    kernel = objectives[0].kernel
+    point = kernel.at(parameters, networks)
+    actual = kernel.finish(point, combine([objective.partial_sums(point) for objective in objectives]))
 
     # to the rounding of a thousand terms in another order
     np.testing.assert_allclose(actual.costs, expected.costs, rtol=1e-13)
@@ -91,8 +93,9 @@ def test_two_threads_give_the_bytes_of_two_halves():
     architecture = Architecture((2, 1), ("sigmoid",))
     parameters, networks = RNG.normal(size=(1, 3)), Networks.single()
     objective = Objective(architecture, dataset, loss="cross_entropy")
-    halves = [objective.partial_sums(parameters, networks, slice(first, first + 8192)) for first in (0, 8192)]
-    by_halves = objective.kernel.finish(parameters, networks, combine(halves))
+    point = objective.kernel.at(parameters, networks)
+    halves = [objective.partial_sums(point, slice(first, first + 8192)) for first in (0, 8192)]
+    by_halves = objective.kernel.finish(point, combine(halves))
     by_threads = Objective(architecture, dataset, loss="cross_entropy", n_threads=2).evaluate(parameters, networks)
     assert by_halves.gradients.tobytes() == by_threads.gradients.tobytes()
     assert by_halves.costs.tobytes() == by_threads.costs.tobytes()
@@ -101,7 +104,7 @@ def test_two_threads_give_the_bytes_of_two_halves():
 def test_costs_alone_sum_without_gradients():
     dataset = Dataset(np.ones((4, 1)), np.zeros((4, 1)))
     objective = Objective(Architecture((1, 1), ("identity",)), dataset, loss="mean_squared_error")
-    sums = objective.partial_sums(np.ones((1, 2)), Networks.single(), with_gradients=False)
+    sums = objective.partial_sums(objective.kernel.at(np.ones((1, 2)), Networks.single()), with_gradients=False)
     assert (sums.n_rows, sums.losses.tolist(), sums.layers) == (4, [[16.0]], {})
 
 

@@ -4,7 +4,7 @@ import codecs
 import re
 import threading
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -30,11 +30,14 @@ PlainBody: TypeAlias = tuple[ModelReference, Rows]
 """A version and the instances for it: a matrix, or from a small body lists of numbers that may differ in length."""
 
 
+_ShortText = Annotated[str, msgspec.Meta(max_length=_MAX_NAME_LENGTH)]
+
+
 class _Small(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    model: str
+    model: _ShortText
     instances: list[list[float]]
     version: int | None = None
-    alias: str | None = None
+    alias: _ShortText | None = None
 
 
 _decode = msgspec.json.Decoder(_Small).decode
@@ -51,7 +54,8 @@ def decode_small(body: bytes) -> PlainBody | None:
         given = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return _checked(given.model, given.version, given.alias, given.instances)
+    reference = _reference(given.model, given.version, given.alias)
+    return None if reference is None else (reference, given.instances)
 
 
 def decode_large(body: bytes) -> PlainBody | None:
@@ -82,19 +86,15 @@ def _parse_large(body: bytes, parser: simdjson.Parser) -> PlainBody | None:
         return None
     if type(model) is not str or type(version) not in (int, type(None)) or type(alias) not in (str, type(None)):
         return None
-    return _checked(model, version, alias, numbers.reshape(-1, n_columns))
-
-
-def _checked(model: str, version: int | None, alias: str | None, rows: Rows) -> PlainBody | None:
-    if len(model) > _MAX_NAME_LENGTH or (alias is not None and len(alias) > _MAX_NAME_LENGTH):
-        return None  # and the cache below holds no long texts
+    if max(len(model), len(alias or "")) > _MAX_NAME_LENGTH:
+        return None
     reference = _reference(model, version, alias)
-    return None if reference is None else (reference, rows)
+    return None if reference is None else (reference, numbers.reshape(-1, n_columns))
 
 
 @lru_cache(maxsize=1_024)
 def _reference(model: str, version: int | None, alias: str | None) -> ModelReference | None:
-    """Return a reference if it is valid. The cache saves more than a microsecond of each request."""
+    """Return a reference if it is valid. The cache saves a microsecond of each request; its texts are short."""
     if not _is_name(model) or (alias is not None and not _is_name(alias)):
         return None
     if version is not None and (alias is not None or not 1 <= version <= MAX_VERSION):

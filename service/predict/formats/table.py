@@ -12,7 +12,7 @@ from service.predict.formats.json_lines import JSON_LINES
 from service.predict.formats.npy import NPY
 
 FORMATS = {each.media_type: each for each in (NPY, CSV, ARROW, JSON_LINES)}
-"""By media type. JSON is not among them: its members differ between the protocols."""
+"""The formats by media type. JSON is not among them: its members differ between the protocols."""
 
 
 class Negotiated(NamedTuple):

@@ -14,7 +14,7 @@ import pytest
 import redis as redis_py
 from redis import Redis
 
-from perceptron import Layer, Network
+from perceptron import Layer, Network, NetworkConfig, Task, TrainingConfig
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.memory.version_cache import VersionCache
@@ -22,11 +22,12 @@ from storage.blobs import BlobStore
 from storage.codec import encode_model
 from storage.errors import ModelNotFoundError, RedisAwayError, VersionNotFoundError
 from storage.identity import StoreIdentity, accept_loss
+from storage.jobs.description import Description, Digests
 from storage.jobs.store import JobStore
 from storage.models.record import Model, ModelReference, Version
 from storage.models.store import ModelStore
 from storage.models.trained_model import TrainedModel, decode_version
-from tests.builders import loaded_models, publish
+from tests.builders import RESULT, loaded_models, publish
 
 
 class Store(ModelStore):
@@ -358,19 +359,19 @@ def test_the_bytes_counted_are_those_taken(n_features: int, n_outputs: int) -> N
         rng = np.random.default_rng(number)
         network = Network((Layer(rng.normal(size=(n_features, n_outputs)), rng.normal(size=n_outputs), "identity"),))
         weights = encode_model(network, None)
-        description = {
-            "task": {
-                "kind": "regression",
-                "classes": None,
-                "activation": "identity",
-                "loss": "mean_squared_error",
-                "n_outputs": n_outputs,
-                "is_list": True,
-            },
-            "network": {"activation": "identity", "hidden_layers": [], "hidden_activation": "tanh"},
-            "feature_names": [f"{number} {k}" for k in range(n_features)],
-            "digests": {"weights": hashlib.sha256(weights).hexdigest()},
-        }
+        description = Description(
+            **{name: value for name, value in vars(RESULT).items() if name != "leaderboard"},
+            job="job_0",
+            task=Task("regression", None, "identity", "mean_squared_error", n_outputs, is_list=True),
+            network=NetworkConfig("identity"),
+            feature_names=tuple(f"{number} {k}" for k in range(n_features)),
+            training=TrainingConfig(),
+            validation=None,
+            start_from=None,
+            n_instances=4,
+            n_threads=1,
+            digests=Digests(hashlib.sha256(weights).hexdigest(), data=""),
+        )
         return LoadedModel(decode_version(Version(f"m{number}", 1, 0, description), weights))
 
     load(0)
