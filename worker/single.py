@@ -100,7 +100,9 @@ def _train(
         spec.network,
         config,
         validation=held_out,
-        early_stopping_patience=spec.validation.early_stopping_patience if spec.validation and held_out else None,
+        early_stopping_patience=None
+        if held_out is None or spec.validation is None
+        else spec.validation.early_stopping_patience,
         start=None if start is None else unfold(start, standardization),
         resume_from=resume_from,
         n_threads=inputs.n_threads,

@@ -59,7 +59,7 @@ class Housekeeping:
         if self._clock() < self._due_at:
             return
         is_all_done = self._forget_jobs()
-        self._sweep_blobs()
+        self._delete_blobs()
         self._due_at = self._clock() + (EVERY_S if is_all_done else 0.0)
 
     def _forget_jobs(self) -> bool:
@@ -80,13 +80,13 @@ class Housekeeping:
                     )
                 n_forgotten = sum(pipeline.execute())
             if n_forgotten:
-                _log.info("forgot %d jobs that %s long ago", n_forgotten, status)
+                _log.info("forgot %d %s jobs that ended long ago", n_forgotten, status)
             is_last = len(found) < JOBS_AT_ONCE
             is_all_done = is_all_done and is_last
             self._skipped[status] = 0 if is_last else skipped + len(found) - n_forgotten
         return is_all_done
 
-    def _sweep_blobs(self) -> None:
+    def _delete_blobs(self) -> None:
         """Delete old blobs of some folders, if no queued or running job refers to them."""
         older_than = time.time() - KEEP_BLOBS_S
         folders = [f"{(self._next_folder + k) % _N_FOLDERS:02x}" for k in range(FOLDERS_AT_ONCE)]
