@@ -36,9 +36,9 @@ class Drain:
     """0, or the number of jobs left when the wait was given up."""
 
     def __str__(self) -> str:
-        return f"drained in {self.seconds:.1f} s" if self.n_open == 0 else (
-            f"gave up after {self.seconds:.1f} s: {self.n_open} jobs are not done and none of them moves"
-        )  # fmt: skip
+        if self.n_open == 0:
+            return f"drained in {self.seconds:.1f} s"
+        return f"gave up after {self.seconds:.1f} s: {self.n_open} jobs are not done and none of them moves"
 
 
 def drain(readings: Iterable[Reading], *, patience_s: float = PATIENCE_S) -> Drain:
