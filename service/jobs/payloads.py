@@ -75,11 +75,15 @@ class InlineData(RequestPayload):
 class NetworkSettings(RequestPayload):
     """The shape of the network. Null: chosen from the targets."""
 
-    activation: Annotated[str, OneOf(lambda: ACTIVATIONS)] | None = Field(None, description="Of the output layer.")
+    activation: Annotated[str, OneOf(lambda: ACTIVATIONS)] | None = Field(
+        None, description="The activation of the output layer."
+    )
     hidden_layers: Annotated[list[int], Field(fail_fast=True)] = Field(
         default_factory=list, description="The width of each hidden layer: at most 16 layers of at most 4,096 neurons."
     )
-    hidden_activation: Annotated[str, OneOf(hidden_activations)] = "tanh"
+    hidden_activation: Annotated[str, OneOf(hidden_activations)] = Field(
+        "tanh", description="The activation of every hidden layer."
+    )
 
 
 class TrainingSettings(RequestPayload):

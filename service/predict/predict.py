@@ -122,7 +122,7 @@ def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wa
     n_instances = len(instances.features)
     # Most readers have checked this before they took memory for the instances. Here it holds for all of them.
     check_n_instances(n_instances, instances.pointer_to_size, limits)
-    check_n_outputs(n_instances, model.trained.network.n_outputs, limits, instances.pointer_to_size)
+    check_n_outputs(n_instances, model.n_outputs, limits, instances.pointer_to_size)
     if not may_wait and n_instances * model.n_steps_each > _MAX_STEPS_ON_LOOP:
         raise WouldWaitError
     try:

@@ -1,6 +1,6 @@
 """The registry: immutable versions under a name, and aliases that point at them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis import Redis
@@ -17,6 +17,8 @@ from storage.jobs.description import DESCRIPTION
 from storage.models.record import Model, Version
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.scripts import load_script
+
+_PAGE = 200
 
 
 class ModelStore:
@@ -39,6 +41,14 @@ class ModelStore:
         names = self._redis.zrangebylex(keys.MODELS, start, "+", start=0, num=limit + 1)
         found = self.find([name.decode() for name in names[:limit]])
         return [model for model in found if model is not None], len(names) > limit
+
+    def all(self) -> Iterator[Model]:
+        """Yield every model in the order of their names, a page at a time."""
+        after, has_more = None, True
+        while has_more:
+            page, has_more = self.page(limit=_PAGE, after=after)
+            yield from page
+            after, has_more = (page[-1].name, has_more) if page else (None, False)
 
     def get(self, model: str) -> Model:
         """Return the versions and aliases of one model.

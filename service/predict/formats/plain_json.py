@@ -4,7 +4,7 @@ import codecs
 import re
 import threading
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -26,12 +26,8 @@ _parser = simdjson.Parser()
 _parser_lock = threading.Lock()
 
 
-class PlainBody(NamedTuple):
-    """A model, and instances that are lists of finite numbers."""
-
-    reference: ModelReference
-    rows: Rows
-    """From a small body lists, which may differ in length; from a large one a matrix."""
+PlainBody: TypeAlias = tuple[ModelReference, Rows]
+"""A version and the instances for it: a matrix, or from a small body lists of numbers that may differ in length."""
 
 
 class _Small(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -93,7 +89,7 @@ def _checked(model: str, version: int | None, alias: str | None, rows: Rows) -> 
     if len(model) > _MAX_NAME_LENGTH or (alias is not None and len(alias) > _MAX_NAME_LENGTH):
         return None  # and the cache below holds no long texts
     reference = _reference(model, version, alias)
-    return None if reference is None else PlainBody(reference, rows)
+    return None if reference is None else (reference, rows)
 
 
 @lru_cache(maxsize=1_024)

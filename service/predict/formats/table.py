@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from werkzeug.http import parse_options_header
-
 from service.http.errors import UnsupportedMediaTypeError
 from service.http.media_types import JSON, answer_type, body_type
 from service.http.wire import HttpRequest
@@ -26,9 +24,6 @@ class Negotiated(NamedTuple):
     """Whether reading the body or writing the answer would hold up the event loop."""
 
 
-JSON_BOTH_WAYS = Negotiated(None, None, is_slow=False)
-
-
 def negotiate(http: HttpRequest) -> Negotiated:
     """Return the formats that the Content-Type and Accept headers name.
 
@@ -44,11 +39,6 @@ def negotiate(http: HttpRequest) -> Negotiated:
     body = FORMATS.get(given)
     is_slow = any(len(http.body) > each.max_bytes_on_loop for each in (body, answer) if each is not None)
     return Negotiated(body, answer, is_slow)
-
-
-def media_type_parameters(http: HttpRequest) -> dict[str, str]:
-    """Return the parameters of the Content-Type, such as `header=present`."""
-    return parse_options_header(http.content_type.decode("latin-1"))[1]
 
 
 def openapi_content(*, with_examples: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from redis import Redis
 from perceptron import Layer, Network, NetworkConfig, Task, TrainingConfig
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import LoadedModels
+from service.predict.memory.version_cache import VersionCache
 from storage.blobs import BlobStore
 from storage.codec import encode_model
 from storage.errors import ModelNotFoundError, RedisAwayError, VersionNotFoundError
@@ -337,6 +338,19 @@ def test_the_versions_used_least_lately_make_room(store: Store, jobs: JobStore) 
         models.get(ModelReference("or", version=version))
     assert [number for _, number in models.versions._loaded] == [3, 1, 4]
     assert models.versions.n_bytes == 3 * size
+
+
+def test_a_version_loaded_while_everything_is_dropped_is_not_kept(store: Store, jobs: JobStore) -> None:
+    publish(jobs)
+
+    def load(model: str, number: int) -> TrainedModel:
+        cache.clear()
+        return store.load(model, number)
+
+    cache = VersionCache(load, max_bytes=10**6)
+    assert cache.get_or_load("or", 1).trained.version == 1
+    assert cache.get("or", 1) is None
+    assert cache.n_bytes == 0
 
 
 @pytest.mark.parametrize(("n_features", "n_outputs"), [(30, 1), (2, 3), (200, 40)])
