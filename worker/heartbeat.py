@@ -50,9 +50,11 @@ class Heartbeat:
                 with optional(self._attempt, "no heartbeat"):
                     self._attempt.heartbeat()
                     self._watch_limit()
-                    if self._stop_requested.is_set() and not self._is_over.wait(LEAVE_WITHIN_S):
-                        self._attempt.hand_back()
-                        self._leave("handed back in the middle of an epoch")
+                    if self._stop_requested.is_set():
+                        self._deadline.lift()  # else the parent might fail the job before it is handed back
+                        if not self._is_over.wait(LEAVE_WITHIN_S):
+                            self._attempt.hand_back()
+                            self._leave("handed back in the middle of an epoch")
             except StaleAttemptError as error:
                 if not self._is_over.wait(LEAVE_WITHIN_S):
                     self._leave(str(error))

@@ -34,6 +34,9 @@ HAND_BACK_AFTER_S = 2.0
 After that, an epoch may last another 6 s. So the worker ends within 10 s, after which some process managers kill.
 """
 
+END_AFTER_S = 15.0
+"""A worker that still waits for a store this long after SIGTERM ends all the same; its job gets another attempt."""
+
 HEARTBEAT_TTL_S = 12
 """Longer than three monitoring intervals, and shorter than RQ's default, which adds 60 s."""
 
@@ -169,11 +172,13 @@ class TrainingWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         """Let a short job finish and hand a long one back; called on the first SIGTERM or Ctrl-C."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
-        timer = threading.Timer(HAND_BACK_AFTER_S, self._hand_back)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=self._end, daemon=True).start()
 
-    def _hand_back(self) -> None:
+    def _end(self) -> None:
+        time.sleep(HAND_BACK_AFTER_S)
         # Read only now: the signal may have come between RQ's pop and its fork.
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
+        time.sleep(END_AFTER_S - HAND_BACK_AFTER_S)
+        _log.warning("ending without the stores, which do not answer")
+        os._exit(1)  # the child dies with its parent

@@ -98,6 +98,7 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
         raise  # the job is no longer this attempt's
     except (HandedBackError, BlobStoreUnavailableError) as error:
         # No worker can train without the blob store, so the job waits for it in the queue.
+        deadline.lift()
         attempt.hand_back()
         _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
     except (Exception, TimeUpError) as error:
