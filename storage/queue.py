@@ -32,7 +32,6 @@ class TrainingQueue:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
-        self._take = load_script(redis, "take_entry")
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
 
     def enqueue(self, job_id: str, pipeline: Pipeline | None = None) -> None:
@@ -61,7 +60,7 @@ class TrainingQueue:
 
         If the caller dies before it claims the job, the entry is lost and the reconciler enqueues the job again.
         """
-        entry = self._take(keys=[self.rq_queue.key], args=[RqJob.key_for("")])
+        entry = load_script(self._redis, "take_entry")(keys=[self.rq_queue.key], args=[RqJob.key_for("")])
         return None if entry is None else _job_id(entry)
 
     def waiting_job_ids(self) -> set[str]:
