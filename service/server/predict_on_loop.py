@@ -10,7 +10,7 @@ from service.predict.formats.format import SMALL_BODY_BYTES
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.predict import WouldWaitError, predict
 from service.predict.ways import Match, find
-from service.server.messages import Scope, Send
+from service.server.messages import Scope, Send, send_parts
 from service.settings import Limits
 
 
@@ -44,9 +44,7 @@ class PredictOnLoop:
             path_values=match.values,
         )
         answer = await self._predict(match, http)
-        headers_out = all_headers(answer, http.request_id)
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers_out})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send_parts(send, answer.status, all_headers(answer, http.request_id), answer.body)
 
     async def _predict(self, match: Match, http: HttpRequest) -> HttpAnswer:
         if len(http.body) <= SMALL_BODY_BYTES:

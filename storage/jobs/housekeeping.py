@@ -9,6 +9,7 @@ from redis import Redis
 
 from storage import keys
 from storage.blobs import BlobStore
+from storage.errors import BlobStoreUnavailableError
 from storage.jobs.record import DONE_STATUSES
 from storage.scripts import load_script
 
@@ -50,15 +51,18 @@ class Housekeeping:
         self._next_folder = 0
 
     def run(self) -> None:
-        """Do the next step, if it is time.
+        """Do the next step, if it is time. A blob store that is away is left for a later step.
 
         Raises:
-            One of UNAVAILABLE_ERRORS: the step will be repeated.
+            One of UNAVAILABLE_ERRORS: Redis is away; the step will be repeated.
         """
         if self._clock() < self._due_at:
             return
         is_all_done = self._forget_jobs()
-        self._delete_blobs()
+        try:
+            self._delete_blobs()
+        except BlobStoreUnavailableError as error:
+            _log.warning("no blobs were deleted: %s", error)
         self._due_at = self._clock() + (EVERY_S if is_all_done else 0.0)
 
     def _forget_jobs(self) -> bool:
