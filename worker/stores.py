@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from storage.availability import is_unavailable
@@ -19,15 +20,13 @@ Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class Patience:
     """Asks a store again until it answers, the patience is over or the process must stop."""
 
-    def __init__(
-        self, clock: Callable[[], float], sleep: Callable[[float], None], stop_requested: Callable[[], bool]
-    ) -> None:
-        self._clock = clock
-        self._sleep = sleep
-        self._stop_requested = stop_requested
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    stop_requested: Callable[[], bool]
 
     def with_store(self, ask: Callable[[], Answer]) -> Answer:
         """Return the answer.
@@ -45,12 +44,12 @@ class Patience:
                     raise
                 if give_up_at is None:
                     _log.warning("waiting for a store: %s", error)
-                    give_up_at = self._clock() + PATIENCE_S
-                if self._clock() >= give_up_at:
+                    give_up_at = self.clock() + PATIENCE_S
+                if self.clock() >= give_up_at:
                     raise
-                if self._stop_requested():
+                if self.stop_requested():
                     raise HandedBackError from error
-            self._sleep(TRY_EVERY_S)
+            self.sleep(TRY_EVERY_S)
 
 
 @contextlib.contextmanager
