@@ -25,7 +25,7 @@ from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
-from worker.guard import Guard
+from worker.guard import Guard, WorkerChild
 from worker.tasks import prepare_child, request_stop
 
 HAND_BACK_AFTER_S = 2.0
@@ -94,6 +94,7 @@ class TrainingWorker(Worker):
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
         )
+        self._child: WorkerChild | None = None
         self._guard: Guard | None = None
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
@@ -125,7 +126,8 @@ class TrainingWorker(Worker):
 
     def fork_work_horse(self, job: RqJob, queue: Queue) -> None:
         """Fork the child that trains, and begin to watch it."""
-        self._guard = Guard(prepare_child(), self._jobs)
+        self._child = prepare_child()
+        self._guard = Guard(self._child, self._jobs)
         super().fork_work_horse(job, queue)
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
@@ -175,10 +177,11 @@ class TrainingWorker(Worker):
         threading.Thread(target=self._end, daemon=True).start()
 
     def _end(self) -> None:
-        time.sleep(HAND_BACK_AFTER_S)
+        if self._child is None or not self._child.is_waiting:
+            time.sleep(HAND_BACK_AFTER_S)
         # Read only now: the signal may have come between RQ's pop and its fork.
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
         time.sleep(END_AFTER_S - HAND_BACK_AFTER_S)
         _log.warning("ending without the stores, which do not answer")
-        os._exit(1)  # the child dies with its parent
+        os._exit(0)  # as asked; the child dies with its parent

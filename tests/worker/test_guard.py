@@ -79,6 +79,15 @@ def test_a_child_that_has_just_gone_on_to_the_next_job_is_not_killed_for_the_one
     assert guard.reason_to_kill() is None
 
 
+def test_a_child_that_waits_for_a_job_is_not_killed_for_the_one_before(jobs: JobStore, child: WorkerChild) -> None:
+    guard = Guard(child, jobs, clock=iter([0.0, 20.0, 40.0, 60.0]).__next__)
+    attempt = begin(jobs, child)
+    assert guard.reason_to_kill() is None
+    attempt.fail(ERROR)
+    child.wait()
+    assert [guard.reason_to_kill() for _ in range(3)] == [None] * 3  # a minute later
+
+
 def test_a_job_that_is_being_handed_back_is_not_failed_when_its_time_limit_passes(
     jobs: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
