@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Self
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from standalone.errors import ServerBinaryNotFoundError, ServerStartError
 from standalone.process import ends_with_parent, kill_session
+from storage.connection import connect
 
 OLDEST_VERSION = (6, 2)  # RQ moves jobs with LMOVE
 MAX_SOCKET_PATH_BYTES = 100  # the kernel allows 108 on Linux, 104 on macOS
@@ -195,7 +194,7 @@ class EmbeddedServer:
 
     def is_ready(self) -> bool:
         """Tell whether the server answers; it refuses while it loads its data."""
-        with closing(self._connect()) as connection:
+        with closing(connect(self.url, timeout_s=1.0, n_retries=0)) as connection:
             try:
                 return bool(connection.ping())
             except (redis.RedisError, OSError):
@@ -230,10 +229,6 @@ class EmbeddedServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _connect(self, socket: Path | None = None) -> redis.Redis:
-        path = str(socket or self.socket)
-        return redis.Redis(unix_socket_path=path, socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
-
     def _unlock(self) -> None:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
@@ -242,8 +237,8 @@ class EmbeddedServer:
     def _replace_predecessor(self, lock_fd: int) -> None:
         """Take the lock. The server of a killed run gets time to end by itself, and then is shut down."""
         if not _lock_within(lock_fd, PREDECESSOR_ENDS_WITHIN_S):
-            previous_socket = Path(os.fsdecode(os.pread(lock_fd, 1024, 0)))
-            with closing(self._connect(previous_socket)) as predecessor, suppress(redis.RedisError, OSError):
+            url = f"unix://{os.fsdecode(os.pread(lock_fd, 1024, 0))}"
+            with closing(connect(url, timeout_s=1.0, n_retries=0)) as predecessor, suppress(redis.RedisError, OSError):
                 predecessor.shutdown()
             if not _lock_within(lock_fd, PREDECESSOR_ENDS_WITHIN_S):
                 raise ServerStartError(
