@@ -89,11 +89,14 @@ class EmbeddedServer:
 
     Two servers never share an append-only file: the server process holds a lock on `<data_dir>/redis/server.lock`
     as long as it lives, through a file descriptor that it inherits.
+
+    Raises:
+        ServerBinaryNotFoundError: there is no server on this machine.
     """
 
     def __init__(self, data_dir: Path | str, *, binary: Path | None = None) -> None:
         self.directory = Path(data_dir).absolute() / "redis"
-        self._binary = binary
+        self._binary = binary or find_server_binary()
         self._runtime_dir: Path | None = None
         self._lock_fd: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -117,7 +120,7 @@ class EmbeddedServer:
     @property
     def command(self) -> list[str]:
         settings = {**SETTINGS, "dir": str(self.directory), "unixsocket": str(self.socket)}
-        command = [str(self._binary or find_server_binary())]
+        command = [str(self._binary)]
         for name, value in settings.items():
             # `save 300 1` are three arguments; a directory with a blank in its name is one.
             command += [f"--{name}", *(value.split() if name == "save" else [value])]
@@ -136,11 +139,8 @@ class EmbeddedServer:
         """Make the directories, end a server left by an earlier run, and take the lock.
 
         Raises:
-            ServerBinaryNotFoundError: There is nothing to start.
             ServerStartError: Another server works on this directory and does not end.
         """
-        if self._binary is None:
-            self._binary = find_server_binary()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = os.open(self.directory / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -159,7 +159,6 @@ class EmbeddedServer:
         """Start the server and wait until it has loaded its data.
 
         Raises:
-            ServerBinaryNotFoundError: There is nothing to start.
             ServerStartError: It ended at once, or is not ready within `timeout_s`.
         """
         if self._process is not None and self._process.poll() is None:

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from perceptron import state_types
 from storage.codec import load_arrays, save_arrays
 from storage.errors import CorruptDataError
-from storage.jobs.reports import RESULT, Result
+from storage.jobs.reports import Result
 
 State: TypeAlias = Any
 """What a training of `perceptron` yields and resumes from: one of `state_types`, which the training checks."""
@@ -42,6 +43,9 @@ class RefitStage:
     """That network, as `encode_model` wrote it."""
     total_epochs: int
     """Done by the sweep."""
+
+
+_REFIT = TypeAdapter(RefitStage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +76,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     refit = checkpoint.refit
     if refit is not None:
         arrays["fallback"] = np.frombuffer(refit.fallback_weights, dtype=np.uint8)
-        content["refit"] = {
-            "result": RESULT.dump_python(refit.result),
-            "fallback": RESULT.dump_python(refit.fallback),
-            "total_epochs": refit.total_epochs,
-        }
+        content["refit"] = _REFIT.dump_python(refit, exclude={"fallback_weights"})
     arrays["json"] = np.frombuffer(json.dumps(content).encode(), dtype=np.uint8)
     return save_arrays(arrays)
 
@@ -92,19 +92,15 @@ def decode_checkpoint(content: bytes) -> Checkpoint:
         tree = json.loads(arrays["json"].tobytes())
         if tree["format"] != _FORMAT:
             raise CorruptDataError(f"the checkpoint has format {tree['format']}, and this code reads {_FORMAT}")
-        refit = tree.get("refit")
+        refit = None
+        if "refit" in tree:
+            refit = _REFIT.validate_python({**tree["refit"], "fallback_weights": arrays["fallback"].tobytes()})
         return Checkpoint(
             job_id=str(tree["job_id"]),
             total_epochs=int(tree["total_epochs"]),
             used_s=float(tree["used_s"]),
             state=_from_json(tree["state"], arrays),
-            refit=refit
-            and RefitStage(
-                result=RESULT.validate_python(refit["result"]),
-                fallback=RESULT.validate_python(refit["fallback"]),
-                fallback_weights=arrays["fallback"].tobytes(),
-                total_epochs=int(refit["total_epochs"]),
-            ),
+            refit=refit,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptDataError(f"the bytes are no checkpoint: {error!r}") from error
