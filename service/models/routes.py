@@ -3,7 +3,7 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from perceptron import Layer
+from perceptron import Architecture, Layer, NetworkConfig
 from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, problems
@@ -17,7 +17,7 @@ from service.models.payloads import (
     VersionPayload,
     VersionSummary,
 )
-from service.predict.memory.loaded_models import n_parameters
+from storage.models.record import Version
 from storage.models.store import ModelStore
 
 MAX_SHOWN_PARAMETERS = 10_000
@@ -80,7 +80,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
     def show_version(path: VersionPath) -> Response:
         version = models.get_version(path.name, path.version)
         layers: tuple[Layer, ...] = ()
-        is_shown = n_parameters(version) <= MAX_SHOWN_PARAMETERS
+        is_shown = _n_parameters(version) <= MAX_SHOWN_PARAMETERS
         if is_shown:
             layers = models.load(path.name, path.version).network.layers
         aliases = models.get(path.name).aliases
@@ -124,3 +124,11 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         return Response(status=204)
 
     return routes
+
+
+def _n_parameters(version: Version) -> int:
+    """Count the weights and biases of a version without decoding them."""
+    network, task = version.description["network"], version.description["task"]
+    n_inputs = len(version.description["feature_names"])
+    shape = Architecture.of(NetworkConfig(**network), n_inputs=n_inputs, n_outputs=task["n_outputs"])
+    return shape.n_parameters

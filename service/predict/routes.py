@@ -10,10 +10,10 @@ from service.http.flask_responses import to_response
 from service.http.names import NAME_PATTERN
 from service.http.openapi import body_problems, json_body
 from service.http.wire import HttpRequest
-from service.predict.formats.arrow import ARROW
-from service.predict.formats.tables import CSV, NPY
+from service.predict.formats.table import openapi_content
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.payloads import PredictionPayload, PredictionRequest
+from service.predict.predict import predict
 from service.predict.ways import PREDICT
 from service.settings import Limits
 from storage.models.record import MAX_VERSION
@@ -27,7 +27,7 @@ def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
         "/predict",
         summary="Predict with a model",
         responses={200: PredictionPayload, **body_problems(404)},
-        openapi_extensions=_request(),
+        openapi_extensions=_request_document(),
     )
     def predict_now() -> Response:
         return answered(models, limits)
@@ -36,14 +36,12 @@ def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
 
 
 def answered(models: LoadedModels, limits: Limits) -> Response:
-    """Answer the request under way by the function that the table names for its rule."""
-    assert request.url_rule is not None  # Flask has found it
-    answer = PREDICT[request.url_rule.rule](_as_sent(), models, limits)
-    assert answer is not None  # it may wait
-    return to_response(answer)
+    """Predict with the reader that the table names for the rule of the current request."""
+    assert request.url_rule is not None  # Flask has matched it
+    return to_response(predict(PREDICT[request.url_rule.rule], _http_request(), models, limits))
 
 
-def _as_sent() -> HttpRequest:
+def _http_request() -> HttpRequest:
     if request.content_length is None:
         raise LengthRequiredError("send a body, with a Content-Length")
 
@@ -62,21 +60,14 @@ def _as_sent() -> HttpRequest:
     )
 
 
-def _request() -> dict[str, Any]:
-    """Declare the body in its four forms, and the query that goes with three of them."""
+def _request_document() -> dict[str, Any]:
+    """Describe the body in each format, and the query that goes with all of them but JSON."""
     document = json_body(PredictionRequest)
-    document["requestBody"]["content"] |= {
-        NPY: {"schema": {"type": "string", "format": "binary"}},
-        CSV: {"schema": {"type": "string"}, "example": "x0,x1\n0,1\n0,0\n"},
-        ARROW: {"schema": {"type": "string", "format": "binary"}},
-    }
+    document["requestBody"]["content"] |= openapi_content(with_examples=True)
     described: dict[str, tuple[str, dict[str, Any]]] = {
-        "model": ("With npy, CSV and Arrow bodies: the model.", {"type": "string", "pattern": NAME_PATTERN}),
-        "version": (
-            "With npy, CSV and Arrow bodies: the version.",
-            {"type": "integer", "minimum": 1, "maximum": MAX_VERSION},
-        ),
-        "alias": ("With npy, CSV and Arrow bodies: the alias.", {"type": "string", "pattern": NAME_PATTERN}),
+        "model": ("If the body is not JSON: the model.", {"type": "string", "pattern": NAME_PATTERN}),
+        "version": ("If the body is not JSON: the version.", {"type": "integer", "minimum": 1, "maximum": MAX_VERSION}),
+        "alias": ("If the body is not JSON: the alias.", {"type": "string", "pattern": NAME_PATTERN}),
     }
     parameters = [
         {"name": name, "in": "query", "required": False, "description": text, "schema": schema}

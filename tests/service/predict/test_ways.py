@@ -19,11 +19,11 @@ def test_every_way_to_predict_is_a_route_of_flask(redis: Redis, blobs: BlobStore
 
 
 def test_every_way_to_predict_is_found_by_post_alone() -> None:
-    for rule, predict in PREDICT.items():
+    for rule, read in PREDICT.items():
         path = re.sub("<name:.*?>", "a.model-1", rule)
         path = re.sub("<version:.*?>", "12", path)
         match = find("POST", path)
-        assert match is not None and match.predict is predict
+        assert match is not None and match.read is read
         assert find("GET", path) is None
         assert find("POST", path + "/") is None
     assert find("POST", "/jobs") is None

@@ -33,7 +33,7 @@ from service.predict.protocols.open_inference.payloads import (
 )
 from service.predict.routes import answered
 from service.settings import Limits
-from storage.models.record import Model
+from storage.models.record import Model, ModelReference
 from storage.models.store import ModelStore
 
 _MODEL = "/v2/models/<name:name>"
@@ -50,7 +50,7 @@ _UNSUPPORTED = {
     "tracing": ["/v2/trace/setting", f"{_MODEL}/trace/setting"],
     "setting the log": ["/v2/logging"],
 }
-"""What Triton's clients can ask for, and what it is called."""
+"""What Triton's clients can request, and its routes."""
 
 
 def open_inference_routes(
@@ -59,7 +59,7 @@ def open_inference_routes(
     """Build the routes from their parts.
 
     Args:
-        version: of this service.
+        version: the version of this service.
     """
     tag = Tag(name="Open Inference Protocol", description="Version 2, with the binary tensor extension.")
     routes = APIBlueprint("open_inference", __name__, abp_tags=[tag])
@@ -81,17 +81,17 @@ def open_inference_routes(
         return to_json(ServerReady())
 
     def metadata(name: str, number: int | None) -> Response:
-        trained = loaded.get(name, version=number).model.trained
+        trained = loaded.get(ModelReference(name, number)).model.trained
         inputs, outputs = tensors_of(trained.task, len(trained.feature_names))
         versions = [str(number) for number in models.get(name).versions]
         return to_json(ModelMetadata(name=name, versions=versions, inputs=inputs, outputs=outputs))
 
     def ready(name: str, number: int | None) -> Response:
-        loaded.get(name, version=number)
+        loaded.get(ModelReference(name, number))
         return to_json(ModelReady(name=name))
 
     def config(name: str, number: int | None) -> Response:
-        trained = loaded.get(name, version=number).model.trained
+        trained = loaded.get(ModelReference(name, number)).model.trained
         inputs, outputs = tensors_of(trained.task, len(trained.feature_names))
         return to_json(ModelConfig(name=name, input=configured(inputs), output=configured(outputs)))
 
@@ -156,7 +156,7 @@ def open_inference_routes(
 
 
 def _add_infer(routes: APIBlueprint, loaded: LoadedModels, limits: Limits) -> None:
-    """Declare the routes whose function stands in `dispatch.PREDICT`."""
+    """Declare the routes whose reader is in `ways.PREDICT`."""
     document = json_body(InferRequest)
     document["requestBody"]["content"][OCTETS] = {"schema": {"type": "string", "format": "binary"}}
     document["parameters"] = [

@@ -22,7 +22,7 @@ from storage.errors import AliasNotFoundError, VersionNotFoundError
 from storage.models.record import ModelReference
 from storage.models.store import ModelStore
 
-_LISTED_AT_ONCE = 200
+_PAGE = 200
 
 _MODEL = "/v1/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"
@@ -44,7 +44,7 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
         names: list[str] = []
         has_more = True
         while has_more:
-            page, has_more = store.page(limit=_LISTED_AT_ONCE, after=names[-1] if names else None)
+            page, has_more = store.page(limit=_PAGE, after=names[-1] if names else None)
             names += [model.name for model in page]
             has_more = has_more and bool(page)
         return to_json(ModelNames(models=names))
@@ -97,8 +97,8 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
     def predict_v1_label(path: AliasPath) -> Response:
         return answered(models, limits)
 
-    def _metadata(meant: ModelReference) -> Response:
-        trained = models.get(meant.model, version=meant.version, alias=meant.alias).model.trained
+    def _metadata(reference: ModelReference) -> Response:
+        trained = models.get(reference).model.trained
         n_features, n_outputs = len(trained.feature_names), trained.network.n_outputs
         return to_json(TensorFlowMetadata.of(trained.name, trained.version, n_features=n_features, n_outputs=n_outputs))
 

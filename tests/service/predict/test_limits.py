@@ -1,4 +1,4 @@
-"""How much one request to predict may ask for, and how much of it the event loop does: the same in all protocols."""
+"""How much a request to predict may ask for, and what the event loop leaves to a thread, in every protocol."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,11 +9,14 @@ import pytest
 from redis import Redis
 
 from service.http.wire import HttpAnswer, HttpRequest
-from service.predict.formats.tables import CSV, write_npy
+from service.predict.formats.npy import write as write_npy
 from service.predict.memory.loaded_models import LoadedModels
+from service.predict.native import read_native
+from service.predict.predict import WouldWaitError, predict
 from service.predict.ways import find
 from service.settings import Limits
 from storage.jobs.store import JobStore
+from storage.models.record import ModelReference
 from storage.models.store import ModelStore
 from tests.builders import loaded_models, publish_network
 
@@ -35,7 +38,7 @@ def models(redis: Redis, jobs: JobStore) -> Iterator[LoadedModels]:
     publish_network(jobs, "wide", weights=[[1.0] * N_OUTPUTS], classes=None, is_list=True)
     models, ear = loaded_models(ModelStore(redis)), Ear()
     models.follow(ear)
-    models.get("wide")
+    models.get(ModelReference("wide"))
     yield models
     ear.is_connected = False
 
@@ -54,7 +57,7 @@ WAYS: dict[str, tuple[str, Callable[[int], dict[str, bytes]]]] = {
     "npy": (
         "/predict",
         lambda n: {
-            "body": write_npy(np.full((n, 1), 0.5)),
+            "body": write_npy(np.full((n, 1), 0.5), None),
             "content_type": b"application/x-npy",
             "accept": b"application/x-npy",
             "query": b"model=wide",
@@ -66,29 +69,36 @@ WAYS: dict[str, tuple[str, Callable[[int], dict[str, bytes]]]] = {
 }
 
 
-def ask(way: str, n: int, models: LoadedModels, limits: Limits, *, may_wait: bool) -> HttpAnswer | None:
+def ask(way: str, n: int, models: LoadedModels, limits: Limits, *, may_wait: bool) -> HttpAnswer:
     path, request = WAYS[way]
     match = find("POST", path)
     assert match is not None
-    asked = HttpRequest(request_id="", path_values=match.values, **request(n))  # type: ignore[arg-type]
-    return match.predict(asked, models, limits, may_wait=may_wait)
+    http = HttpRequest(request_id="", path_values=match.values, **request(n))  # type: ignore[arg-type]
+    return predict(match.read, http, models, limits, may_wait=may_wait)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_more_than_a_million_steps_are_left_to_a_thread(way: str, models: LoadedModels) -> None:
-    on_loop = ask(way, 4, models, Limits(), may_wait=False)  # 851,968 steps
-    assert on_loop is not None and on_loop.status == 200
-    assert ask(way, 5, models, Limits(), may_wait=False) is None  # 1,064,960
-    in_thread = ask(way, 5, models, Limits(), may_wait=True)
-    assert in_thread is not None and in_thread.status == 200
+    assert ask(way, 4, models, Limits(), may_wait=False).status == 200  # 851,968 steps
+    with pytest.raises(WouldWaitError):
+        ask(way, 5, models, Limits(), may_wait=False)  # 1,064,960
+    assert ask(way, 5, models, Limits(), may_wait=True).status == 200
+
+
+@pytest.mark.parametrize("may_wait", [True, False])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_request_holds_so_many_instances_at_most(way: str, may_wait: bool, models: LoadedModels) -> None:
+    limits = Limits(max_predict_instances=3)
+    allowed, refused = (ask(way, n, models, limits, may_wait=may_wait) for n in (3, 4))
+    assert (allowed.status, refused.status) == (200, 422)
+    assert "must hold 1 to 3 instances (MAX_PREDICT_INSTANCES), not 4" in orjson.loads(refused.body)["detail"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_answer_holds_so_many_outputs_at_most(way: str, models: LoadedModels) -> None:
     limits = Limits(max_predict_outputs=2 * N_OUTPUTS)
     allowed, refused = (ask(way, n, models, limits, may_wait=True) for n in (2, 3))
-    assert allowed is not None and allowed.status == 200
-    assert refused is not None and refused.status == 422
+    assert (allowed.status, refused.status) == (200, 422)
     problem = orjson.loads(refused.body)
     assert problem["code"] == "invalid_request"
     assert "8192 outputs (MAX_PREDICT_OUTPUTS), not 3 instances x 4096 outputs" in problem["detail"]
@@ -96,24 +106,34 @@ def test_an_answer_holds_so_many_outputs_at_most(way: str, models: LoadedModels)
 
 def test_the_outputs_of_versions_compared_count_together(models: LoadedModels) -> None:
     body = orjson.dumps({"model": "wide", "instances": [[0.5], [0.5]], "versions": [1]})
-    match = find("POST", "/predict")
-    assert match is not None
     for n_allowed, status in ((2 * N_OUTPUTS, 200), (2 * N_OUTPUTS - 1, 422)):
-        answer = match.predict(HttpRequest(body, ""), models, Limits(max_predict_outputs=n_allowed))
-        assert answer is not None and answer.status == status
+        limits = Limits(max_predict_outputs=n_allowed)
+        assert predict(read_native, HttpRequest(body, ""), models, limits).status == status
 
 
-@pytest.mark.parametrize("accept", [b"", CSV.encode()])
+@pytest.mark.parametrize("accept", [b"", b"text/csv"])
 @pytest.mark.parametrize("path", ["/predict", "/invocations"])
-def test_long_csv_is_left_to_a_thread(path: str, accept: bytes, redis: Redis, jobs: JobStore) -> None:
+@pytest.mark.parametrize("line", [b"1\n", b"[1]\n"])
+def test_long_text_is_left_to_a_thread(path: str, accept: bytes, line: bytes, redis: Redis, jobs: JobStore) -> None:
     publish_network(jobs, "narrow", weights=[[1.0]], classes=None)
     models, ear = loaded_models(ModelStore(redis)), Ear()
     models.follow(ear)
-    models.get("narrow")
+    models.get(ModelReference("narrow"))
     match = find("POST", path)
     assert match is not None
-    kind = {"content_type": b"text/csv", "query": b"model=narrow"}
-    for body, is_answered in ((b"1\n" * 1_024, True), (b"1\n" * 1_025, False)):
-        answer = match.predict(HttpRequest(body, "", accept=accept, **kind), models, Limits(), may_wait=False)
-        assert (answer is not None) == is_answered
+    media_type = b"text/csv" if line == b"1\n" else b"application/jsonlines"
+    n_lines = 2_048 // len(line)
+    http = HttpRequest(line * n_lines, "", accept=accept, content_type=media_type, query=b"model=narrow")
+    assert predict(match.read, http, models, Limits(), may_wait=False).status == 200
+    http.body += line
+    with pytest.raises(WouldWaitError):
+        predict(match.read, http, models, Limits(), may_wait=False)
     ear.is_connected = False
+
+
+def test_what_is_not_in_memory_is_left_to_a_thread(models: LoadedModels, jobs: JobStore) -> None:
+    publish_network(jobs, "new", weights=[[1.0]], classes=None)
+    http = HttpRequest(b'{"model": "new", "instances": [[1]]}', "")
+    with pytest.raises(WouldWaitError):
+        predict(read_native, http, models, Limits(), may_wait=False)
+    assert predict(read_native, http, models, Limits()).status == 200

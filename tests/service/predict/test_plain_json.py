@@ -1,6 +1,7 @@
-"""Many instances parsed without an object for each number: the same matrix as the strict way, or nothing."""
+"""The fast decoders of plain JSON bodies: the same numbers as the strict parser, or nothing."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.http.parsing import parse_matrix
-from service.predict.formats.large_json import LargeBody, parse_large
+from service.predict.formats.plain_json import PlainBody, decode_large, decode_small
+from storage.models.record import ModelReference
+
+DECODERS = [decode_small, decode_large]
 
 
-def test_rows_of_numbers_become_a_matrix() -> None:
-    large = parse_large(b'{"instances": [[1, -2.5e3], [0.1, 18446744073709551615]], "model": "m", "alias": "a"}')
-    assert large is not None
-    assert (large.model, large.version, large.alias) == ("m", None, "a")
-    np.testing.assert_array_equal(large.features, [[1, -2500], [0.1, 2.0**64]])
+@pytest.mark.parametrize("decode", DECODERS)
+def test_rows_of_numbers_are_decoded(decode: Callable[[bytes], PlainBody | None]) -> None:
+    plain = decode(b'{"instances": [[1, -2.5e3], [0.1, 18446744073709551615]], "model": "m", "alias": "a"}')
+    assert plain is not None
+    assert plain.reference == ModelReference("m", alias="a")
+    np.testing.assert_array_equal(plain.rows, [[1, -2500], [0.1, 2.0**64]])
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1)
@@ -27,16 +32,16 @@ ROWS = st.integers(0, 3).flatmap(lambda n: st.lists(st.lists(NUMBERS, min_size=n
 
 @settings(max_examples=500, deadline=None)
 @given(rows=ROWS | st.lists(st.lists(VALUES, max_size=3) | VALUES, max_size=4))
-def test_what_it_takes_is_what_the_strict_way_takes(rows: list[Any]) -> None:
+def test_many_instances_are_decoded_exactly_if_the_strict_parser_accepts_them(rows: list[Any]) -> None:
     body = json.dumps({"model": "m", "instances": rows}).encode()
-    large = parse_large(body)
+    large = decode_large(body)
     try:
         strict = parse_matrix(orjson.loads(body)["instances"], "/instances")
     except Exception:
         assert large is None
     else:
         assert large is not None
-        np.testing.assert_array_equal(large.features, strict)
+        np.testing.assert_array_equal(large.rows, strict)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +71,26 @@ def test_what_it_takes_is_what_the_strict_way_takes(rows: list[Any]) -> None:
         b"[" * 100_000,
     ],
 )
-def test_everything_else_is_left_to_the_strict_way(body: bytes) -> None:
-    assert parse_large(body) is None
-    assert isinstance(parse_large(b'{"model": "m", "instances": [[1]]}'), LargeBody)  # the parser can be used again
+def test_everything_else_is_left_to_the_strict_parser(body: bytes) -> None:
+    assert decode_large(body) is None
+    assert isinstance(decode_large(b'{"model": "m", "instances": [[1]]}'), PlainBody)  # the parser can be used again
+
+
+@pytest.mark.parametrize("decode", DECODERS)
+@pytest.mark.parametrize(
+    "members",
+    [
+        '"model": "a:b"',
+        '"model": "or\\n"',
+        '"model": "m", "version": 0',
+        '"model": "m", "version": 1000000000000000',
+        '"model": "m", "alias": ""',
+        '"model": "m", "version": 1, "alias": "a"',
+        '"model": "m", "surplus": 1',
+        '"instances": [[2]]',
+    ],
+)
+def test_a_reference_that_the_strict_parser_refuses_is_left_to_it(
+    decode: Callable[[bytes], PlainBody | None], members: str
+) -> None:
+    assert decode(b'{"instances": [[1]], %b}' % members.encode()) is None

@@ -1,0 +1,96 @@
+"""The JSON bodies of most requests, decoded fast. Every other body is left to the strict parser."""
+
+import codecs
+import re
+import threading
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import simdjson
+
+from service.predict.formats.format import SMALL_BODY_BYTES
+from service.predict.instances import Rows
+from storage.models.record import MAX_VERSION, NAME_PATTERN, ModelReference
+
+_MEMBERS = {"model", "instances", "version", "alias"}
+_OPENING_BRACKET = ord("[")
+_MAX_REUSE_BYTES = 8_388_608
+"""A parser keeps its memory for the next body, which saves a third of the time. Larger bodies get their own parser."""
+
+_is_name = re.compile(NAME_PATTERN).fullmatch
+_parser = simdjson.Parser()
+_parser_lock = threading.Lock()
+
+
+class PlainBody(NamedTuple):
+    """A model, and instances that are lists of finite numbers."""
+
+    reference: ModelReference
+    rows: Rows
+    """From a small body lists, which may differ in length; from a large one a matrix."""
+
+
+class _Small(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    model: str
+    instances: list[list[float]]
+    version: int | None = None
+    alias: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Small).decode
+
+
+def decode_plain(body: bytes) -> PlainBody | None:
+    """Decode a body; None if it is invalid or has anything but a model, perhaps a version or alias, and numbers."""
+    return decode_small(body) if len(body) <= SMALL_BODY_BYTES else decode_large(body)
+
+
+def decode_small(body: bytes) -> PlainBody | None:
+    """Decode a few instances into Python's floats."""
+    try:
+        given = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return _checked(given.model, given.version, given.alias, given.instances)
+
+
+def decode_large(body: bytes) -> PlainBody | None:
+    """Decode many instances into a matrix, without a Python object for each number."""
+    if body.startswith(codecs.BOM_UTF8):
+        return None  # simdjson would skip it; no other parser here does
+    if len(body) > _MAX_REUSE_BYTES:
+        return _parse_large(body, simdjson.Parser())
+    with _parser_lock:
+        return _parse_large(body, _parser)
+
+
+def _parse_large(body: bytes, parser: simdjson.Parser) -> PlainBody | None:
+    try:
+        document: Any = parser.parse(body)
+        names = list(document.keys())
+        if len(names) != len(set(names)) or not set(names) <= _MEMBERS:
+            return None
+        rows = document["instances"]
+        (n_columns,) = set(map(len, rows))
+        numbers = np.frombuffer(rows.as_buffer(of_type="d"))
+        model, version, alias = (document.get(name) for name in ("model", "version", "alias"))
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):
+        return None
+    # The buffer does not show how the numbers were nested. With one bracket for each row they were not.
+    n_brackets = np.count_nonzero(np.frombuffer(body, np.uint8) == _OPENING_BRACKET)
+    if n_brackets != len(rows) + 1 or numbers.size != len(rows) * n_columns or n_columns == 0:
+        return None
+    if type(model) is not str or type(version) not in (int, type(None)) or type(alias) not in (str, type(None)):
+        return None
+    return _checked(model, version, alias, numbers.reshape(-1, n_columns))
+
+
+def _checked(model: str, version: int | None, alias: str | None, rows: Rows) -> PlainBody | None:
+    if not _is_name(model):
+        return None
+    if version is not None and (alias is not None or not 1 <= version <= MAX_VERSION):
+        return None
+    if alias is not None and not _is_name(alias):
+        return None
+    return PlainBody(ModelReference(model, version, alias), rows)
