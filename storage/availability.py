@@ -8,7 +8,7 @@ from storage.errors import BlobStoreUnavailableError, RedisAwayError, RedisSilen
 class ReplacedRedisError(StorageError, exceptions.ConnectionError):
     """Redis was emptied, or is not the one that holds the data of this installation.
 
-    A connection error: whoever waits for Redis to come back also waits for the right one.
+    A connection error, so that code that waits for Redis to come back also waits for the right one.
     """
 
     def __init__(self, found: str | None, expected: str) -> None:
@@ -49,7 +49,7 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def as_unavailable(error: BaseException) -> UnavailableError | None:
-    """Return the error of ours that an error stands for; None when it does not mean that a store is unavailable."""
+    """Return the `UnavailableError` for an error; None if it does not mean that a store is unavailable."""
     match error:
         case UnavailableError():
             return error

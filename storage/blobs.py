@@ -121,7 +121,7 @@ class BlobStore:
         """Delete a blob unless it was stored again since a time; return whether it was deleted.
 
         A file is set aside first. A process that stores it again meanwhile either finds it and renews its age, which is
-        seen before the deletion, or does not find it and writes it anew. An object store has no such step: there, the
+        seen before the deletion, or does not find it and writes it again. An object store has no such step: there, the
         blob must not be stored again between the check and the deletion.
 
         Raises:

@@ -19,10 +19,10 @@ class CircuitBreaker:
     refused at once. Otherwise each would hold a thread for the full time limit, with a queue behind them.
 
     Args:
-        opens_on: `RedisSilentError` for callers to whom a refused connection costs nothing, and who have nothing to
-            answer without Redis: they see at once when it is back.
-        translate: gives the `UnavailableError` that an error stands for, None for any other error. (A parameter, so
-            that code that uses a breaker need not load redis-py.)
+        opens_on: `RedisSilentError` for callers that cannot answer without Redis: they may retry a refused
+            connection, which costs no time, and so notice at once that Redis is back.
+        translate: returns the `UnavailableError` for an error, None for errors of other kinds. A parameter, so that
+            this module need not import redis-py.
     """
 
     def __init__(
@@ -54,9 +54,8 @@ class CircuitBreaker:
         """Call Redis inside the block.
 
         Raises:
-            RedisAwayError: Redis is away, and this caller is not the one that tries it; the message is that of the
-                last try.
-            UnavailableError: in place of the block's own error that means the same.
+            RedisAwayError: Redis is away, and another caller tries it; the message is that of the last try.
+            UnavailableError: in place of an error of the block that means the same.
         """
         with self._lock:
             reason, now_s = self._reason, self._clock()
@@ -76,7 +75,7 @@ class CircuitBreaker:
         self._reason = None
 
     def note(self, error: Exception) -> UnavailableError | None:
-        """Take the error of a call made elsewhere into account; return the `UnavailableError` it stands for, if any."""
+        """Count the error of a call made outside `calling`; return the `UnavailableError` it stands for, if any."""
         unavailable = self._translate(error)
         # An error that was translated already has been noted, and a refusal tells nothing new.
         if isinstance(unavailable, self._opens_on) and unavailable is not error:

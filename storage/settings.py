@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+DEFAULT_DATA_DIR = "./data"
+
 
 @dataclass(frozen=True)
 class StoreSettings:
@@ -24,7 +26,7 @@ class StoreSettings:
 
 def data_dir(env: Mapping[str, str]) -> Path:
     """Return DATA_DIR, which is relative to the working directory, as an absolute path."""
-    return Path(env.get("DATA_DIR") or "./data").absolute()
+    return Path(env.get("DATA_DIR") or DEFAULT_DATA_DIR).absolute()
 
 
 def blob_url(env: Mapping[str, str], data_dir: Path) -> str:

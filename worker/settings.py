@@ -13,10 +13,13 @@ class Settings:
 
     stores: StoreSettings
     training_threads: int = 1
-    """Threads that share the rows of a large data set; another number changes only rounding."""
+    """Threads that share the rows of a large data set. Their number changes the result only by rounding."""
 
     keep_jobs_days: float = 30.0
     """How long a job that is done is kept, with its events. Versions are kept until they are deleted."""
+
+    max_attempts: int = 3
+    """A job fails when this many of its attempts died without getting further than those before."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -24,14 +27,18 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a number is none, or too small.
+            ValueError: a value is not a number, or too small.
         """
         keep_jobs_days = float(env.get("KEEP_JOBS_DAYS") or cls.keep_jobs_days)
-        # An Idempotency-Key is remembered for a day, and leads to its job.
+        # An Idempotency-Key leads to its job for a day.
         if not keep_jobs_days >= 1:
             raise ValueError(f"KEEP_JOBS_DAYS must be at least 1, not {keep_jobs_days:g}")
+        max_attempts = int(env.get("MAX_ATTEMPTS") or cls.max_attempts)
+        if max_attempts < 1:
+            raise ValueError(f"MAX_ATTEMPTS must be at least 1, not {max_attempts}")
         return cls(
             stores=StoreSettings.from_env(env),
             keep_jobs_days=keep_jobs_days,
+            max_attempts=max_attempts,
             training_threads=int(env.get("TRAINING_THREADS") or os.cpu_count() or 1),
         )

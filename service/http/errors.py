@@ -150,7 +150,7 @@ def problem_answer(
 
 
 def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
-    """Return the answer that the table gives for an error; an unknown error is a fault of ours.
+    """Return the answer that the table gives for an error; an unknown error is our fault: 500.
 
     Errors of redis-py must have become an `UnavailableError` before.
     """

@@ -13,8 +13,9 @@ from service.http.errors import (
     UnsupportedMediaTypeError,
 )
 from service.http.flask_responses import to_problem
+from service.http.media_types import JSON, body_type
 from service.http.parsing import parse_object
-from service.http.wire import request_id
+from service.http.wire import HttpRequest, request_id
 from service.settings import Limits
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import JobNotFoundError, ModelNotFoundError
@@ -35,8 +36,10 @@ class JsonRequest(Request):
             LengthRequiredError, UnsupportedMediaTypeError: there is no body, or it is not JSON.
             MalformedJsonError, InvalidRequestError: the body is not a JSON object, or has too many parts.
         """
-        require_json(self)
-        return parse_object(self.get_data(cache=False), self.limits)
+        sent = http_request(self)
+        if (given := body_type(sent)) != JSON:
+            raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
+        return parse_object(sent.body, self.limits)
 
 
 def json_request(limits: Limits) -> type[JsonRequest]:
@@ -44,20 +47,28 @@ def json_request(limits: Limits) -> type[JsonRequest]:
     return type("LimitedJsonRequest", (JsonRequest,), {"limits": limits})
 
 
-def require_json(request: Request) -> None:
-    """Refuse a body whose Content-Type is not JSON; one without a Content-Type is taken for JSON.
+def http_request(request: Request) -> HttpRequest:
+    """Return a request of Flask as the value that framework-free code reads.
 
     Raises:
         LengthRequiredError: there is no body.
-        UnsupportedMediaTypeError: the Content-Type is not JSON, or there is a Content-Encoding.
     """
     if request.content_length is None:
-        raise LengthRequiredError("send a JSON object, with a Content-Length")
-    if request.mimetype not in ("", "application/json") and not request.mimetype.endswith("+json"):
-        raise UnsupportedMediaTypeError(f"the body must be application/json, not {request.mimetype}")
-    encoding = request.headers.get("Content-Encoding", "").strip()
-    if encoding.lower() not in ("", "identity"):
-        raise UnsupportedMediaTypeError(f"the body must not be encoded, but its Content-Encoding is {encoding}")
+        raise LengthRequiredError("send a body, with a Content-Length")
+
+    def header(name: str) -> bytes:
+        return request.headers.get(name, "").encode("latin-1")
+
+    return HttpRequest(
+        body=request.get_data(cache=False),
+        request_id=g.request_id,
+        content_type=header("Content-Type"),
+        content_encoding=header("Content-Encoding"),
+        accept=header("Accept"),
+        query=request.query_string,
+        headers={name.lower().encode("latin-1"): value.encode("latin-1") for name, value in request.headers},
+        path_values=request.view_args or {},
+    )
 
 
 def register_request_checks(app: Flask, limits: Limits, *, free_rules: Collection[str]) -> None:

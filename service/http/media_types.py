@@ -1,4 +1,4 @@
-"""The media types in the headers of a request: that of its body, and those that the answer may have."""
+"""The media types in the headers of a request: the type of its body, and the types it accepts."""
 
 from collections.abc import Sequence
 

@@ -1,10 +1,19 @@
 """What request and answer payloads share."""
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 
 def at_most(maximum: int, what: str) -> BeforeValidator:
@@ -18,7 +27,27 @@ def at_most(maximum: int, what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-# `parsing.parse_matrix` checks rows of numbers, many times faster than pydantic could.
+class OneOf:
+    """Marks a string as one of these names, like `Literal`, but reads them for each request instead of at import."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    def _check(self, value: Any) -> str:
+        names = list(self._names())
+        if isinstance(value, str) and value in names:
+            return value
+        *most, last = [repr(name) for name in names]
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(most)} or {last}"})
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self._names())}
+
+
+# Rows of numbers are checked by `parsing.parse_matrix`, many times faster than pydantic could.
 ROW = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 
 
@@ -29,8 +58,6 @@ Numbers = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type"
 
 
 TAG = "\0"
-
-
 """First character of the names of a union's cases. Pydantic puts them into locations; no member's name begins so."""
 
 

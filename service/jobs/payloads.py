@@ -1,15 +1,16 @@
 """The requests and answers of `/jobs`. Members without a default are required; unknown members are refused."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
-from perceptron.task import MAX_CLASSES
+from perceptron import ACTIVATIONS, INITIALIZATIONS, LOSSES, MAX_CLASSES, OPTIMIZERS, hidden_activations
 from service.http.names import Name, VersionNumber
-from service.http.payloads import ROW, TAG, Matrix, Numbers, RequestPayload, at_most, json_tag, rfc3339
+from service.http.payloads import ROW, TAG, Matrix, Numbers, OneOf, RequestPayload, at_most, json_tag, rfc3339
 from storage.jobs.events import EVENT_ID_PATTERN, MAX_EVENTS, Event
 from storage.jobs.record import Job, JobStatus
+from storage.jobs.reports import JobError, Progress, Result
 from storage.jobs.spec import TrainingSpec
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -74,20 +75,22 @@ class InlineData(RequestPayload):
 class NetworkSettings(RequestPayload):
     """The shape of the network. Null: chosen from the targets."""
 
-    activation: Literal["sigmoid", "step", "identity", "tanh", "relu", "softmax"] | None = Field(
-        None, description="Of the output layer."
+    activation: Annotated[str, OneOf(lambda: ACTIVATIONS)] | None = Field(
+        None, description="The activation of the output layer."
     )
     hidden_layers: Annotated[list[int], Field(fail_fast=True)] = Field(
         default_factory=list, description="The width of each hidden layer: at most 16 layers of at most 4,096 neurons."
     )
-    hidden_activation: Literal["sigmoid", "tanh", "relu", "identity"] = "tanh"
+    hidden_activation: Annotated[str, OneOf(hidden_activations)] = Field(
+        "tanh", description="The activation of every hidden layer."
+    )
 
 
 class TrainingSettings(RequestPayload):
     """How the network learns. Null: chosen from the targets and the network."""
 
-    loss: Literal["mean_squared_error", "cross_entropy"] | None = None
-    optimizer: Literal["gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule"] | None = None
+    loss: Annotated[str, OneOf(lambda: LOSSES)] | None = None
+    optimizer: Annotated[str, OneOf(lambda: OPTIMIZERS)] | None = None
     learning_rate: LearningRate = Field(
         0.5,
         description="alpha of the update w <- w - alpha dC/dw. `auto`, for networks without hidden layers: as large as "
@@ -107,7 +110,7 @@ class TrainingSettings(RequestPayload):
         ]
         | None
     ) = Field(None, description="A weight for each class by its name, or `balanced`: all classes count the same.")
-    initialization: Literal["zeros", "glorot_uniform", "he_normal"] | None = None
+    initialization: Annotated[str, OneOf(lambda: INITIALIZATIONS)] | None = None
     standardize: bool = Field(True, description="Scale the features to mean 0 and standard deviation 1.")
     seed: int = Field(0, ge=0, le=2**32 - 1)
     dtype: Literal["float32", "float64"] = "float64"
@@ -226,13 +229,15 @@ class EventsHeader(BaseModel):
 MAX_SHOWN_FEATURE_NAMES = 1_000
 
 
-class JobErrorPayload(BaseModel):
-    """Why a job failed."""
-
+@dataclass(frozen=True, kw_only=True)
+class _Problem:
     type: str = "about:blank"
     title: str = "The training failed"
-    code: Literal["diverged", "attempts_exhausted", "time_limit", "out_of_memory", "invalid_data", "internal"]
-    detail: str
+
+
+@dataclass(frozen=True)
+class JobErrorPayload(JobError, _Problem):  # fields of the second base come first in the answer
+    """Why a job failed."""
 
 
 class EventPayload(BaseModel):
@@ -267,50 +272,14 @@ class EventList(BaseModel):
     last_id: str | None
 
 
-class ProgressPayload(BaseModel):
-    """How far a job is."""
-
-    epoch: int
-    max_epochs: int
-    cost: float | None = Field(description="With a sweep, the lowest of its candidates.")
-    validation_cost: float | None
-    estimated_finish_at: str
-    candidates: int | None = Field(None, description="Of a sweep.")
-    running: int | None = Field(None, description="Networks of a sweep that still train: candidates times folds.")
-    phase: Literal["refit"] | None = None
-
-
-class LeaderboardEntry(BaseModel):
-    """What became of one candidate."""
-
-    rank: int
-    candidate: int
-    learning_rate: float | Literal["auto"]
-    l2: float
-    seed: int
-    validation_cost: float | None = Field(description="Of the rows held out, over all folds.")
-    cost: float | None
-    epochs: int
-    best_epoch: int
-    stop_reason: Literal["converged", "max_epochs", "early_stopping", "time_limit", "diverged"]
-
-
-class ResultPayload(BaseModel):
-    """What a job gave."""
-
+@dataclass(frozen=True)
+class _Published:
     version: int
-    stop_reason: Literal["converged", "max_epochs", "early_stopping", "time_limit"]
-    epochs: int = Field(description="How many were trained.")
-    best_epoch: int = Field(description="Which one the version is: with early stopping not always the last.")
-    cost: float = Field(description="Of the training set at the version's weights.")
-    validation_cost: float | None
-    metrics: dict[str, Any] = Field(
-        description="On the rows held out, if any, else on the training rows; `training` holds those on the latter."
-    )
-    is_refitted: bool = Field(False, description="The version was trained once more, on all rows.")
-    leaderboard: list[LeaderboardEntry] | None = Field(
-        None, description="Of a sweep, the best first; only in the job itself, not in lists."
-    )
+
+
+@dataclass(frozen=True)
+class ResultPayload(Result, _Published):
+    """What a job that succeeded came to."""
 
 
 class JobPayload(BaseModel):
@@ -328,7 +297,7 @@ class JobPayload(BaseModel):
         description="What the job was asked to do, with every default filled in. `feature_names` is null if there are "
         "more than 1,000."
     )
-    progress: ProgressPayload | None
+    progress: Progress | None
     result: ResultPayload | None
     error: JobErrorPayload | None
     metadata: dict[str, str]
@@ -336,25 +305,25 @@ class JobPayload(BaseModel):
     @classmethod
     def of(cls, job: Job, *, in_list: bool = False) -> "JobPayload":
         """Return the payload of a job; in a list without the leaderboard, which may be long."""
-        result = dict(job.result or {})
-        if in_list:
-            result.pop("leaderboard", None)
-        return cls.model_validate(
-            {
-                "id": job.id,
-                "model": job.model,
-                "status": job.status,
-                "done": job.is_done,
-                "attempt": job.attempt,
-                "created_at": rfc3339(job.created_at_ms),
-                "started_at": rfc3339(job.started_at_ms),
-                "finished_at": rfc3339(job.finished_at_ms),
-                "config": config_payload(job.spec),
-                "progress": job.progress,
-                "result": None if job.result is None else {"version": job.version, **result},
-                "error": job.error,
-                "metadata": job.metadata,
-            }
+        result, error = job.result, job.error
+        if result is not None and in_list:
+            result = replace(result, leaderboard=None)
+        return cls(
+            id=job.id,
+            model=job.model,
+            status=job.status,
+            done=job.is_done,
+            attempt=job.attempt,
+            created_at=rfc3339(job.created_at_ms),
+            started_at=rfc3339(job.started_at_ms),
+            finished_at=rfc3339(job.finished_at_ms),
+            config=config_payload(job.spec),
+            progress=job.progress,
+            result=None
+            if result is None or job.version is None
+            else ResultPayload(**vars(result), version=job.version),
+            error=None if error is None else JobErrorPayload(error.code, error.detail),
+            metadata=dict(job.metadata),
         )
 
 

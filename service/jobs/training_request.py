@@ -14,7 +14,7 @@ from perceptron import (
     TargetsOutOfRangeError,
     Task,
     ValidationConfig,
-    check_solvable_by_newton,
+    check_size,
     class_weights,
     resolve_task,
     resolve_training_config,
@@ -72,8 +72,7 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         seed=training.seed,
         dtype=training.dtype,
     )
-    if config.optimizer == "newton":
-        check_solvable_by_newton(shape)
+    check_size(config, shape)
     feature_names = _feature_names(request.data, dataset.n_features)
     start_from = _start_from(request, shape, models)
     blob = blobs.put(encode_dataset(dataset))  # last: a refused request leaves nothing behind
@@ -131,16 +130,16 @@ def _sweep(request: TrainingRequest, limits: Limits) -> Sweep | None:
     if request.sweep is None:
         return None
     if request.start_from is not None:
-        refuse("/start_from", "a sweep starts its candidates from their seeds: leave one of the two out")
+        refuse("/start_from", "start_from cannot be combined with sweep")
     return Sweep(expand(request.sweep, request.training, limits.max_candidates), request.sweep.refit)
 
 
 def _start_from(request: TrainingRequest, shape: Architecture, models: ModelStore) -> VersionReference | None:
-    """Look the version up that the training is to start from, and see whether it fits."""
+    """Return the version to start from, after checking that it has the same layers."""
     if request.start_from is None:
         return None
     if request.validation is not None and request.validation.folds is not None:
-        refuse("/start_from", "cross-validation starts every fold anew: leave one of the two out")
+        refuse("/start_from", "start_from cannot be combined with folds")
     number = models.resolve(request.start_from.model, version=request.start_from.version)
     network = models.load(request.start_from.model, number).network
     if Architecture.of_network(network) != shape:

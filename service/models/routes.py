@@ -3,7 +3,7 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from perceptron import Architecture, Layer, NetworkConfig
+from perceptron import Architecture, Layer
 from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, problems
@@ -17,6 +17,7 @@ from service.models.payloads import (
     VersionPayload,
     VersionSummary,
 )
+from storage.jobs.description import DESCRIPTION
 from storage.models.record import Version
 from storage.models.store import ModelStore
 
@@ -55,8 +56,8 @@ def model_routes(models: ModelStore) -> APIBlueprint:
                 VersionSummary(
                     version=version.number,
                     created_at=rfc3339(version.created_at_ms) or "",
-                    job=version.description["job"],
-                    metrics=version.description["metrics"],
+                    job=version.description.job,
+                    metrics=dict(version.description.metrics),
                 )
                 for version in versions
             ],
@@ -92,7 +93,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
                 aliases=[alias for alias, number in aliases.items() if number == version.number],
                 weights=[layer.weights.tolist() for layer in layers] if is_shown else None,
                 bias=[layer.bias.tolist() for layer in layers] if is_shown else None,
-                **version.description,
+                **DESCRIPTION.dump_python(version.description),
             )
         )
 
@@ -128,7 +129,6 @@ def model_routes(models: ModelStore) -> APIBlueprint:
 
 def _n_parameters(version: Version) -> int:
     """Count the weights and biases of a version without decoding them."""
-    network, task = version.description["network"], version.description["task"]
-    n_inputs = len(version.description["feature_names"])
-    shape = Architecture.of(NetworkConfig(**network), n_inputs=n_inputs, n_outputs=task["n_outputs"])
+    about = version.description
+    shape = Architecture.of(about.network, n_inputs=len(about.feature_names), n_outputs=about.task.n_outputs)
     return shape.n_parameters

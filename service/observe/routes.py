@@ -1,19 +1,23 @@
 """`/livez` and `/readyz`: for orchestrators."""
 
-from flask import Response, g
+from collections.abc import Callable
+
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
-from service.http.errors import problem_answer
-from service.http.flask_responses import to_json, to_response
+from service.http.flask_responses import to_json
 from service.http.openapi import problems
 from service.observe.payloads import Liveness, Readiness
-from service.predict.memory.loaded_models import LoadedModels
 from storage.queue import TrainingQueue
 
 
-def health_routes(redis: Redis, queue: TrainingQueue, models: LoadedModels) -> APIBlueprint:
-    """Build the routes from their parts."""
+def health_routes(redis: Redis, queue: TrainingQueue, check_loaded: Callable[[], None]) -> APIBlueprint:
+    """Build the routes from their parts.
+
+    Args:
+        check_loaded: raises UnavailableError until the versions that aliases point at are in memory.
+    """
     routes = APIBlueprint("health", __name__, abp_tags=[Tag(name="Operations", description="Is the service up?")])
 
     @routes.get("/livez", summary="Is the process alive?", responses={200: Liveness, **problems()})
@@ -23,9 +27,7 @@ def health_routes(redis: Redis, queue: TrainingQueue, models: LoadedModels) -> A
     @routes.get("/readyz", summary="Can the service do its work?", responses={200: Readiness, **problems()})
     def readyz() -> Response:
         redis.ping()
-        if not models.is_ready:
-            detail = "the versions that aliases point at are being loaded"
-            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
+        check_loaded()
         return to_json(Readiness(status="ready", redis="ok", workers=queue.n_workers()))
 
     return routes

@@ -1,7 +1,7 @@
 """What an answer adds on request: how the outputs came about, and what other versions give."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -46,17 +46,12 @@ def explain_outputs(model: LoadedModel, features: Matrix, limits: Limits) -> dic
     }
 
 
-class Comparison(NamedTuple):
-    """What other versions give."""
-
-    members: dict[str, Any]
-    is_stale: bool
-
-
 def compare(
     model: str, versions: Sequence[int] | str, instances: Sequence[Any], models: LoadedModels, limits: Limits
-) -> Comparison:
-    """Return the outputs of several versions. Versions with the same features are one matrix product.
+) -> tuple[dict[str, Any], bool]:
+    """Return the member with the outputs of several versions, and whether one of them is stale.
+
+    Versions with the same features are one matrix product.
 
     Args:
         versions: their numbers, or "aliases" for all that an alias names.
@@ -69,7 +64,7 @@ def compare(
     aliases: Mapping[str, int] = models.aliases(model) if isinstance(versions, str) else {}
     numbers = sorted(set(aliases.values())) if isinstance(versions, str) else list(dict.fromkeys(versions))
     found = [models.get(ModelReference(model, number)) for number in numbers]
-    check_n_outputs(len(instances), sum(one.model.trained.network.n_outputs for one in found), limits, "/versions")
+    check_n_outputs(len(instances), sum(one.model.n_outputs for one in found), limits, "/versions")
     by_features: dict[tuple[str, ...], list[LoadedModel]] = {}
     for one in found:
         by_features.setdefault(one.model.trained.feature_names, []).append(one.model)
@@ -90,4 +85,4 @@ def compare(
     for number in by_version if isinstance(versions, str) else ():
         by_version[number]["aliases"] = [alias for alias, target in aliases.items() if target == number]
     ordered = {str(number): by_version[number] for number in numbers}
-    return Comparison({"by_version": ordered}, any(one.is_stale for one in found))
+    return {"by_version": ordered}, any(one.is_stale for one in found)

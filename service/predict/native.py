@@ -1,6 +1,7 @@
 """The native route, `POST /predict`: its reader and its writers."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
@@ -41,8 +42,9 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
     """
     is_plain = http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS and not http.content_encoding
     if is_plain and (plain := decode_plain(http.body)) is not None:
-        check_n_instances(len(plain.rows), "/instances", limits)
-        return PredictRequest(plain.reference, partial(_from_rows, plain.rows), _write_json)
+        reference, rows = plain
+        check_n_instances(len(rows), "/instances", limits)
+        return PredictRequest(reference, partial(_from_rows, rows), _write_json)
     formats = negotiate(http)
     table = formats.body
     if table is None:
@@ -131,13 +133,13 @@ def _add(payload: PredictionRequest, models: LoadedModels, limits: Limits, found
     if payload.explain:
         members |= explain_outputs(found.model, as_matrix(given.features), limits)
     if payload.versions is not None:
-        compared = compare(found.model.trained.name, payload.versions, payload.instances, models, limits)
-        members |= compared.members
-        is_stale |= compared.is_stale
+        name = found.model.trained.name
+        by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits)
+        members, is_stale = members | by_version, is_stale or is_one_stale
     return Found(found.model, is_stale, members)
 
 
-def _writer(answer: Format | None) -> Any:
+def _writer(answer: Format | None) -> Callable[[Found, Instances, Rows], HttpAnswer]:
     return _write_json if answer is None else partial(_write_table, answer)
 
 

@@ -1,8 +1,9 @@
 """The one predict: from the bytes of a request to the bytes of its answer, in every protocol, without a framework."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from perceptron import OutputNotFiniteError
 from service.http.errors import Fault, OutputTooLargeError, answer_to
@@ -27,7 +28,8 @@ class WouldWaitError(Exception):
     """The answer takes a call of Redis, or much time, and the caller must not wait."""
 
 
-class PredictRequest(NamedTuple, Generic[Given]):
+@dataclass(slots=True)
+class PredictRequest(Generic[Given]):
     """What a request asks for, as the reader of its protocol understands it."""
 
     reference: ModelReference | JobReference
@@ -64,7 +66,12 @@ def predict(
         request = read(http, models, limits)
         if request.is_slow and not may_wait:
             raise WouldWaitError
-        found = _find(request.reference, models, may_wait=may_wait)
+        if isinstance(request.reference, JobReference):
+            found = find_network(request.reference, models)
+        else:
+            found = models.get(request.reference) if may_wait else models.find(request.reference)
+            if found is None:
+                raise WouldWaitError
         instances = request.instances(found.model.trained.feature_names)
         if request.add is not None:
             found = request.add(found, instances)
@@ -104,17 +111,6 @@ def check_n_outputs(n_instances: int, n_outputs_each: int, limits: Limits, point
         refuse(pointer, f"may give at most {most}, not {n_instances} instances x {n_outputs_each} outputs")
 
 
-def _find(reference: ModelReference | JobReference, models: LoadedModels, *, may_wait: bool) -> Found:
-    if isinstance(reference, JobReference):
-        return find_network(reference, models)
-    if may_wait:
-        return models.get(reference)
-    found = models.find(reference)
-    if found is None:
-        raise WouldWaitError
-    return found
-
-
 def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wait: bool) -> Rows:
     """Check the limits and return the outputs.
 
@@ -126,7 +122,7 @@ def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wa
     n_instances = len(instances.features)
     # Most readers have checked this before they took memory for the instances. Here it holds for all of them.
     check_n_instances(n_instances, instances.pointer_to_size, limits)
-    check_n_outputs(n_instances, model.trained.network.n_outputs, limits, instances.pointer_to_size)
+    check_n_outputs(n_instances, model.n_outputs, limits, instances.pointer_to_size)
     if not may_wait and n_instances * model.n_steps_each > _MAX_STEPS_ON_LOOP:
         raise WouldWaitError
     try:

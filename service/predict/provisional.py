@@ -1,6 +1,6 @@
 """Predict with a job: its best network so far while it runs, then the version that it published."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
@@ -34,5 +34,5 @@ def find_network(reference: JobReference, models: LoadedModels) -> Found:
             raise
         found = models.get(ModelReference(job.model, job.version))
         return found._replace(members={"job": job_id, "provisional": False})
-    members = {"job": job_id, "provisional": True, **best.figures}
+    members = {"job": job_id, "provisional": True, **asdict(best.figures)}
     return Found(LoadedModel(decode_best(best)), is_stale=False, members=members)

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.http.errors import LengthRequiredError
+from service.http.flask_requests import http_request
 from service.http.flask_responses import to_response
 from service.http.names import NAME_PATTERN
 from service.http.openapi import body_problems, json_body
-from service.http.wire import HttpRequest
 from service.predict.formats.table import openapi_content
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.payloads import PredictionPayload, PredictionRequest
@@ -38,26 +37,7 @@ def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:
 def answered(models: LoadedModels, limits: Limits) -> Response:
     """Predict with the reader that the table names for the rule of the current request."""
     assert request.url_rule is not None  # Flask has matched it
-    return to_response(predict(PREDICT[request.url_rule.rule], _http_request(), models, limits))
-
-
-def _http_request() -> HttpRequest:
-    if request.content_length is None:
-        raise LengthRequiredError("send a body, with a Content-Length")
-
-    def header(name: str) -> bytes:
-        return request.headers.get(name, "").encode("latin-1")
-
-    return HttpRequest(
-        body=request.get_data(cache=False),
-        request_id=g.request_id,
-        content_type=header("Content-Type"),
-        content_encoding=header("Content-Encoding"),
-        accept=header("Accept"),
-        query=request.query_string,
-        headers={name.lower().encode("latin-1"): value.encode("latin-1") for name, value in request.headers},
-        path_values=request.view_args or {},
-    )
+    return to_response(predict(PREDICT[request.url_rule.rule], http_request(request), models, limits))
 
 
 def _request_document() -> dict[str, Any]:

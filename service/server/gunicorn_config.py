@@ -24,7 +24,7 @@ workers = int(os.environ.get("API_PROCESSES") or os.environ.get("WEB_CONCURRENCY
 # Each process imports the code itself, so that HUP loads new code.
 preload_app = False
 
-# A process that gives no heartbeat for this long is stuck; the event loop gives one every few seconds.
+# A process without a heartbeat for this long is stuck; the event loop sends one every few seconds.
 timeout = 60
 
 # A drain may take 25 s in all; open requests get 20 s of it.

@@ -4,9 +4,9 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from storage.errors import AliasNotFoundError, StorageError, VersionNotFoundError
+from storage.jobs.description import Description
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 """Names of models and aliases."""
@@ -75,5 +75,5 @@ class Version:
     model: str
     number: int
     created_at_ms: int
-    description: Mapping[str, Any]
-    """As it was published: task, network, training, metrics, digests and so on."""
+    description: Description
+    """As it was published."""

@@ -1,9 +1,8 @@
 """The registry: immutable versions under a name, and aliases that point at them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
 from redis import Redis
 
 from storage import keys
@@ -14,9 +13,12 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
+from storage.jobs.description import DESCRIPTION
 from storage.models.record import Model, Version
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.scripts import load_script
+
+_PAGE = 200
 
 
 class ModelStore:
@@ -39,6 +41,14 @@ class ModelStore:
         names = self._redis.zrangebylex(keys.MODELS, start, "+", start=0, num=limit + 1)
         found = self.find([name.decode() for name in names[:limit]])
         return [model for model in found if model is not None], len(names) > limit
+
+    def all(self) -> Iterator[Model]:
+        """Yield every model in the order of their names, a page at a time."""
+        after, has_more = None, True
+        while has_more:
+            page, has_more = self.page(limit=_PAGE, after=after)
+            yield from page
+            after, has_more = (page[-1].name, has_more) if page else (None, False)
 
     def get(self, model: str) -> Model:
         """Return the versions and aliases of one model.
@@ -189,6 +199,6 @@ def _model(name: str, numbers: Sequence[bytes], aliases: dict[bytes, bytes]) -> 
 
 def _version(model: str, number: int, created_at_ms: bytes, description: bytes) -> Version:
     try:
-        return Version(model, number, int(created_at_ms), orjson.loads(description))
-    except (TypeError, ValueError) as error:
+        return Version(model, number, int(created_at_ms), DESCRIPTION.validate_json(description))
+    except ValueError as error:
         raise CorruptDataError(f"version {number} of model {model!r} cannot be read: {error}") from error

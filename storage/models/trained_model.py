@@ -3,17 +3,11 @@
 import hashlib
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
-
 from perceptron import Network, NetworkConfig, Task, fold
 from storage.codec import decode_model
 from storage.errors import CorruptDataError
 from storage.jobs.record import BestNetwork
 from storage.models.record import Version
-
-_TASK = TypeAdapter(Task)
-_NETWORK = TypeAdapter(NetworkConfig)
-_NAMES = TypeAdapter(tuple[str, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +26,13 @@ def decode_version(version: Version, weights: bytes) -> TrainedModel:
     """Return a version ready for use.
 
     Raises:
-        CorruptDataError: the description or the weights are not what was published.
+        CorruptDataError: the weights are not what was published.
     """
     description = version.description
-    try:
-        task = _TASK.validate_python(description["task"])
-        names = _NAMES.validate_python(description["feature_names"])
-        network = _NETWORK.validate_python(description["network"])
-        digest = description["digests"]["weights"]
-    except (KeyError, TypeError, ValidationError) as error:
-        raise CorruptDataError(f"{_named(version)} cannot be read: {error!r}") from error
-    if hashlib.sha256(weights).hexdigest() != digest:
+    task, names = description.task, description.feature_names
+    if hashlib.sha256(weights).hexdigest() != description.digests.weights:
         raise CorruptDataError(f"{_named(version)} has weights with another digest than those published")
-    model = TrainedModel(version.model, version.number, task, names, _folded(weights, network, task))
+    model = TrainedModel(version.model, version.number, task, names, _folded(weights, description.network, task))
     if (model.network.n_inputs, model.network.n_outputs) != (len(names), task.n_outputs):
         shape = f"{model.network.n_inputs} inputs and {model.network.n_outputs} outputs"
         raise CorruptDataError(f"{_named(version)} has a network with {shape}, unlike its description")

@@ -48,7 +48,7 @@ def test_a_redis_with_data_from_before_this_check_is_taken_as_it_is(redis: Redis
     assert connection.get(keys.STORE_IDENTITY) == b"older"
 
 
-def test_an_emptied_redis_answers_nobody_who_connects(redis: Redis, process: Start) -> None:
+def test_an_emptied_redis_refuses_new_connections(redis: Redis, process: Start) -> None:
     process()[1].ping()
     redis.flushall()
     _, connection = process()
@@ -57,7 +57,7 @@ def test_an_emptied_redis_answers_nobody_who_connects(redis: Redis, process: Sta
     assert redis.keys() == []
 
 
-def test_an_emptied_redis_is_noticed_by_who_was_connected_all_the_time(
+def test_a_process_that_stays_connected_notices_an_emptied_redis(
     redis: Redis, process: Start, blobs: BlobStore
 ) -> None:
     identity, connection = process()
@@ -88,7 +88,7 @@ def test_a_replaced_redis_is_as_good_as_none(redis: Redis, process: Start, blobs
     assert is_unavailable(caught.value)
 
 
-def test_once_the_loss_is_accepted_everybody_goes_on(redis: Redis, process: Start, blobs: BlobStore) -> None:
+def test_once_the_loss_is_accepted_every_process_continues(redis: Redis, process: Start, blobs: BlobStore) -> None:
     identity, connection = process()
     connection.ping()
     redis.flushall()
@@ -99,7 +99,7 @@ def test_once_the_loss_is_accepted_everybody_goes_on(redis: Redis, process: Star
     assert connection.get(keys.STORE_IDENTITY) == blobs.read_mark(keys.STORE_IDENTITY_MARK)
 
 
-def test_when_the_data_is_back_everybody_goes_on(redis: Redis, process: Start, blobs: BlobStore) -> None:
+def test_when_the_data_is_back_every_process_continues(redis: Redis, process: Start, blobs: BlobStore) -> None:
     identity, connection = process()
     ours = connection.get(keys.STORE_IDENTITY)
     redis.flushall()
@@ -134,7 +134,9 @@ def test_connections_of_an_event_loop_are_checked_too(server: EmbeddedServer, re
         asyncio.run(ping())
 
 
-def test_who_knows_the_identity_needs_no_mark_to_notice_another(redis: Redis, process: Start, tmp_path: Path) -> None:
+def test_a_process_that_knows_the_identity_needs_no_mark_to_notice_another(
+    redis: Redis, process: Start, tmp_path: Path
+) -> None:
     identity, connection = process()
     connection.ping()
     (tmp_path / "blobs" / keys.STORE_IDENTITY_MARK).unlink()
@@ -143,7 +145,7 @@ def test_who_knows_the_identity_needs_no_mark_to_notice_another(redis: Redis, pr
         identity.check(connection)
 
 
-def test_whoever_read_of_data_that_are_given_up_is_told_once(redis: Redis, blobs: BlobStore) -> None:
+def test_on_loss_is_called_once_after_a_loss_is_accepted(redis: Redis, blobs: BlobStore) -> None:
     told: list[str] = []
     identity = StoreIdentity(blobs, on_loss=lambda: told.append("loss"))
     identity.check(redis)

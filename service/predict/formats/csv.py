@@ -38,9 +38,7 @@ def read(body: bytes, names: Sequence[str], limits: Limits, parameters: Mapping[
     except UnicodeDecodeError as error:
         refuse("", f"must be UTF-8: {error}")
     columns, text = _split_names(text, has_names=_HAS_NAMES[header])
-    if not text:
-        refuse("", "must have at least one line of numbers")
-    check_n_instances(text.count("\n") + 1, "", limits)
+    check_n_instances(text.count("\n") + 1 if text else 0, "", limits)
     matrix = _numbers(text)
     require_finite(matrix)
     return in_order(matrix, columns, names)

@@ -1,8 +1,9 @@
-"""What a table format is: how its bytes become instances, and how outputs become its bytes.
+"""The record of a table format: how to read instances from its bytes, and how to write outputs.
 
 `table.py` lists all formats. The native route and `/invocations` read and write every one of them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,7 @@ class Format:
     write: Callable[[Matrix, Sequence[Any] | None], bytes]
     """Takes the outputs (n_instances, n_outputs) and, if it is one value, the prediction for each instance."""
     has_predictions: bool = True
-    """False if the format has no place for predictions."""
+    """Whether the format has a place for predictions."""
     max_bytes_on_loop: int = SMALL_BODY_BYTES
     """Larger bodies are read, and answered in this format, in a thread."""
     example: str | None = None
@@ -44,10 +45,10 @@ class Format:
 
 
 def in_order(matrix: Matrix, columns: Sequence[str] | None, features: Sequence[str]) -> Instances:
-    """Put the columns in the order of the model's features.
+    """Return the instances of a table, its columns in the order of the model's features.
 
     Args:
-        columns: their names; None if they are in order already.
+        columns: the names of the columns; None if they are in order already.
 
     Raises:
         WrongDimensionError: there are more or fewer columns than features.
@@ -58,8 +59,8 @@ def in_order(matrix: Matrix, columns: Sequence[str] | None, features: Sequence[s
         if len(columns) != n_columns:
             refuse("", f"expected {n_columns} names of columns, got {len(columns)}")
         if len(set(columns)) != n_columns:
-            twice = next(name for j, name in enumerate(columns) if name in columns[:j])
-            refuse("", f"has two columns {twice[:128]!r}")
+            ((name, _),) = Counter(columns).most_common(1)
+            refuse("", f"has two columns {name[:128]!r}")
     if n_columns != len(features):
         raise WrongDimensionError([Fault("", f"expected {len(features)} columns, got {n_columns}")])
     if columns is None or list(columns) == list(features):
@@ -72,7 +73,7 @@ def in_order(matrix: Matrix, columns: Sequence[str] | None, features: Sequence[s
 
 
 def require_finite(matrix: Matrix) -> None:
-    """Refuse a table with a NaN or an infinity, by its row and column.
+    """Refuse a table with a NaN or an infinity, and name its row and column.
 
     Raises:
         InvalidRequestError: it has one.
@@ -84,5 +85,5 @@ def require_finite(matrix: Matrix) -> None:
 
 
 def output_names(n_outputs: int) -> list[str]:
-    """Name the columns of the outputs."""
+    """Return the names of the columns of the outputs."""
     return ["output"] if n_outputs == 1 else [f"output_{k}" for k in range(n_outputs)]

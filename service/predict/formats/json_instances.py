@@ -148,13 +148,13 @@ def _column_order(columns: Any, pointer: str, names: Sequence[str]) -> list[int]
         if type(column) is not str:
             refuse(f"{pointer}/{k}", f"must be the name of a feature, not {json_type(column)}")
         if column in index_of:
-            refuse(f"{pointer}/{k}", f"there is another column {column!r}")
+            refuse(f"{pointer}/{k}", f"is a second column {column[:128]!r}")
         index_of[column] = k
     missing = next((name for name in names if name not in index_of), None)
     if missing is not None:
-        refuse(pointer, f"the feature {missing!r} is missing")
+        refuse(pointer, f"has no column {missing[:128]!r}")
     if len(index_of) > len(names):
         features = set(names)
         surplus = next(column for column in columns if column not in features)
-        refuse(f"{pointer}/{index_of[surplus]}", f"the model has no feature {surplus!r}")
+        refuse(f"{pointer}/{index_of[surplus]}", f"the model has no feature {surplus[:128]!r}")
     return [index_of[name] for name in names]

@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from werkzeug.http import parse_options_header
-
 from service.http.errors import UnsupportedMediaTypeError
 from service.http.media_types import JSON, answer_type, body_type
 from service.http.wire import HttpRequest
@@ -14,7 +12,7 @@ from service.predict.formats.json_lines import JSON_LINES
 from service.predict.formats.npy import NPY
 
 FORMATS = {each.media_type: each for each in (NPY, CSV, ARROW, JSON_LINES)}
-"""By media type. JSON is not among them: its members differ between the protocols."""
+"""The formats by media type. JSON is not among them: its members differ between the protocols."""
 
 
 class Negotiated(NamedTuple):
@@ -24,9 +22,6 @@ class Negotiated(NamedTuple):
     answer: Format | None
     is_slow: bool
     """Whether reading the body or writing the answer would hold up the event loop."""
-
-
-JSON_BOTH_WAYS = Negotiated(None, None, is_slow=False)
 
 
 def negotiate(http: HttpRequest) -> Negotiated:
@@ -44,11 +39,6 @@ def negotiate(http: HttpRequest) -> Negotiated:
     body = FORMATS.get(given)
     is_slow = any(len(http.body) > each.max_bytes_on_loop for each in (body, answer) if each is not None)
     return Negotiated(body, answer, is_slow)
-
-
-def media_type_parameters(http: HttpRequest) -> dict[str, str]:
-    """Return the parameters of the Content-Type, such as `header=present`."""
-    return parse_options_header(http.content_type.decode("latin-1"))[1]
 
 
 def openapi_content(*, with_examples: bool) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _STEPS_OF_AN_OUTPUT = 50
 class LoadedModel:
     """A trained model with everything that can be prepared for its answers."""
 
-    __slots__ = ("_forward_one", "head", "n_bytes", "n_steps_each", "trained")
+    __slots__ = ("_forward_one", "head", "n_bytes", "n_outputs", "n_steps_each", "trained")
 
     def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained
@@ -31,7 +31,8 @@ class LoadedModel:
         """The beginning of every JSON answer of the native route."""
         self._forward_one: ForwardOne | None = forward_one(trained.network)
         n_parameters = trained.network.n_parameters
-        self.n_steps_each = n_parameters + _STEPS_OF_AN_OUTPUT * trained.network.n_outputs
+        self.n_outputs = trained.network.n_outputs
+        self.n_steps_each = n_parameters + _STEPS_OF_AN_OUTPUT * self.n_outputs
         """The time that one instance takes among many, in multiplications."""
         # An array has 8 bytes for a number; a float object has 24, and its place in a tuple 8.
         self.n_bytes = (

@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
 
 class LoadedModels:
-    """The versions used last, and the pointers of every model that was asked for.
+    """The versions used last, and the pointers of every model that a request has named.
 
     While a listener hears of every change, pointers are taken from memory. Without one, Redis is asked each time; while
     it is away, the last known pointers are used.
@@ -88,6 +88,15 @@ class LoadedModels:
     def is_ready(self) -> bool:
         """Whether the versions that aliases name are in memory; always true without a listener."""
         return self._is_preloaded or self._listener is None
+
+    def check_ready(self) -> None:
+        """Refuse to answer before the versions that aliases name are in memory.
+
+        Raises:
+            UnavailableError: they are being loaded.
+        """
+        if not self.is_ready:
+            raise UnavailableError("the versions that aliases point at are being loaded")
 
     def follow(self, listener: Listener) -> None:
         """Load the versions that aliases name, and keep the pointers fresh from now on, in a thread."""

@@ -30,7 +30,7 @@ class _Read:
 
 
 class PointerCache:
-    """The pointers of every model that was asked for.
+    """The pointers of every model that a request has named.
 
     Args:
         breaker: guards every call of Redis.

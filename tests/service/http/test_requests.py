@@ -81,6 +81,7 @@ def test_two_slashes_are_not_one(http: FlaskClient) -> None:
     assert http.get("/jobs//").status_code == 404
 
 
+@pytest.mark.serial
 def test_after_redis_let_one_request_wait_the_others_are_refused_at_once(blobs: BlobStore, tmp_path: Path) -> None:
     path = str(tmp_path / "silent.sock")
     with socket.socket(socket.AF_UNIX) as silent:

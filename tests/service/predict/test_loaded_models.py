@@ -14,18 +14,20 @@ import pytest
 import redis as redis_py
 from redis import Redis
 
-from perceptron import Layer, Network
+from perceptron import Layer, Network, NetworkConfig, Task, TrainingConfig
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import LoadedModels
+from service.predict.memory.version_cache import VersionCache
 from storage.blobs import BlobStore
 from storage.codec import encode_model
 from storage.errors import ModelNotFoundError, RedisAwayError, VersionNotFoundError
 from storage.identity import StoreIdentity, accept_loss
+from storage.jobs.description import Description, Digests
 from storage.jobs.store import JobStore
 from storage.models.record import Model, ModelReference, Version
 from storage.models.store import ModelStore
 from storage.models.trained_model import TrainedModel, decode_version
-from tests.builders import loaded_models, publish
+from tests.builders import RESULT, loaded_models, publish
 
 
 class Store(ModelStore):
@@ -338,25 +340,38 @@ def test_the_versions_used_least_lately_make_room(store: Store, jobs: JobStore) 
     assert models.versions.n_bytes == 3 * size
 
 
+def test_a_version_loaded_while_everything_is_dropped_is_not_kept(store: Store, jobs: JobStore) -> None:
+    publish(jobs)
+
+    def load(model: str, number: int) -> TrainedModel:
+        cache.clear()
+        return store.load(model, number)
+
+    cache = VersionCache(load, max_bytes=10**6)
+    assert cache.get_or_load("or", 1).trained.version == 1
+    assert cache.get("or", 1) is None
+    assert cache.n_bytes == 0
+
+
 @pytest.mark.parametrize(("n_features", "n_outputs"), [(30, 1), (2, 3), (200, 40)])
 def test_the_bytes_counted_are_those_taken(n_features: int, n_outputs: int) -> None:
     def load(number: int) -> LoadedModel:
         rng = np.random.default_rng(number)
         network = Network((Layer(rng.normal(size=(n_features, n_outputs)), rng.normal(size=n_outputs), "identity"),))
         weights = encode_model(network, None)
-        description = {
-            "task": {
-                "kind": "regression",
-                "classes": None,
-                "activation": "identity",
-                "loss": "mean_squared_error",
-                "n_outputs": n_outputs,
-                "is_list": True,
-            },
-            "network": {"activation": "identity", "hidden_layers": [], "hidden_activation": "tanh"},
-            "feature_names": [f"{number} {k}" for k in range(n_features)],
-            "digests": {"weights": hashlib.sha256(weights).hexdigest()},
-        }
+        description = Description(
+            **{name: value for name, value in vars(RESULT).items() if name != "leaderboard"},
+            job="job_0",
+            task=Task("regression", None, "identity", "mean_squared_error", n_outputs, is_list=True),
+            network=NetworkConfig("identity"),
+            feature_names=tuple(f"{number} {k}" for k in range(n_features)),
+            training=TrainingConfig(),
+            validation=None,
+            start_from=None,
+            n_instances=4,
+            n_threads=1,
+            digests=Digests(hashlib.sha256(weights).hexdigest(), data=""),
+        )
         return LoadedModel(decode_version(Version(f"m{number}", 1, 0, description), weights))
 
     load(0)

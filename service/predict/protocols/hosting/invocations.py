@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
+from werkzeug.http import parse_options_header
 
 from service.http.parsing import parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
@@ -14,7 +15,7 @@ from service.predict.formats.csv import CSV
 from service.predict.formats.format import Format
 from service.predict.formats.json_instances import from_columns, from_one, from_records, from_rows, from_split
 from service.predict.formats.json_lines import JSON_LINES
-from service.predict.formats.table import media_type_parameters, negotiate
+from service.predict.formats.table import negotiate
 from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.predict import PredictRequest, with_version
@@ -48,7 +49,7 @@ def read_invocation(http: HttpRequest, models: LoadedModels, limits: Limits) -> 
     def instances(names: tuple[str, ...]) -> Instances:
         if body is None:
             return _from_json(http.body, names, limits)
-        return body.read(http.body, names, limits, media_type_parameters(http))
+        return body.read(http.body, names, limits, parse_options_header(http.content_type.decode("latin-1"))[1])
 
     return PredictRequest(reference, instances, partial(_write, formats.answer), is_slow=formats.is_slow)
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from flask import Response, g
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.http.errors import problem_answer
-from service.http.flask_responses import to_json, to_response
+from service.http.flask_responses import to_json
 from service.http.media_types import JSON
 from service.http.openapi import body_problems, header, problems
 from service.observe.payloads import Ready
@@ -79,9 +78,7 @@ def hosting_routes(models: LoadedModels, limits: Limits, *, version: str) -> API
         return answered(models, limits)
 
     def _ready() -> Response:
-        if not models.is_ready:
-            detail = "the models that aliases name are being loaded"
-            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
+        models.check_ready()
         if models.default is not None:
             models.get(models.default)
         return to_json(Ready(status="ready"))

@@ -54,13 +54,13 @@ class _Request(msgspec.Struct):
     outputs: list[_Output] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InferInstances(Instances):
-    """The instances, and how the answer is to look."""
+    """The instances, and what the answer must look like."""
 
     is_single_precision: bool = False
     outputs: tuple[tuple[str, bool], ...] = ()
-    """The names of the outputs that were asked for, and whether each is in binary."""
+    """The names of the requested outputs, and whether each is to be binary."""
     id: str | None = None
 
     @property
@@ -103,7 +103,7 @@ def _instances(http: HttpRequest, limits: Limits, names: tuple[str, ...]) -> Inf
         "/inputs/0",
         is_by_row=False,
         is_single_precision=tensor.datatype == "FP32",
-        outputs=_outputs_asked_for(request.outputs, is_binary=is_binary),
+        outputs=_requested_outputs(request.outputs, is_binary=is_binary),
         id=request.id,
     )
 
@@ -165,18 +165,18 @@ def _shown(shape: list[int]) -> str:
     return f"[{', '.join(sizes)}{', ...' if len(shape) > 8 else ''}]"
 
 
-def _outputs_asked_for(outputs: list[_Output] | None, *, is_binary: bool) -> tuple[tuple[str, bool], ...]:
+def _requested_outputs(outputs: list[_Output] | None, *, is_binary: bool) -> tuple[tuple[str, bool], ...]:
     if not outputs:
         return (OUTPUT, is_binary), (PREDICTION, is_binary)
-    asked: dict[str, bool] = {}
+    requested: dict[str, bool] = {}
     for index, output in enumerate(outputs):
         if output.name not in (OUTPUT, PREDICTION):
             raise BadRequestError(f"expected an output {OUTPUT!r} or {PREDICTION!r}, got {output.name[:128]!r}")
-        if output.name in asked:
-            raise BadRequestError(f"the output {output.name!r} is asked for twice")
+        if output.name in requested:
+            raise BadRequestError(f"the output {output.name!r} is requested twice")
         own = _flag(output.parameters, "binary_data", f"/outputs/{index}/parameters")
-        asked[output.name] = is_binary if own is None else own
-    return tuple(asked.items())
+        requested[output.name] = is_binary if own is None else own
+    return tuple(requested.items())
 
 
 def _flag(parameters: dict[str, Any] | None, name: str, pointer: str) -> bool | None:

@@ -18,11 +18,8 @@ from service.predict.protocols.tensorflow.payloads import (
 )
 from service.predict.routes import answered
 from service.settings import Limits
-from storage.errors import AliasNotFoundError, VersionNotFoundError
 from storage.models.record import ModelReference
 from storage.models.store import ModelStore
-
-_PAGE = 200
 
 _MODEL = "/v1/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"
@@ -41,13 +38,7 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
 
     @routes.get("/v1/models", summary="List all models", responses={200: ModelNames, **problems()})
     def list_v1_models() -> Response:
-        names: list[str] = []
-        has_more = True
-        while has_more:
-            page, has_more = store.page(limit=_PAGE, after=names[-1] if names else None)
-            names += [model.name for model in page]
-            has_more = has_more and bool(page)
-        return to_json(ModelNames(models=names))
+        return to_json(ModelNames(models=[model.name for model in store.all()]))
 
     @routes.get(_MODEL, summary="Is a model ready?", responses={200: ModelStatus, **problems(404)})
     def show_v1_model(path: ModelPath) -> Response:
@@ -55,17 +46,11 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
 
     @routes.get(_VERSION, summary="Is a version ready?", responses={200: ModelStatus, **problems(404)})
     def show_v1_version(path: VersionPath) -> Response:
-        model = store.get(path.name)
-        if path.version not in model.versions:
-            raise VersionNotFoundError(path.name, path.version)
-        return to_json(ModelStatus.of(model, path.version))
+        return _status(ModelReference(path.name, version=path.version))
 
     @routes.get(_LABEL, summary="Is an alias's version ready?", responses={200: ModelStatus, **problems(404)})
     def show_v1_label(path: AliasPath) -> Response:
-        model = store.get(path.name)
-        if path.alias not in model.aliases:
-            raise AliasNotFoundError(path.name, path.alias)
-        return to_json(ModelStatus.of(model, model.aliases[path.alias]))
+        return _status(ModelReference(path.name, alias=path.alias))
 
     @routes.get(f"{_MODEL}/metadata", summary="Describe a model", responses={200: TensorFlowMetadata, **problems(404)})
     def describe_v1_model(path: ModelPath) -> Response:
@@ -96,6 +81,13 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
     @routes.post(f"{_LABEL}:predict", summary="Predict with an alias's version", **_PREDICT)
     def predict_v1_label(path: AliasPath) -> Response:
         return answered(models, limits)
+
+    def _status(reference: ModelReference) -> Response:
+        model = store.get(reference.model)
+        number = model.number(reference.version, reference.alias)
+        if number is None:
+            raise model.missing(reference.version, reference.alias)
+        return to_json(ModelStatus.of(model, number))
 
     def _metadata(reference: ModelReference) -> Response:
         trained = models.get(reference).model.trained
