@@ -56,7 +56,7 @@ class TrainingQueue:
         )
 
     def take(self) -> str | None:
-        """Take the oldest entry, past RQ, and return its job's id; None when the queue is empty.
+        """Take the oldest entry, without RQ, and return its job's id; None when the queue is empty.
 
         If the caller dies before it claims the job, the entry is lost and the reconciler enqueues the job again.
         """

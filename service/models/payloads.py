@@ -10,7 +10,7 @@ from storage.models.record import Model
 
 
 class AliasRequest(RequestPayload):
-    """The version that an alias shall point at."""
+    """The version to point an alias at."""
 
     version: VersionNumber
 

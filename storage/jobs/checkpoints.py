@@ -33,16 +33,16 @@ _FORMAT = hashlib.sha256(
 
 @dataclass(frozen=True, eq=False)
 class RefitStage:
-    """What a sweep came to, while its winner is trained once more on all rows."""
+    """The outcome of a sweep whose winner is being trained once more, on all rows."""
 
     result: Result
-    """Of the sweep, as it is published with the refitted network."""
+    """The result of the sweep, published with the refitted network."""
     fallback: Result
-    """The same for a network that was measured: it is published when the time limit passes before the refit ends."""
+    """The result of a network that was measured, published if the time limit passes before the refit ends."""
     fallback_weights: bytes
     """That network, as `encode_model` wrote it."""
     total_epochs: int
-    """Done by the sweep."""
+    """The epochs of the sweep."""
 
 
 _REFIT = TypeAdapter(RefitStage)
@@ -50,21 +50,21 @@ _REFIT = TypeAdapter(RefitStage)
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Where a training was."""
+    """A training between two epochs."""
 
     job_id: str
     """Makes the bytes of two jobs differ, so that deleting the one never deletes the other."""
     total_epochs: int
-    """Done by all attempts together; a later checkpoint of the job has more."""
+    """The epochs of all attempts together; a later checkpoint of the job has more."""
     used_s: float
-    """Of the job's time limit."""
+    """How much of the job's time limit is used up."""
     state: State
     """None when the stage has not begun."""
     refit: RefitStage | None = None
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """Write a checkpoint. The arrays of its state are copied, so the training may go on."""
+    """Write a checkpoint. The arrays of its state are copied, so the training may continue."""
     arrays: dict[str, NDArray[Any]] = {}
     content = {
         "format": _FORMAT,

@@ -64,7 +64,7 @@ class BestNetwork:
 
 
 class SilentAttempt(NamedTuple):
-    """A running attempt, and the last heartbeat that was seen of it."""
+    """A running attempt and its last known heartbeat."""
 
     job_id: str
     number: int

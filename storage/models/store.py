@@ -22,7 +22,7 @@ _PAGE = 200
 
 
 class ModelStore:
-    """All models, in Redis. `JobStore.publish` adds versions."""
+    """All models, in Redis. `Attempt.publish` adds versions."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types include decoded answers; ours are bytes
