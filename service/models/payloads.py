@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.http.names import Name, VersionNumber
 from service.http.payloads import RequestPayload
-from storage.models.record import Model
+from storage.models.versions import Model
 
 
 class AliasRequest(RequestPayload):

@@ -14,8 +14,8 @@ from storage.errors import (
     VersionNotFoundError,
 )
 from storage.jobs.description import DESCRIPTION
-from storage.models.record import Model, Version
 from storage.models.trained_model import TrainedModel, decode_version
+from storage.models.versions import Model, Version
 from storage.scripts import load_script
 
 _PAGE = 200
