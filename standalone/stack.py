@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from standalone.data_directory import DataDirectory
 from standalone.errors import AddressError, DataLostError, RedisUnreachableError
 from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
+from storage.connection import connect
 from storage.keys import STORE_IDENTITY_MARK
 from storage.settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
@@ -192,7 +191,7 @@ def _check_redis(url: str) -> None:
     """
     remedy = "start it, or unset REDIS_URL to use the embedded server"
     try:
-        client = redis.Redis.from_url(url, socket_timeout=5.0, retry=Retry(NoBackoff(), 0))
+        client = connect(url, timeout_s=5.0, n_retries=0)
     except ValueError as error:
         raise RedisUnreachableError("REDIS_URL must begin with redis://, rediss:// or unix://") from error
     with closing(client) as connection:

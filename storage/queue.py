@@ -56,7 +56,7 @@ class TrainingQueue:
         )
 
     def take(self, *, wait_s: float = 0.0) -> str | None:
-        """Take the oldest entry, past RQ, and return its job's id; None if there is none.
+        """Take the oldest entry, without RQ, and return its job's id; None if there is none.
 
         If the caller dies before it claims the job, the entry is lost and the reconciler enqueues the job again.
 

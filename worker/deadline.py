@@ -1,4 +1,4 @@
-"""How long a job has trained, when that is enough, and the ways to end an epoch that does not end by itself."""
+"""The clock of a job's time limit, and the ways to end an epoch that does not end by itself."""
 
 import contextlib
 import math
@@ -103,7 +103,7 @@ class Deadline:
     def interruptible(self) -> Iterator[None]:
         """Let `interrupt` end what happens inside.
 
-        Python runs signal handlers between two steps of the interpreter, so a single long call of NumPy goes on.
+        Python runs signal handlers between two steps of the interpreter, so a long call of NumPy ends first.
 
         Raises:
             TimeUpError: it was interrupted.

@@ -66,10 +66,10 @@ class Guard:
         self._stale_since: float | None = None
 
     def reason_to_kill(self) -> str | None:
-        """Return why the child must be killed now, or None if it may go on.
+        """Return why the child must be killed now, or None if it may continue.
 
         Raises:
-            One of UNAVAILABLE_ERRORS: nobody knows.
+            One of UNAVAILABLE_ERRORS: Redis cannot be asked.
         """
         if self._job_id != self._child.job_id:
             self._job_id, self._has_claimed, self._stale_since = self._child.job_id, False, None

@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-from types import TracebackType
 from typing import NoReturn
 
 from storage.errors import StaleAttemptError
@@ -39,9 +38,7 @@ class Heartbeat:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._is_over.set()
 
     def _beat(self) -> None:

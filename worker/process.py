@@ -82,7 +82,6 @@ class TrainingWorker(Worker):
             Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=QueueEntry),
             connection=redis,
             serializer="json",
-            job_class=QueueEntry,
             worker_ttl=18,  # a blocking pop lasts worker_ttl - 15 s, and maintenance runs only between pops
             maintenance_interval=3,
             job_monitoring_interval=3,

@@ -11,7 +11,7 @@ from storage.jobs.attempt import Attempt
 from worker.deadline import HandedBackError
 
 PATIENCE_S = 300.0
-"""A trained network waits at most this long to be published; meanwhile its heartbeat goes on."""
+"""A trained network waits at most this long to be published; meanwhile its heartbeat continues."""
 
 TRY_EVERY_S = 1.0
 
@@ -57,7 +57,7 @@ def optional(attempt: Attempt, what: str) -> Iterator[None]:
     """Do what a training can do without: if a store is away, only log that it was not done.
 
     Args:
-        what: the words of the log for what is missing then.
+        what: what the log says is missing.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""RQ's task function, and what it makes of the errors of a training."""
+"""The task function that RQ calls, and how it reports the errors of a training."""
 
 import logging
 import os
@@ -42,7 +42,7 @@ _STOP_CHECK_S = 0.2
 
 
 def prepare_child() -> WorkerChild:
-    """Make what the parent, which calls this, shares with the child that it forks next."""
+    """Make, in the parent, what it shares with the child that it forks next."""
     global _child
     _child = WorkerChild()
     return _child

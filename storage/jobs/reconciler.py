@@ -1,4 +1,4 @@
-"""Looks after stalled jobs. It is the only part that gives a job another attempt."""
+"""Finds stalled jobs. It is the only part that gives a job another attempt."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Compares the job records with what is going on, and repairs what a death left behind.
+    """Compares the job records with their heartbeats and the queue, and repairs what a dead worker left behind.
 
     Every worker has one and calls `run` every few seconds. All of them watch, a lease lets one of them act, and every
     step is fenced, so that acting twice does no harm. `docs/architecture.md` says why RQ's own retries and clean-up are

@@ -207,7 +207,7 @@ class JobStore:
         return Attempt(self._redis, self._queue, job, job.attempt)
 
     def is_held_by(self, job_id: str, token: str) -> bool:
-        """Say whether the attempt that claimed the job with this token still owns it."""
+        """Return whether the attempt that claimed the job with this token still owns it."""
         status, holder = self._redis.hmget(keys.job(job_id), "status", "claim")
         return bool(status == b"running" and holder == token.encode())
 

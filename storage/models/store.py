@@ -14,15 +14,15 @@ from storage.errors import (
     VersionNotFoundError,
 )
 from storage.jobs.description import DESCRIPTION
-from storage.models.record import Model, Version
 from storage.models.trained_model import TrainedModel, decode_version
+from storage.models.versions import Model, Version
 from storage.scripts import load_script
 
 _PAGE = 200
 
 
 class ModelStore:
-    """All models, in Redis. `JobStore.publish` adds versions."""
+    """All models, in Redis. `Attempt.publish` adds versions."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types include decoded answers; ours are bytes

@@ -19,7 +19,7 @@ from service.settings import Limits, Settings
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.jobs.store import JobStore
-from storage.models.record import ModelReference
+from storage.models.versions import ModelReference
 from storage.settings import StoreSettings
 from tests.builders import publish
 
