@@ -27,7 +27,6 @@ class WorkerChild:
     deadline: Deadline = field(default_factory=Deadline)
     # Without a lock: if the child were killed while it held one, the parent would wait for ever.
     _job_id: Any = field(default_factory=lambda: multiprocessing.RawArray("c", 64))
-
     _is_waiting: Any = field(default_factory=lambda: multiprocessing.RawValue("b", 0))
 
     @property

@@ -176,9 +176,9 @@ class TrainingWorker(Worker):
         threading.Thread(target=self._end, daemon=True).start()
 
     def _end(self) -> None:
-        if self._child is None or not self._child.is_waiting:
+        # The signal may have come between RQ's pop and its fork: then `_child` is the one before.
+        if not (self.horse_pid and self._child is not None and self._child.is_waiting):
             time.sleep(HAND_BACK_AFTER_S)
-        # Read only now: the signal may have come between RQ's pop and its fork.
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
         time.sleep(END_AFTER_S - HAND_BACK_AFTER_S)
