@@ -1,4 +1,4 @@
-"""The servers that `serving.py` compares, each a process on the first core, and the load from the second."""
+"""The servers that `serving.py` compares, each a process on the first core, and the load on the second core."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class Missing(Exception):
 
 
 def require_wrk() -> None:
-    """Find the load generator, or install it where that is possible.
+    """Find the load generator, or install it if possible.
 
     Raises:
         SystemExit: there is none.
@@ -35,11 +35,11 @@ def require_wrk() -> None:
     if shutil.which("wrk") is None and os.geteuid() == 0 and shutil.which("apt-get"):
         subprocess.run(["apt-get", "install", "--yes", "--quiet", "wrk"], check=False, stdout=sys.stderr)
     if shutil.which("wrk") is None or shutil.which("taskset") is None:
-        sys.exit("wrk and taskset make and place the load: 'apt install wrk util-linux', or see github.com/wg/wrk")
+        sys.exit("wrk and taskset are needed to make the load: 'apt install wrk util-linux', or see github.com/wg/wrk")
 
 
 def environment(name: str, packages: Sequence[str]) -> Path:
-    """Return the Python of an environment with the newest of these packages; made on the first use.
+    """Return the Python of an environment with the newest of these packages; the first use makes it.
 
     Raises:
         Missing: they cannot be installed.
@@ -103,7 +103,7 @@ def _answers(url: str) -> bool:
 
 
 def script(folder: Path, bodies: Sequence[bytes], content_type: str = "application/json") -> Path:
-    """Write what wrk sends: the bodies in turn."""
+    """Write a script for wrk that sends the bodies in turn."""
     path = folder / f"{time.monotonic_ns()}.lua"
     lines = ['wrk.method = "POST"', f'wrk.headers["Content-Type"] = "{content_type}"']
     if len(bodies) == 1:
@@ -121,7 +121,7 @@ def script(folder: Path, bodies: Sequence[bytes], content_type: str = "applicati
 
 
 def load(url: str, lua: Path | None, *, duration_s: int = 2, connections: int = 32) -> tuple[float, float]:
-    """Send requests over kept connections as fast as they are answered; return requests/s and p99 in seconds."""
+    """Send requests over kept connections as fast as they are answered. Returns requests/s, and p99 in seconds."""
     command = [*_ON_SECOND_CORE, "wrk", "--latency", "-t1", f"-c{connections}", f"-d{duration_s}s"]
     command += [] if lua is None else ["-s", str(lua)]
     text = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout

@@ -1,4 +1,4 @@
-"""The same prediction by FastAPI with pydantic models in and out, for `serving.py`; in an environment of its own."""
+"""The same prediction by FastAPI with pydantic models in and out, for `serving.py`. Runs in its own environment."""
 
 import json
 import os
@@ -12,7 +12,7 @@ _model = json.loads(os.environ["BENCH_MODEL"])
 _weights, _bias = np.array(_model["weights"]), _model["bias"]
 
 
-class Question(BaseModel):
+class Request(BaseModel):
     model: str
     instances: list[list[float]]
 
@@ -23,6 +23,6 @@ class Answer(BaseModel):
 
 
 @app.post("/predict")
-async def predict(question: Question) -> Answer:
-    outputs = 1 / (1 + np.exp(-(np.array(question.instances) @ _weights + _bias)))
+async def predict(request: Request) -> Answer:
+    outputs = 1 / (1 + np.exp(-(np.array(request.instances) @ _weights + _bias)))
     return Answer(outputs=outputs.tolist(), predictions=(outputs[:, 0] >= 0.5).astype(int).tolist())

@@ -1,4 +1,4 @@
-"""What Flask does by itself, for `serving.py`: `jsonify` hello, and the route that anybody would write first."""
+"""Plain Flask, for `serving.py`: a `jsonify` hello, and the predict route that anybody would write first."""
 
 import json
 import os

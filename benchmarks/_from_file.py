@@ -1,8 +1,8 @@
-"""Train on the features in a file and the targets.npy beside it, in a process of its own, to be limited: row T7.
+"""Train on the features in a file and the targets.npy next to it, with limited memory: row T7.
 
-Run it as `python benchmarks/_from_file.py features.npy limit_bytes`. With a limit the file is mapped and the process
-gets no more memory of its own than that; with 0 the file is read into memory. Prints the median seconds of an epoch,
-and the bytes that were resident: its own ones at the end, and all of them, cached pages of the file included, at most.
+Run it as `python benchmarks/_from_file.py features.npy limit_bytes`. With a limit, the file is mapped, and the process
+gets at most that much memory of its own; with 0, the file is read into memory. Prints the median seconds of an epoch
+and the resident bytes: its own at the end, and the peak with cached pages of the file.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The same prediction by MLServer, for `serving.py`; it runs in an environment of its own."""
+"""The same prediction by MLServer, for `serving.py`. Runs in its own environment."""
 
 import json
 import os

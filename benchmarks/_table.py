@@ -1,4 +1,4 @@
-"""What the benchmarks share: rounds in which the contestants take turns, rows of ratios, and the table of them."""
+"""Shared by the benchmarks: rounds in which the contestants take turns, rows of ratios, and their table."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from time import perf_counter
 RESULTS = Path(__file__).parent / "results"
 
 Contestants = dict[str, Callable[[], float]]
-"""Each runs once and gives its figure: seconds, or something a second."""
+"""Each call runs once and returns a figure: seconds, or a rate per second."""
 
 
 @dataclass
 class Row:
-    """A line of the table: `ratio` is how many times better than the other we are, or a share."""
+    """A line of the table. `ratio` says how many times better we are than the other, or is a share."""
 
     target: str
     what: str
@@ -43,10 +43,10 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def rounds(contestants: Contestants, n_rounds: int = 5) -> dict[str, list[float]]:
-    """Let the contestants take turns: whatever else the machine does meets all of them alike."""
+    """Let the contestants take turns, so that other work on the machine affects all of them alike."""
     figures: dict[str, list[float]] = {name: [] for name in contestants}
     for run in contestants.values():
-        run()  # once for the caches
+        run()  # warm the caches
     for _ in range(n_rounds):
         for name, run in contestants.items():
             figures[name].append(run())
@@ -61,7 +61,7 @@ def shown(figures: Sequence[float], unit: str = "s") -> str:
 
 
 def row(target: str, what: str, ours: Sequence[float], other: Sequence[float], goal: float, *, unit: str = "s") -> Row:
-    """Compare figures of the same rounds: seconds, of which fewer are better, or something a second."""
+    """Compare figures of the same rounds: seconds, where less is better, or a rate, where more is."""
     pairs = list(zip(ours, other, strict=True))
     ratios = [theirs / mine if unit == "s" else mine / theirs for mine, theirs in pairs]
     return Row(target, what, shown(ours, unit), shown(other, unit), median(ratios), min(ratios), max(ratios), goal)
@@ -80,9 +80,9 @@ def machine(*packages: str) -> dict[str, str]:
 
 
 def report(name: str, title: str, rows: Sequence[Row], about: dict[str, str]) -> None:
-    """Print the table and keep it as benchmarks/results/<name>-<date>.md and .json, in the place of an older one.
+    """Print the table and save it as benchmarks/results/<name>-<date>.md and .json, replacing an older one.
 
-    Rows of other targets that this machine and these versions gave before stay in it.
+    Rows of other targets stay in it if they were measured on this machine with these versions.
     """
     print(_markdown(rows, about))
     RESULTS.mkdir(exist_ok=True)

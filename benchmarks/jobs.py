@@ -1,8 +1,8 @@
-"""Jobs against a bare RQ worker on the same Redis, every write synced: the targets J1 and J2.
+"""Jobs compared with a bare RQ worker on the same Redis, every write synced: the targets J1 and J2.
 
-J1: from `POST /jobs` (breast_cancer, 569 x 30 inline, 100 epochs) to `/predict` answering with the new version, on an
-idle stack of one API process and one worker as `./run up` starts it. J2: small jobs that one training worker drains,
-against no-op jobs that RQ's own fork worker drains with its default settings.
+J1: the time from `POST /jobs` (breast_cancer, 569 x 30 inline, 100 epochs) until `/predict` answers with the new
+version, on an idle stack of one API process and one worker as `./run up` starts it. J2: small jobs drained by one
+training worker, compared with no-op jobs drained by RQ's own fork worker with its default settings.
 """
 
 import os
@@ -67,14 +67,14 @@ def wait_for(text: str, log: Path) -> None:
 
 
 def latencies(url: str) -> list[float]:
-    """Train and predict again and again; from the first byte sent to the prediction of the new version."""
+    """Train and predict again and again. Returns the seconds from the first byte sent to the new version's answer."""
     features, classes = load_breast_cancer(return_X_y=True)
     job = {
         "model": "cancer",
         "data": {"features": features.tolist(), "targets": classes.tolist()},
         "training": {"max_epochs": 100},
     }
-    question = {"model": "cancer", "instances": features[:1].tolist()}
+    one_row = {"model": "cancer", "instances": features[:1].tolist()}
     times = []
     with httpx.Client(base_url=url, timeout=30) as http:
         for _ in range(N_LATENCIES + 5):
@@ -82,15 +82,15 @@ def latencies(url: str) -> list[float]:
             answer = http.post("/jobs", json=job).raise_for_status()
             done = http.get(answer.headers["Location"], headers={"Prefer": "wait=20"}).raise_for_status().json()
             version = done["result"]["version"]
-            prediction = http.post("/predict", json={**question, "version": version}).raise_for_status().json()
+            prediction = http.post("/predict", json={**one_row, "version": version}).raise_for_status().json()
             times.append(time.perf_counter() - start)
-            time.sleep(0.1)  # the stack is to be idle: RQ still puts away the job before
+            time.sleep(0.1)  # wait until the stack is idle: RQ is still cleaning up after the previous job
             assert prediction["version"] == version
     return times[5:]
 
 
 def drain_rate(redis: Redis, server: EmbeddedServer, folder: Path) -> float:
-    """Let one training worker drain small jobs; jobs a second from the first start to the last end."""
+    """Let one training worker drain small jobs. Returns jobs per second from the first start to the last end."""
     queue = TrainingQueue(redis)
     jobs, blobs = JobStore(redis, queue), BlobStore((folder / "blobs").as_uri())
     spec = training_spec(blobs, max_epochs=10)
@@ -110,7 +110,7 @@ def drain_rate(redis: Redis, server: EmbeddedServer, folder: Path) -> float:
 
 
 def rq_rate(redis: Redis, server: EmbeddedServer, folder: Path) -> float:
-    """Let RQ's fork worker, as it comes, drain jobs that do nothing."""
+    """Let RQ's fork worker with its default settings drain jobs that do nothing."""
     queue = Queue("baseline", connection=redis)
     jobs = [queue.enqueue("time.time") for _ in range(N_JOBS)]
     command = (sys.executable, "-m", "rq.cli", "worker", "baseline", "--url", server.url, "--burst")

@@ -1,8 +1,8 @@
-"""Predict against Flask, FastAPI and MLServer: the targets S1 to S6 in one table.
+"""Predict compared with Flask, FastAPI and MLServer: the targets S1 to S6 in one table.
 
-Run it as `python benchmarks/serving.py [S1 S3 ...]`. Every server is one process on the first core, ours as it is
-shipped (`service.server.gunicorn_config`), and the load comes from the second. The contestants of a row take turns.
-FastAPI and MLServer are installed into environments of their own under benchmarks/.environments at the first use.
+Run it as `./run bench serving [S1 S3 ...]`. Every server is one process on the first core, ours as it is shipped
+(`service.server.gunicorn_config`). The load comes from the second core. The contestants of a row take turns.
+FastAPI and MLServer are installed into their own environments under benchmarks/.environments on the first use.
 """
 
 import hashlib
@@ -93,7 +93,7 @@ def store(redis: Redis, names: list[str], *, alias: str) -> None:
 
 
 class Stage:
-    """The servers of the run, started when a row first asks for them."""
+    """The servers of the run, each started when a row first needs it."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
         self._stack = stack
@@ -168,14 +168,14 @@ class Stage:
 
 
 def s1_and_s2(stage: Stage) -> Iterator[Row]:
-    question: dict[str, object] = {"model": "churn", "instances": ONE_ROW}
+    request: dict[str, object] = {"model": "churn", "instances": ONE_ROW}
     contestants = {
-        "ours": stage.rate(f"{stage.ours()}/predict", question),
+        "ours": stage.rate(f"{stage.ours()}/predict", request),
         "Flask jsonify hello, gthread": stage.rate(f"{stage.flask()}/hello", None),
-        "the simple route, gthread": stage.rate(f"{stage.flask()}/predict", question),
+        "the simple route, gthread": stage.rate(f"{stage.flask()}/predict", request),
     }
     for name, url_of, path, body in (
-        ("FastAPI + uvicorn", stage.fastapi, "/predict", question),
+        ("FastAPI + uvicorn", stage.fastapi, "/predict", request),
         (
             "MLServer",
             stage.mlserver,
@@ -201,7 +201,7 @@ def s1_and_s2(stage: Stage) -> Iterator[Row]:
 
 
 def seconds_of(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], float]:
-    """Time one large request at a time, over a kept connection, from its first byte to the last of its answer."""
+    """Time one large request at a time over a kept connection, from its first byte to the last byte of the answer."""
     authority, _, path = url.removeprefix("http://").partition("/")
     host, port = authority.split(":")
     head = f"POST /{path} HTTP/1.1\r\nHost: {host}\r\n"
@@ -230,7 +230,7 @@ def seconds_of(url: str, body: bytes, headers: dict[str, str]) -> Callable[[], f
 
 
 def in_binary(values: NDArray[Any], datatype: str) -> tuple[bytes, dict[str, str]]:
-    """Make the body and the headers of an infer request as Triton's client sends it by default: binary in and out."""
+    """Make the body and headers of an infer request as Triton's client sends them by default: binary in and out."""
     size = {"binary_data_size": values.nbytes}
     given = {"name": "input", "shape": values.shape, "datatype": datatype, "parameters": size}
     header = orjson.dumps({"inputs": [given], "parameters": {"binary_data_output": True}})
@@ -256,14 +256,14 @@ def s3_and_s4(stage: Stage) -> Iterator[Row]:
 
 
 def s5(stage: Stage) -> Iterator[Row]:
-    url, question = f"{stage.ours()}/predict", {"model": "churn", "instances": ONE_ROW}
+    url, request = f"{stage.ours()}/predict", {"model": "churn", "instances": ONE_ROW}
     figures = rounds(
         {
-            "version": stage.rate(url, {**question, "version": 1}, duration_s=1),
-            "latest": stage.rate(url, question, duration_s=1),
-            "alias": stage.rate(url, {**question, "alias": "production"}, duration_s=1),
+            "version": stage.rate(url, {**request, "version": 1}, duration_s=1),
+            "latest": stage.rate(url, request, duration_s=1),
+            "alias": stage.rate(url, {**request, "alias": "production"}, duration_s=1),
         },
-        3 * N_ROUNDS,  # short ones: the differences are small
+        3 * N_ROUNDS,  # short rounds: the differences are small
     )
     for name in ("latest", "alias"):
         yield row("S5", f"by {name} vs by version", figures[name], figures["version"], 0.95, unit="requests/s")
@@ -271,7 +271,7 @@ def s5(stage: Stage) -> Iterator[Row]:
 
 
 def follow(stage: Stage) -> Row:
-    """Measure how long after the answer to PUT the alias has moved for predictions, in the worst of 100 moves."""
+    """Measure how long after the answer to PUT predictions follow the alias: the worst of 100 moves."""
     times = []
     with httpx.Client(base_url=stage.ours()) as http:
         for k in range(100):
@@ -297,7 +297,7 @@ def s6(stage: Stage) -> Iterator[Row]:
     url, pid = stage.start_ours()
     bodies = [orjson.dumps({"model": name, "instances": ONE_ROW}) for name in names]
     all_of_them = script(stage._folder, bodies)
-    one_of_them = script(stage._folder, bodies[:1] * 2)  # drawn in the same way
+    one_of_them = script(stage._folder, bodies[:1] * 2)  # twice, so that wrk cycles through bodies here, too
     with httpx.Client(base_url=url) as http:
         for body in bodies:
             http.post("/predict", content=body, headers={"Content-Type": "application/json"}).raise_for_status()
@@ -318,7 +318,7 @@ def s6(stage: Stage) -> Iterator[Row]:
 
 @contextmanager
 def dripping(url: str, n_connections: int) -> Iterator[None]:
-    """Send headers and bodies drop by drop over many connections, from the core of the load."""
+    """Send headers and bodies byte by byte over many connections, from the core of the load."""
     host, port = url.removeprefix("http://").split(":")
     head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n"
     connections = [socket.create_connection((host, int(port))) for _ in range(n_connections)]

@@ -1,9 +1,9 @@
-"""Training against naive NumPy, scikit-learn and torch: the targets T1 to T7 in one table.
+"""Training compared with naive NumPy, scikit-learn and torch: the targets T1 to T7 in one table.
 
-Run it as `./run bench training [T1 T3 ...]`, which installs torch as well. The contestants of a row take turns, round
-after round, so that whatever else the machine does meets all of them alike; a ratio is taken within a round, and its
-median, smallest and largest value over the rounds are printed. What has no torch is compared without it. The table also
-goes to benchmarks/results/training-<date>.json and .md, beside the other rows of the same day, machine and versions.
+Run it as `./run bench training [T1 T3 ...]`, which also installs torch; without torch, the other rows are measured. The
+contestants of a row take turns, round after round, so that other work on the machine affects all of them alike. A ratio
+is taken within a round; its median, smallest and largest value over the rounds are printed. The table is saved as
+benchmarks/results/training-<date>.json and .md, next to other rows of the same day, machine and versions.
 """
 
 import json
@@ -58,7 +58,7 @@ def row(target: str, what: str, times: dict[str, list[float]], other: str, goal:
 
 
 def synthetic(n_instances: int, n_features: int, dtype: str = "float32") -> Dataset:
-    """Draw correlated features, and a class for each instance from a logistic model of them."""
+    """Draw correlated features, and the class of each instance from a logistic model of them."""
     rng = np.random.default_rng(0)
     factors = rng.standard_normal((10, n_features), dtype=np.float32)
     features = rng.standard_normal((n_instances, n_features), dtype=np.float32)
@@ -81,7 +81,7 @@ def with_blas_threads(n: int, run: Callable[[], object]) -> float:
 
 
 def naive_epoch(dataset: Dataset, learning_rate: float = 0.5) -> Callable[[], None]:
-    """Write the equations down as they are."""
+    """Train one neuron by the equations as they are written."""
     x, y = dataset.features, dataset.targets
     rate, state = x.dtype.type(learning_rate), [np.zeros((x.shape[1], 1), x.dtype), np.zeros(1, x.dtype)]
 
@@ -114,7 +114,7 @@ def times_of_epochs(epoch: Callable[[], object], n_epochs: int) -> float:
 
 
 def read_all(features: np.ndarray) -> Callable[[], None]:
-    """Read every number once, each thread its part, as fast as BLAS can."""
+    """Read every number once, in parallel, as fast as BLAS can."""
     parts = np.array_split(features.reshape(-1), N_THREADS)
     threads = ThreadPoolExecutor(N_THREADS)
 
@@ -171,7 +171,7 @@ def t3() -> Iterator[Row]:
     contestants: Contestants = {
         "ours": lambda: with_blas_threads(1, lambda: list(fit(dataset, SIGMOID, config, every=n))) / n,
         "naive NumPy": by_numpy,
-        # Shuffling is its default, and of no use to a full batch.
+        # Shuffling is its default, and useless for a full batch.
         "MLPClassifier(()) without shuffle": lambda: by_scikit_learn(shuffle=False),
         "MLPClassifier(())": lambda: by_scikit_learn(shuffle=True),
     }
@@ -198,14 +198,14 @@ def t4() -> Iterator[Row]:
         "900k x 101 float32": (SIGMOID, synthetic(900_000, 101)),
     }
     for name, (network, dataset) in data_sets.items():
-        # what docs/api.md tells its readers to take
+        # as docs/api.md recommends
         optimizer = "lbfgs" if name == "digits" else "newton"
         times = time_to_cost(network, dataset, optimizer)
         yield row("T4", f"{name}: time to its cost, {optimizer}", times, "LogisticRegression", 5)
 
 
 def time_to_cost(network: NetworkConfig, dataset: Dataset, optimizer: str) -> dict[str, list[float]]:
-    """Let scikit-learn stop by its own rule, and stop ourselves at its cost, to 1e-6 of it for rounding."""
+    """Let scikit-learn stop by its own rule, then measure how long we take to reach its cost, to 1e-6 of it."""
     classes = dataset.targets[:, 0] if dataset.n_outputs == 1 else dataset.targets.argmax(axis=1)
     # C = 1 adds |w|^2 / 2 to the sum of the losses
     config = TrainingConfig(
@@ -305,7 +305,7 @@ def t6() -> Iterator[Row]:
 
 
 ALLOWED_BYTES = 300_000_000
-"""Of memory of its own for the process that trains on a file twice as large."""
+"""Memory of its own for the process that trains on a file twice as large."""
 
 
 def t7() -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""`python -m cli` is the `perceptron` command without installing anything."""
+"""`python -m cli`: the `perceptron` command without an installation."""
 
 from cli.main import main
 

@@ -8,28 +8,29 @@ from standalone import DataDirectory, DataLostError, EmbeddedServer, StandaloneE
 from storage.availability import ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.identity import Epoch, accept_loss
+from storage.identity import StoreIdentity, accept_loss
+from storage.settings import blob_url
 
 
 def init(data_dir: Path, redis_url: str | None, *, is_loss_accepted: bool) -> str:
-    """Check that a Redis and a blob store have the same epoch, and say what was found; if both are new, give them one.
+    """Check that Redis and the blob store have the same identity, and say so; give both one if they are new.
 
     Args:
         redis_url: None for the embedded server of the data directory, which must not be running.
-        is_loss_accepted: whether a Redis that was emptied or replaced is taken as it is.
+        is_loss_accepted: whether to go on with a Redis that was emptied or replaced.
 
     Raises:
         StandaloneError: they do not belong together, and the loss is not accepted; or a store cannot be reached.
     """
     with ExitStack() as on_exit:
         data = on_exit.enter_context(DataDirectory.open(data_dir, "perceptron init"))
-        blobs = BlobStore(os.environ.get("BLOB_URL") or f"file://{data.path / 'blobs'}")
+        blobs = BlobStore(blob_url(os.environ, data.path))
         if redis_url is None:
             redis_url = on_exit.enter_context(EmbeddedServer(data.path)).url
         connection = on_exit.enter_context(connect(redis_url, timeout_s=5, n_retries=1))
         try:
             try:
-                Epoch(blobs).check(connection)
+                StoreIdentity(blobs).check(connection)
             except ReplacedRedisError as error:
                 if not is_loss_accepted:
                     raise DataLostError(str(error)) from error

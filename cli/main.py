@@ -1,4 +1,4 @@
-"""The `perceptron` command: one sub-command per way to run the service."""
+"""The `perceptron` command: one subcommand for each way to run the service."""
 
 import importlib.metadata
 import sys
@@ -8,24 +8,25 @@ from pathlib import Path
 import click
 
 from standalone import StandaloneError, UpSettings, exec_api, exec_worker, up
+from storage.settings import DEFAULT_DATA_DIR
 
-_host = click.option("--host", envvar="HOST", default="127.0.0.1", show_envvar=True, help="Where to listen.")
+_host = click.option("--host", envvar="HOST", default="127.0.0.1", show_envvar=True, help="Address to listen on.")
 _port = click.option(
     "--port",
     envvar="PORT",
     default=8000,
     type=click.IntRange(1, 65535),
     show_envvar=True,
-    help="On which port.",
+    help="Port to listen on.",
 )
 _container_port = click.option(
     "--port",
-    # What a platform says comes first: it is where the platform will ask.
+    # A platform's variables come first: that is where the platform sends its requests.
     envvar=["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT"],
     default=8000,
     type=click.IntRange(1, 65535),
     show_envvar=True,
-    help="On which port.",
+    help="Port to listen on.",
 )
 _api_processes = click.option(
     "--api-processes",
@@ -33,7 +34,7 @@ _api_processes = click.option(
     default=1,
     type=click.IntRange(1, 64),
     show_envvar=True,
-    help="Processes that answer HTTP.",
+    help="Processes that serve HTTP.",
 )
 _redis_url = click.option(
     "--redis-url",
@@ -41,13 +42,13 @@ _redis_url = click.option(
     required=True,
     show_envvar=True,
     metavar="URL",
-    help="The server that keeps jobs and models.",
+    help="The Redis that keeps jobs and models.",
 )
 
 _data_dir = click.option(
     "--data-dir",
     envvar="DATA_DIR",
-    default=Path("./data"),
+    default=Path(DEFAULT_DATA_DIR),
     type=click.Path(path_type=Path),
     show_envvar=True,
     help="Where jobs, models and data sets are kept.",
@@ -57,7 +58,7 @@ _own_redis_url = click.option(
     envvar="REDIS_URL",
     show_envvar=True,
     metavar="URL",
-    help="A server to use; without it one is started on the data directory.",
+    help="A Redis to use instead of the embedded one.",
 )
 
 
@@ -100,8 +101,8 @@ def perceptron() -> None:
 def _up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, redis_url: str | None) -> None:
     """Run everything on this machine: embedded Redis, API and training workers.
 
-    Ctrl-C or SIGTERM ends it within 25 s, after what is under way has been answered; a second Ctrl-C ends
-    it at once. The data stays in the data directory for the next time.
+    Ctrl-C or SIGTERM answers the requests under way and stops within 25 s; a second Ctrl-C stops at once.
+    The data stays in the data directory.
 
     \b
     Examples:
@@ -125,20 +126,20 @@ def _up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, 
 @click.option(
     "--accept-loss",
     is_flag=True,
-    help="Take a Redis that was emptied or replaced as it is: give up what it had before.",
+    help="Use a Redis that was emptied or replaced as it is now; what it held before is lost.",
 )
 def _init(data_dir: Path, redis_url: str | None, accept_loss: bool) -> None:
-    """Make Redis and the blob store belong together.
+    """Check that Redis and the blob store belong together.
 
-    Each carries the same epoch, so that a Redis that lost its data is not taken for a new one. Without
-    --accept-loss, this only says whether they agree.
+    Both carry the same store identity, so that a Redis that lost its data is not mistaken for a new one. With
+    --accept-loss, use Redis as it is now.
 
     \b
     Examples:
       perceptron init --data-dir /srv/perceptron
       perceptron init --accept-loss --data-dir /srv/perceptron
     """
-    from cli.init import init  # here, so that the other commands need not load the storage
+    from cli.init import init  # here, so that the other commands do not load the storage
 
     click.echo(init(data_dir, redis_url, is_loss_accepted=accept_loss))
 
@@ -171,7 +172,7 @@ def _worker(redis_url: str) -> None:
 
 
 def main() -> None:
-    """Run the command; what can be expected to go wrong is one line on stderr and exit status 1."""
+    """Run the command. An expected error is one line on stderr, with exit status 1."""
     try:
         perceptron(prog_name="perceptron")
     except StandaloneError as error:

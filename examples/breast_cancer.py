@@ -2,7 +2,7 @@
 
     breast_cancer.py [--url http://127.0.0.1:8000]
 
-Without --url it uses the service that runs on this machine, and starts one of its own when none does.
+Without --url it uses the service that runs on this machine, or starts one of its own.
 """
 
 import argparse
@@ -27,13 +27,13 @@ N_SHOWN = 3
 
 
 def main() -> int:
-    """Run the example; the exit status says whether it worked."""
+    """Run the example. The exit status says whether it worked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", help=f"the service's address (default: {DEFAULT_URL} when it answers)")
     url = parser.parse_args().url
     if url is None and is_perceptron_service(DEFAULT_URL):
         url = DEFAULT_URL
-        print(f"a service runs at {url}: using it, so it gets one more version of the model breast-cancer")
+        print(f"using the service at {url}: its model breast-cancer gets one more version")
     try:
         if url is not None:
             run(url)
@@ -41,7 +41,7 @@ def main() -> int:
             with own_service() as own_url:
                 run(own_url)
     except (httpx.HTTPError, RuntimeError) as error:
-        print(f"the example did not work: {error}", file=sys.stderr)
+        print(f"the example failed: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -96,14 +96,14 @@ def read_csv(path: Path) -> tuple[list[str], list[list[float]], list[str]]:
 
 
 def answer(response: httpx.Response) -> Any:
-    """Return the answer's JSON, or raise with what the service says is wrong."""
+    """Return the answer's JSON. Raise RuntimeError with the service's message if it is an error."""
     if response.is_error:
         raise RuntimeError(f"{response.status_code} from {response.request.url}: {response.text}")
     return response.json()
 
 
 def show_progress(job: dict[str, Any]) -> None:
-    """Say in one line how far the job is."""
+    """Print the job's progress in one line."""
     progress = job["progress"]
     if progress is None:
         print(f"  {job['status']}")
@@ -112,7 +112,7 @@ def show_progress(job: dict[str, Any]) -> None:
 
 
 def is_perceptron_service(url: str) -> bool:
-    """Whether a service of ours answers there."""
+    """Tell whether a Perceptron Service answers there."""
     try:
         document = httpx.get(f"{url}/openapi.json", timeout=2).json()
         return bool(document["info"]["title"] == "Perceptron Service")
@@ -122,7 +122,7 @@ def is_perceptron_service(url: str) -> bool:
 
 @contextmanager
 def own_service() -> Iterator[str]:
-    """Run a service of our own on a free port, with data that is thrown away."""
+    """Run a service of our own on a free port, with temporary data."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -152,7 +152,7 @@ def own_service() -> Iterator[str]:
 
 
 def wait_until_ready(url: str, service: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until the service answers that it is ready."""
+    """Wait until the service is ready."""
     deadline = time.monotonic() + 60
     while service.poll() is None and time.monotonic() < deadline:
         try:

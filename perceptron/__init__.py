@@ -1,25 +1,19 @@
 """The maths of the service: what a perceptron is, how it learns and what it predicts.
 
-NumPy only. No input or output, no clock, no environment, no logging, no global state: everything that changes
-a result is an argument. Source of the maths: S. Ravi, "Neural Networks: The Math", 2022.
+NumPy only. No input or output, no clock, no environment, no logging. Everything that changes a result is an argument;
+the only globals are the tables of activations, losses, initializations and optimizers.
+
+Source of the maths: S. Ravi, "Neural Networks: The Math", 2022.
 """
 
-from perceptron.activations import ACTIVATIONS, Activation
-from perceptron.architecture import Architecture, flatten
-from perceptron.candidates import Candidate, SweepProgress, TrainedNetwork
-from perceptron.config import (
-    DTYPES,
-    HIDDEN_ACTIVATIONS,
-    INITIALIZATIONS,
-    OPTIMIZERS,
-    LearningRate,
-    NetworkConfig,
-    TrainingConfig,
-    ValidationConfig,
-    resolve_training_config,
-)
-from perceptron.curvature import auto_learning_rate, with_learning_rate
-from perceptron.dataset import Dataset
+from perceptron.activations import ACTIVATIONS
+from perceptron.architecture import Architecture, NetworkConfig, flatten, hidden_activations
+from perceptron.config import LearningRate, TrainingConfig, ValidationConfig, check_size, resolve_training_config
+from perceptron.cost import Networks
+from perceptron.data.dataset import Dataset
+from perceptron.data.splitting import assign_folds, split, validation_rows
+from perceptron.data.task import MAX_CLASSES, Task, resolve_task
+from perceptron.data.weighting import class_weights
 from perceptron.errors import (
     DimensionError,
     DivergedError,
@@ -29,48 +23,40 @@ from perceptron.errors import (
     PerceptronError,
     TargetsOutOfRangeError,
 )
-from perceptron.explanation import Explanation, explain
-from perceptron.losses import LOSSES, Loss
+from perceptron.explanation import explain
+from perceptron.initialization import INITIALIZATIONS
+from perceptron.losses import LOSSES
 from perceptron.metrics import evaluate
 from perceptron.network import Layer, Network, forward
-from perceptron.newton import check_solvable_by_newton
-from perceptron.objective import Evaluation, Folds, Networks, Objective
+from perceptron.objective import Objective
 from perceptron.one_instance import ForwardOne, forward_one
+from perceptron.optimizers import OPTIMIZERS
+from perceptron.optimizers.curvature import with_learning_rate
 from perceptron.prediction import predict_outputs, predict_side_by_side, predictions
-from perceptron.race import RaceState
-from perceptron.rosenblatt import perceptron_rule_epoch
-from perceptron.splitting import assign_folds, split, validation_rows
-from perceptron.standardization import Standardization, fold, unfold
-from perceptron.states import STATE_TYPES
-from perceptron.sweep import OneByOneState, fit_sweep
-from perceptron.task import Targets, Task, TaskKind, resolve_task
-from perceptron.training import EpochResult, StopReason, TrainingState, fit, result_of
-from perceptron.weighting import class_weights
+from perceptron.preprocessing.standardization import Standardization, fold, unfold
+from perceptron.states import state_types
+from perceptron.sweeps.candidates import Candidate, SweepProgress, TrainedNetwork
+from perceptron.sweeps.states import OneByOneState, RaceState
+from perceptron.sweeps.sweep import fit_sweep
+from perceptron.training import EpochResult, TrainingState, fit, result_of
 
 __all__ = [
     "ACTIVATIONS",
-    "DTYPES",
-    "HIDDEN_ACTIVATIONS",
     "INITIALIZATIONS",
     "LOSSES",
+    "MAX_CLASSES",
     "OPTIMIZERS",
-    "STATE_TYPES",
-    "Activation",
     "Architecture",
     "Candidate",
     "Dataset",
     "DimensionError",
     "DivergedError",
     "EpochResult",
-    "Evaluation",
-    "Explanation",
-    "Folds",
     "ForwardOne",
     "InvalidConfigError",
     "InvalidDatasetError",
     "Layer",
     "LearningRate",
-    "Loss",
     "Network",
     "NetworkConfig",
     "Networks",
@@ -80,19 +66,15 @@ __all__ = [
     "PerceptronError",
     "RaceState",
     "Standardization",
-    "StopReason",
     "SweepProgress",
-    "Targets",
     "TargetsOutOfRangeError",
     "Task",
-    "TaskKind",
     "TrainedNetwork",
     "TrainingConfig",
     "TrainingState",
     "ValidationConfig",
     "assign_folds",
-    "auto_learning_rate",
-    "check_solvable_by_newton",
+    "check_size",
     "class_weights",
     "evaluate",
     "explain",
@@ -102,7 +84,7 @@ __all__ = [
     "fold",
     "forward",
     "forward_one",
-    "perceptron_rule_epoch",
+    "hidden_activations",
     "predict_outputs",
     "predict_side_by_side",
     "predictions",
@@ -110,6 +92,7 @@ __all__ = [
     "resolve_training_config",
     "result_of",
     "split",
+    "state_types",
     "unfold",
     "validation_rows",
     "with_learning_rate",

@@ -1,4 +1,4 @@
-"""The types of the arrays that the package computes with, and how it walks through many rows."""
+"""The array types of the package, and how it walks through many rows."""
 
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -16,9 +16,9 @@ BLOCK_ROWS = 4096
 
 
 def row_blocks(n_rows: int) -> Iterator[slice]:
-    """Cut rows 0..n_rows-1 into blocks small enough for what is computed from one to stay in cache.
+    """Cut rows 0..n_rows-1 into blocks whose intermediate results stay in cache.
 
-    It also bounds the memory of a pass by the widest layer instead of by the data set.
+    So the memory of a pass depends on the widest layer, not on the number of rows.
     """
     for start in range(0, n_rows, BLOCK_ROWS):
         yield slice(start, min(start + BLOCK_ROWS, n_rows))

@@ -1,62 +1,22 @@
-"""How a network is shaped and how it learns: settings that are valid once they exist."""
+"""How a network learns: settings that are valid once they exist."""
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from perceptron.activations import ACTIVATIONS
-from perceptron.errors import InvalidConfigError
-from perceptron.losses import LOSSES
+from perceptron.architecture import Architecture, NetworkConfig
+from perceptron.errors import InvalidConfigError, check_one_of
+from perceptron.initialization import INITIALIZATIONS, default_initialization
+from perceptron.losses import LOSSES, check_loss
+from perceptron.optimizers import OPTIMIZERS
+from perceptron.optimizers.optimizer import MAX_HESSIAN_SIZE
 
-OPTIMIZERS = ("gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule")
-INITIALIZATIONS = ("zeros", "glorot_uniform", "he_normal")
-DTYPES = ("float32", "float64")
 LearningRate: TypeAlias = float | Literal["auto"]
-HIDDEN_ACTIVATIONS = tuple(name for name, activation in ACTIVATIONS.items() if activation.is_hidden)
 
-MAX_HIDDEN_LAYERS = 16
-MAX_LAYER_WIDTH = 4096
+DTYPES = ("float32", "float64")
 MAX_SEED = 2**32 - 1
 MAX_FOLDS = 100
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """The activation of the outputs, and the hidden layers in front of them, if any.
-
-    Raises:
-        InvalidConfigError: an activation is unknown or cannot be used there; more than 16 hidden layers, or
-            one that is not 1 to 4,096 wide; hidden layers under `step`, which only the perceptron rule
-            trains.
-    """
-
-    activation: str
-    hidden_layers: tuple[int, ...] = ()
-    hidden_activation: str = "tanh"
-
-    def __post_init__(self) -> None:
-        _check_one_of("network/activation", self.activation, ACTIVATIONS)
-        _check_one_of("network/hidden_activation", self.hidden_activation, HIDDEN_ACTIVATIONS)
-        # A list, as JSON has it, would make the frozen config mutable and unhashable.
-        object.__setattr__(self, "hidden_layers", tuple(self.hidden_layers))
-        field = "network/hidden_layers"
-        if len(self.hidden_layers) > MAX_HIDDEN_LAYERS:
-            raise InvalidConfigError(
-                f"expected at most {MAX_HIDDEN_LAYERS} hidden layers, got {len(self.hidden_layers)}",
-                field=field,
-            )
-        for width in self.hidden_layers:
-            if not 1 <= width <= MAX_LAYER_WIDTH:
-                raise InvalidConfigError(
-                    f"a hidden layer must be 1 to {MAX_LAYER_WIDTH:,} wide, got {width!r}", field=field
-                )
-        if self.activation == "step" and self.hidden_layers:
-            raise InvalidConfigError(
-                "step has no gradient to train hidden layers with: expected none, "
-                f"got {len(self.hidden_layers)}; use sigmoid to have some",
-                field=field,
-            )
 
 
 @dataclass(frozen=True)
@@ -87,11 +47,11 @@ class TrainingConfig:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        _check_one_of("training/loss", self.loss, LOSSES)
-        _check_one_of("training/optimizer", self.optimizer, OPTIMIZERS)
-        _check_one_of("training/dtype", self.dtype, DTYPES)
+        check_one_of("training/loss", self.loss, LOSSES)
+        check_one_of("training/optimizer", self.optimizer, OPTIMIZERS)
+        check_one_of("training/dtype", self.dtype, DTYPES)
         if self.initialization is not None:
-            _check_one_of("training/initialization", self.initialization, INITIALIZATIONS)
+            check_one_of("training/initialization", self.initialization, INITIALIZATIONS)
         check_learning_rate(self.learning_rate)
         for name, value in (("tolerance", self.tolerance), ("l2", self.l2)):
             if not 0 <= value < math.inf:
@@ -103,16 +63,20 @@ class TrainingConfig:
         _check_whole("training/max_epochs", self.max_epochs, low=1)
         _check_whole("training/seed", self.seed, low=0, high=MAX_SEED)
 
+    def mini_batch_size(self, n_instances: int) -> int | None:
+        """Give batch_size, or None where that is all instances."""
+        return None if self.batch_size is None or self.batch_size >= n_instances else self.batch_size
+
     @property
     def known_learning_rate(self) -> float:
-        """The learning rate where "auto" has become a number."""
+        """The learning rate, after `with_learning_rate` has replaced "auto" by a number."""
         assert not isinstance(self.learning_rate, str), "with_learning_rate comes before training"
         return self.learning_rate
 
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """Which part of the data set is kept from training, and how long to wait for its cost to fall.
+    """Which part of the data set is held out, and how long to wait for its cost to fall.
 
     Raises:
         InvalidConfigError: the fraction is not between 0 and 1, or the patience is not at least 1 epoch.
@@ -122,7 +86,7 @@ class ValidationConfig:
     early_stopping_patience: int | None = None
     """epochs without a lower validation cost before training stops; None: never"""
     folds: int | None = None
-    """of cross-validation, which then takes the place of the fraction; None: the fraction"""
+    """cross-validation with this many folds instead of the fraction; None: the fraction"""
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction < 1:
@@ -136,32 +100,21 @@ class ValidationConfig:
 
 
 def resolve_training_config(network: NetworkConfig, **given: Any) -> TrainingConfig:
-    """Complete the fields given with the defaults that depend on the network, and check that they fit it.
+    """Fill in the defaults that depend on the network, and check that all fields go with it.
 
     Args:
-        network: the network that is to be trained.
+        network: the network to train.
         given: fields of `TrainingConfig`; None stands for the default.
 
     Raises:
         InvalidConfigError: a value is outside its limits, or does not go with the network.
     """
     fields = {name: value for name, value in given.items() if value is not None}
-    fields.setdefault("optimizer", "perceptron_rule" if network.activation == "step" else "gradient_descent")
+    fields.setdefault("optimizer", default_optimizer(network))
     fields.setdefault("initialization", default_initialization(network))
     config = TrainingConfig(**fields)
     check_trainable(network, config)
     return config
-
-
-def default_initialization(network: NetworkConfig) -> str:
-    """Give zeros without hidden layers, else glorot_uniform, and he_normal for relu.
-
-    From zeros a relu would never learn: at z = 0 it has no slope.
-    """
-    first = network.hidden_activation if network.hidden_layers else network.activation
-    if first == "relu":
-        return "he_normal"
-    return "glorot_uniform" if network.hidden_layers else "zeros"
 
 
 def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:
@@ -170,45 +123,63 @@ def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:
     Raises:
         InvalidConfigError: the two do not go together; `field` names the one to change in the training.
     """
+    name, optimizer, n_hidden = training.optimizer, OPTIMIZERS[training.optimizer], len(network.hidden_layers)
+    activation, loss = ACTIVATIONS[network.activation], LOSSES[training.loss]
     if training.learning_rate == "auto":
         _check_auto(network, training)
-    if training.loss == "cross_entropy" and network.activation not in LOSSES["cross_entropy"].activations:
+    check_loss(training.loss, network.activation)
+    if activation.has_gradient != optimizer.follows_gradient:
+        expected = "an optimizer that follows the gradient" if activation.has_gradient else default_optimizer(network)
         raise InvalidConfigError(
-            f"cross_entropy needs sigmoid or softmax outputs, got {network.activation}", field="training/loss"
+            f"{network.activation} is trained by {expected}, got {name}", field="training/optimizer"
         )
-    if (network.activation == "step") != (training.optimizer == "perceptron_rule"):
-        expected = "perceptron_rule" if network.activation == "step" else "an optimizer that follows the gradient"
+    if training.initialization == "zeros" and n_hidden:
         raise InvalidConfigError(
-            f"{network.activation} is trained by {expected}, got {training.optimizer}",
-            field="training/optimizer",
-        )
-    if training.initialization == "zeros" and network.hidden_layers:
-        raise InvalidConfigError(
-            "zeros would keep all neurons of a hidden layer equal for ever: "
+            "zeros would keep all neurons of a hidden layer equal forever: "
             f"expected {default_initialization(network)} or another random initialization, got zeros",
             field="training/initialization",
         )
-    if training.optimizer == "newton" and network.hidden_layers:
+    if n_hidden and not optimizer.allows_hidden_layers:
         raise InvalidConfigError(
-            f"newton trains networks without hidden layers, got {len(network.hidden_layers)}: use lbfgs",
+            f"{name} trains networks without hidden layers, got {n_hidden}: use lbfgs", field="training/optimizer"
+        )
+    if optimizer.uses_hessian and loss.gauss_newton is None:
+        raise InvalidConfigError(
+            f"{name} does not know the second derivatives of {training.loss}: use lbfgs", field="training/optimizer"
+        )
+    if training.batch_size is not None and not optimizer.takes_batches:
+        reason = "takes the whole data set" if optimizer.follows_gradient else "takes one instance at a time"
+        raise InvalidConfigError(
+            f"{name} {reason}: expected batch_size null, got {training.batch_size}", field="training/batch_size"
+        )
+    if training.l2 > 0 and not optimizer.follows_gradient:
+        raise InvalidConfigError(
+            f"{name} minimises no cost to add a penalty to: expected l2 0, got {training.l2!r}", field="training/l2"
+        )
+
+
+def check_size(training: TrainingConfig, architecture: Architecture) -> None:
+    """Check that the network is small enough for its optimizer.
+
+    Raises:
+        InvalidConfigError: it has too many parameters to solve for them.
+    """
+    if OPTIMIZERS[training.optimizer].uses_hessian and architecture.n_parameters > MAX_HESSIAN_SIZE:
+        raise InvalidConfigError(
+            f"{training.optimizer} solves a system of all weights and biases, at most {MAX_HESSIAN_SIZE:,} of them: "
+            f"this network has {architecture.n_parameters:,}; use lbfgs",
             field="training/optimizer",
         )
-    if training.batch_size is not None and training.optimizer in ("lbfgs", "newton", "perceptron_rule"):
-        is_rule = training.optimizer == "perceptron_rule"
-        reason = "takes one instance at a time" if is_rule else "takes the whole data set"
-        raise InvalidConfigError(
-            f"{training.optimizer} {reason}: expected batch_size null, got {training.batch_size}",
-            field="training/batch_size",
-        )
-    if training.l2 > 0 and training.optimizer == "perceptron_rule":
-        raise InvalidConfigError(
-            f"perceptron_rule minimises no cost to add a penalty to: expected l2 0, got {training.l2!r}",
-            field="training/l2",
-        )
+
+
+def default_optimizer(network: NetworkConfig) -> str:
+    """Give the first optimizer that can train the outputs."""
+    has_gradient = ACTIVATIONS[network.activation].has_gradient
+    return next(name for name, optimizer in OPTIMIZERS.items() if optimizer.follows_gradient == has_gradient)
 
 
 def check_learning_rate(learning_rate: LearningRate) -> None:
-    """Check that it is "auto" or a number to learn with.
+    """Check that it is "auto" or a valid number.
 
     Raises:
         InvalidConfigError: it is neither.
@@ -222,20 +193,18 @@ def check_learning_rate(learning_rate: LearningRate) -> None:
 
 
 def _check_auto(network: NetworkConfig, training: TrainingConfig) -> None:
+    activation = ACTIVATIONS[network.activation]
     if network.hidden_layers:
         reason = f"a network without hidden layers, got {len(network.hidden_layers)}"
-    elif network.activation == "step":
-        reason = "a network without hidden layers whose outputs have a gradient, got step"
-    elif training.optimizer == "adam":
-        reason = "steps as long as the gradient says, got adam, which takes its own"
+    elif not activation.has_gradient:
+        reason = f"a network without hidden layers whose outputs have a gradient, got {network.activation}"
+    elif not OPTIMIZERS[training.optimizer].allows_auto:
+        reason = f"steps as long as the gradient says, got {training.optimizer}, which takes its own"
+    elif LOSSES[training.loss].curvature(activation) is None:
+        reason = f"a known curvature, got {network.activation} outputs with {training.loss}"
     else:
         return
     raise InvalidConfigError(f"auto needs {reason}: give a number", field="training/learning_rate")
-
-
-def _check_one_of(field: str, value: str, allowed: Collection[str]) -> None:
-    if value not in allowed:
-        raise InvalidConfigError(f"expected one of {', '.join(allowed)}, got {value!r}", field=field)
 
 
 def _check_whole(field: str, value: int, *, low: int, high: int | None = None) -> None:

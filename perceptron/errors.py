@@ -2,12 +2,14 @@
 
 PerceptronError
 ├── InvalidDatasetError         the features, targets or weights of the instances cannot be used
-│   └── TargetsOutOfRangeError  a target that the activation can never give
+│   └── TargetsOutOfRangeError  the activation of the outputs can never give a target
 ├── InvalidConfigError          a field of a config, or two fields together, cannot be used
 ├── DimensionError              an array has the wrong number of features
-├── DivergedError               training left the finite numbers
-└── OutputNotFiniteError        forward propagation left the finite numbers
+├── DivergedError               training gave a number that is not finite
+└── OutputNotFiniteError        forward propagation gave a number that is not finite
 """
+
+from collections.abc import Collection
 
 
 class PerceptronError(Exception):
@@ -19,10 +21,10 @@ class InvalidDatasetError(PerceptronError):
 
 
 class TargetsOutOfRangeError(InvalidDatasetError):
-    """A target is none of the values that the output's activation can give."""
+    """A target that the activation of the outputs can never give."""
 
     def __init__(self, *, activation: str, low: float, high: float, index: int, value: float, allowed: str) -> None:
-        """`allowed` is the range in words; `low` and `high` are its ends, `index` is the instance's."""
+        """`allowed` is the range in words, from `low` to `high`; `index` is that of the instance."""
         super().__init__(f"target {index} is {value!r}, but {activation} needs {allowed}")
         self.activation = activation
         self.low = low
@@ -73,3 +75,13 @@ class OutputNotFiniteError(PerceptronError):
     def __init__(self, index: int) -> None:
         super().__init__(f"expected finite outputs, but that of instance {index} is not: its features are too large")
         self.index = index
+
+
+def check_one_of(field: str, value: str, allowed: Collection[str]) -> None:
+    """Check a name of a config.
+
+    Raises:
+        InvalidConfigError: it is none of those allowed.
+    """
+    if value not in allowed:
+        raise InvalidConfigError(f"expected one of {', '.join(allowed)}, got {value!r}", field=field)

@@ -28,7 +28,7 @@ class Explanation:
     base: NDArray[np.float64]
     """(n_outputs,): z of an instance whose features are all 0"""
     residual: NDArray[np.float64]
-    """(n_instances, n_outputs): what is missing of z; rounding, or with hidden layers the error of the integral"""
+    """(n_instances, n_outputs): rounding, or with hidden layers the error of the integral"""
 
 
 def explain(network: Network, features: NDArray[np.float64]) -> Explanation:
@@ -42,7 +42,7 @@ def explain(network: Network, features: NDArray[np.float64]) -> Explanation:
     by Gauss-Legendre quadrature; it is the same number where the network is linear.
 
     Raises:
-        OutputNotFiniteError: a contribution is infinite or not a number; names the first such instance.
+        OutputNotFiniteError: a contribution is infinite or not a number; the error names the first such instance.
     """
     heights = Network((*network.layers[:-1], _without_activation(network.layers[-1])))
     base = forward(heights, np.zeros((1, network.n_inputs)))[0]

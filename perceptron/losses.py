@@ -1,13 +1,14 @@
-"""The losses of one instance, and their derivatives by the z of the last layer."""
+"""The losses of one instance, and their derivatives by the z of the last layer. Each is one record."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
-from perceptron.activations import ACTIVATIONS, shift_largest_to_0, sum_over_last
+from perceptron.activations import Activation, shift_largest_to_0, sum_over_last
 from perceptron.arrays import Floats
+from perceptron.errors import InvalidConfigError, check_one_of
 
 
 @dataclass(frozen=True)
@@ -19,23 +20,28 @@ class Loss:
     overwrites, and targets (n_instances, 1, n_outputs).
     """
 
-    evaluate: Callable[[str, Floats, Floats], tuple[Floats, Floats]]
-    activations: frozenset[str]
-    """The output activations that it is defined for."""
+    evaluate: Callable[[Activation, Floats, Floats], tuple[Floats, Floats]]
+    curvature: Callable[[Activation], float | None]
+    """the largest second derivative of the loss in z, for targets that the activation can give; of the Hessian matrix
+    its largest eigenvalue. None: unknown, and learning_rate auto cannot be used"""
+    gauss_newton: Literal["J", "2 J J"] | None = None
+    """the second derivative in z that Newton's method uses, with J = dy_hat/dz; None: newton cannot be used"""
+    activations: frozenset[str] | None = None
+    """the output activations that it is defined for; None: all"""
 
 
-def _squared_error(activation: str, z: Floats, targets: Floats) -> tuple[Floats, Floats]:
-    outputs = ACTIVATIONS[activation].apply(z)
+def _squared_error(activation: Activation, z: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    outputs = activation.apply(z)
     errors = outputs - targets
     losses = _sum_over_outputs(errors * errors)
     errors *= 2
-    return losses, ACTIVATIONS[activation].pull_back(outputs, errors)
+    return losses, activation.pull_back(outputs, errors)
 
 
-def _cross_entropy(activation: str, z: Floats, targets: Floats) -> tuple[Floats, Floats]:
+def _cross_entropy(activation: Activation, z: Floats, targets: Floats) -> tuple[Floats, Floats]:
     # The losses are written in z: log(y_hat) would be log(0) as soon as an output rounds to 0 or 1. In the
     # derivative, that of sigmoid or softmax cancels against that of the logarithm and leaves y_hat - y.
-    if activation == "softmax":
+    if activation.output == "distribution":
         # -sum_k y_k log y_hat_k = sum_k y_k (log sum_j e^z_j - z_k)
         shift_largest_to_0(z)
         losses = -_sum_over_outputs(z * targets)
@@ -48,7 +54,7 @@ def _cross_entropy(activation: str, z: Floats, targets: Floats) -> tuple[Floats,
     # -y log y_hat - (1 - y) log(1 - y_hat) = log(1 + e^z) - y z = max(z, 0) - y z - log max(y_hat, 1 - y_hat)
     terms = np.maximum(z, 0)
     terms -= z * targets
-    outputs = ACTIVATIONS[activation].apply(z)
+    outputs = activation.apply(z)
     likelier = np.subtract(1, outputs)
     np.maximum(likelier, outputs, out=likelier)
     terms -= np.log(likelier, out=likelier)
@@ -62,9 +68,31 @@ def _sum_over_outputs(terms: Floats) -> Floats:
     return sum_over_last(terms)
 
 
-LOSSES: Mapping[str, Loss] = MappingProxyType(
-    {
-        "mean_squared_error": Loss(_squared_error, frozenset(ACTIVATIONS)),
-        "cross_entropy": Loss(_cross_entropy, frozenset({"sigmoid", "softmax"})),
-    }
+SQUARED_ERROR = Loss(
+    _squared_error, curvature=lambda activation: activation.squared_error_curvature, gauss_newton="2 J J"
 )
+
+CROSS_ENTROPY = Loss(
+    _cross_entropy,
+    # the largest eigenvalue of J: of diag(p) - p p' for softmax, of p (1 - p) for sigmoid
+    curvature=lambda activation: 1 / 2 if activation.output == "distribution" else 1 / 4,
+    gauss_newton="J",
+    activations=frozenset({"sigmoid", "softmax"}),
+)
+
+LOSSES: dict[str, Loss] = {"mean_squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY}
+"""By name. Read it when a name is used, never at import: a record added later counts as well."""
+
+
+def check_loss(loss: str, activation: str) -> None:
+    """Check that a loss is known, and defined for outputs of an activation.
+
+    Raises:
+        InvalidConfigError: it is not.
+    """
+    check_one_of("training/loss", loss, LOSSES)
+    allowed = LOSSES[loss].activations
+    if allowed is not None and activation not in allowed:
+        raise InvalidConfigError(
+            f"{loss} needs {' or '.join(sorted(allowed))} outputs, got {activation}", field="training/loss"
+        )

@@ -1,4 +1,4 @@
-"""How good outputs are, in figures that people ask for."""
+"""Metrics: how good outputs are."""
 
 import math
 from typing import Any
@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perceptron.activations import ACTIVATIONS
 from perceptron.arrays import Floats, Rows
-from perceptron.task import Task
+from perceptron.data.task import Task
 
 MAX_CONFUSION_CLASSES = 256
-"""A confusion matrix of more classes would be larger than the rest of a model's description many times over."""
+"""A larger confusion matrix would be many times the size of the rest of a model's description."""
 
 
 def evaluate(task: Task, outputs: Floats, targets: Floats, instance_weights: Floats | None = None) -> dict[str, Any]:
     """Compare outputs with targets, (n_instances, n_outputs) each, counting instances by their weights.
 
-    Classification, with the instances of a class that are found (tp), taken for it (fp) or missed (fn):
+    Classification, with the numbers of true positives (tp), false positives (fp) and false negatives (fn) of a class:
 
-        accuracy           share of the instances whose class is the right one
+        accuracy           share of the instances with the right class
         precision          tp / (tp + fp)
         recall             tp / (tp + fn)
         f1                 2 tp / (2 tp + fp + fn)
@@ -28,22 +29,21 @@ def evaluate(task: Task, outputs: Floats, targets: Floats, instance_weights: Flo
         confusion_matrix   rows by true class, columns by predicted one, in the order of `task.classes`: counts, or
                            sums of weights
 
-    Of two classes the second is the one looked for; of more, each in turn, and the figure is the plain mean. A ratio
-    without anything to divide by is 0. There is no roc_auc when a class is missing in the targets, no log_loss
-    when outputs are no probabilities, and no confusion_matrix of more than 256 classes.
+    With two classes these are the metrics of the second one; with more, plain means over the classes. A ratio with
+    denominator 0 is 0. There is no roc_auc when a class is missing in the targets, no log_loss when outputs are no
+    probabilities, and no confusion_matrix of more than 256 classes.
 
     Regression, the plain mean over the outputs when there are several:
 
         rmse   sqrt(mean (y - y_hat)^2)
         mae    mean |y - y_hat|
-        r2     1 - mean (y - y_hat)^2 / mean (y - mean y)^2; of targets that are all the same 1 when the outputs are
-               right and else 0
+        r2     1 - mean (y - y_hat)^2 / mean (y - mean y)^2; for equal targets 1 if the outputs are right, else 0
 
-    Every figure is finite, and the one that scikit-learn gives.
+    Every metric is finite, and equal to scikit-learn's.
     """
     n_instances = len(targets)
     weights = np.full(n_instances, 1.0) if instance_weights is None else instance_weights.astype(np.float64)
-    # By the largest first: the sum of denormal weights is inexact, and that of huge ones may overflow.
+    # Divide by the largest first: the sum of denormal weights is inexact, and that of huge ones may overflow.
     shares = weights / weights.max()
     shares /= shares.sum()
     if task.classes is not None:
@@ -52,7 +52,7 @@ def evaluate(task: Task, outputs: Floats, targets: Floats, instance_weights: Flo
         _regression(outputs[:, k].astype(np.float64), targets[:, k].astype(np.float64), shares)
         for k in range(targets.shape[1])
     ]
-    # A ratio or a size beyond the largest finite number is given as that.
+    # A metric beyond the largest finite number is replaced by that number.
     largest = np.finfo(np.float64).max
     with np.errstate(over="ignore"):
         rmse, mae, r2 = np.clip(np.mean(np.array(per_output), axis=0), -largest, largest)
@@ -82,7 +82,7 @@ def _classification(
         columns = range(n_classes)[looked_for]
         areas = [_roc_area(outputs[:, min(k, outputs.shape[1] - 1)], right == k, shares) for k in columns]
         figures["roc_auc"] = float(np.mean(areas))
-    if task.activation in ("sigmoid", "softmax"):
+    if ACTIVATIONS[task.activation].gives_probabilities:
         figures["log_loss"] = _log_loss(outputs, right, shares)
     if n_classes <= MAX_CONFUSION_CLASSES:
         cells = np.bincount(right * n_classes + predicted, instance_weights, n_classes**2)
@@ -96,7 +96,7 @@ def _per_class(indices: Rows, shares: NDArray[np.float64], n_classes: int) -> ND
 
 def _mean_ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> float:
     ratios = np.divide(parts, wholes, out=np.zeros_like(parts), where=wholes > 0)
-    # Sums of the same shares in another order may round to a little more than each other.
+    # The same shares summed in another order may round to a slightly larger number.
     return float(np.minimum(ratios, 1.0).mean())
 
 
@@ -132,7 +132,7 @@ def _regression(
     rmse, mae = unit * math.sqrt(mean_square), unit * float(shares @ np.abs(errors))
     counted = targets[shares > 0]
     variance = float(shares @ (targets - shares @ targets) ** 2)
-    # By comparing the targets: the mean of equal numbers may round to another, and leave a tiny variance.
+    # Compare the targets as well: the mean of equal numbers may be rounded, which leaves a tiny variance.
     if variance == 0 or (counted == counted[0]).all():
         return rmse, mae, float(mean_square == 0)
     return rmse, mae, 1 - mean_square / variance

@@ -18,7 +18,7 @@ class Layer:
     """Neurons side by side: y_hat = activation(x @ weights + bias).
 
     Raises:
-        ValueError: the shapes of weights and bias do not belong together.
+        ValueError: the shapes of weights and bias do not match.
     """
 
     weights: Floats
@@ -37,10 +37,10 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Layers, each one's outputs being the inputs of the next.
+    """Layers; the outputs of each are the inputs of the next.
 
     Raises:
-        ValueError: there is no layer, or two neighbours do not fit.
+        ValueError: there is no layer, or two neighbours do not match.
     """
 
     layers: tuple[Layer, ...]
@@ -74,7 +74,7 @@ class Network:
 def forward(network: Network, features: Floats) -> Floats:
     """Propagate features (n_instances, n_features) forward to the outputs (n_instances, n_outputs).
 
-    For each layer, with x the outputs of the one before:
+    For each layer, with x the outputs of the layer before it:
 
         z = x @ w + b
         y_hat = activation(z)

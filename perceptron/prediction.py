@@ -1,4 +1,4 @@
-"""Forward propagation for whoever asks, and what its outputs stand for."""
+"""Predictions: forward propagation, and what its outputs stand for."""
 
 from collections.abc import Sequence
 
@@ -6,20 +6,20 @@ import numpy as np
 
 from perceptron.activations import ACTIVATIONS
 from perceptron.arrays import Floats, row_blocks
+from perceptron.data.task import Task
 from perceptron.errors import DimensionError, OutputNotFiniteError
 from perceptron.network import Layer, Network, forward
-from perceptron.task import Task
 
 MAX_WIDTH_SIDE_BY_SIDE = 4096
-"""Wider first layers gain nothing from being one product, and its block of rows would take memory for nothing."""
+"""Wider first layers gain nothing from one product, which would only take memory."""
 
 
 def predict_outputs(network: Network, features: Floats) -> Floats:
-    """Give the outputs (n_instances, n_outputs) for features (n_instances, n_features), finite every one.
+    """Give the outputs (n_instances, n_outputs) for features (n_instances, n_features).
 
     Raises:
-        DimensionError: the features are not as many as the network has inputs.
-        OutputNotFiniteError: an output is infinite or not a number; names the first such instance.
+        DimensionError: the number of features is not that of the network's inputs.
+        OutputNotFiniteError: an output is infinite or not a number; the error names the first such instance.
     """
     _check_width(network, features)
     outputs = np.empty((len(features), network.n_outputs), dtype=network.layers[-1].weights.dtype)
@@ -31,7 +31,7 @@ def predict_outputs(network: Network, features: Floats) -> Floats:
 
 
 def predict_side_by_side(networks: Sequence[Network], features: Floats) -> list[Floats]:
-    """Give each network's outputs for the same features: their first layers are one matrix product.
+    """Give the outputs of each network for the same features: their first layers are one matrix product.
 
     Raises:
         DimensionError, OutputNotFiniteError: as `predict_outputs`.
@@ -73,9 +73,8 @@ def _check_finite(outputs: Floats) -> None:
 def predictions(task: Task, outputs: Floats) -> list[str] | list[int] | list[float] | list[list[float]]:
     """Give what each row of outputs (n_instances, n_outputs) stands for.
 
-    For classification its class: that of the largest output, the first on a tie; of a single output the
-    second class when it is >= 0.5, else the first. For regression its value, or the list of its values if the
-    targets were lists.
+    In a classification that is a class, by `Task.class_indices`. In a regression it is the value, or a list of values
+    if the targets were lists.
     """
     if task.classes is not None:
         classes = task.classes

@@ -1,33 +1,20 @@
-"""What trainings and sweeps go on from: every type that their states are made of."""
+"""The types that the states of trainings and sweeps are made of."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
-from perceptron.epochs import Iterate
-from perceptron.lbfgs import LbfgsState
-from perceptron.newton import NewtonState
-from perceptron.optimizers import AdamState, MomentumState
-from perceptron.race import RaceState
-from perceptron.sweep import DoneNetwork, OneByOneState
-from perceptron.training import KeptEpoch, TrainingState
+from perceptron.cost import Evaluation
+from perceptron.optimizers import OPTIMIZERS
+from perceptron.optimizers.optimizer import Iterate
+from perceptron.stopping import Kept
+from perceptron.sweeps.states import NetworkResult, OneByOneState, RaceState
+from perceptron.training import TrainingState
 
-STATE_TYPES: Mapping[str, type[Any]] = MappingProxyType(
-    {
-        kind.__name__: kind
-        for kind in (
-            TrainingState,
-            KeptEpoch,
-            RaceState,
-            OneByOneState,
-            DoneNetwork,
-            Iterate,
-            MomentumState,
-            AdamState,
-            LbfgsState,
-            NewtonState,
-        )
-    }
-)
-"""Named tuples by their names. Their fields hold one another, tuples, arrays, numbers, texts and None: that much is
-written down and read again."""
+
+def state_types() -> dict[str, type[Any]]:
+    """Give the named tuples by their names.
+
+    Their fields hold one another, tuples, arrays, numbers, strings and None: a checkpoint has to store no more.
+    """
+    common = (TrainingState, Kept, RaceState, OneByOneState, NetworkResult, Iterate, Evaluation)
+    of_optimizers = (kind for optimizer in OPTIMIZERS.values() for kind in optimizer.states)
+    return {kind.__name__: kind for kind in (*common, *of_optimizers)}

@@ -1,45 +1,46 @@
 """The training loop: a generator that hands back control after each epoch."""
 
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
-from perceptron.architecture import Architecture, flatten
+from perceptron.activations import ACTIVATIONS
+from perceptron.architecture import Architecture, NetworkConfig, flatten
 from perceptron.arrays import Floats
-from perceptron.config import NetworkConfig, TrainingConfig, check_trainable, default_initialization
-from perceptron.curvature import with_learning_rate
-from perceptron.dataset import Dataset
-from perceptron.descent import Descent
-from perceptron.epochs import Iterate, Training, epoch_rng, training_of
+from perceptron.config import TrainingConfig, check_size, check_trainable
+from perceptron.cost import Evaluation, Networks
+from perceptron.data.dataset import Dataset
 from perceptron.errors import DimensionError, DivergedError, InvalidConfigError, InvalidDatasetError
-from perceptron.initialization import initialize
+from perceptron.initialization import default_initialization, initialize
 from perceptron.network import Network
-from perceptron.objective import Networks, Objective
-
-StopReason: TypeAlias = Literal["converged", "max_epochs", "early_stopping"]
+from perceptron.objective import Objective
+from perceptron.optimizers import OPTIMIZERS
+from perceptron.optimizers.curvature import with_learning_rate
+from perceptron.optimizers.optimizer import FastLoop, Iterate, Problem, Training, epoch_rng
+from perceptron.stopping import Kept, StopReason, StopRule, is_finite
 
 
 @dataclass(frozen=True, eq=False)
 class EpochResult:
-    """Where training stands after an epoch. Only the last one of a training has a stop reason."""
+    """The state of training after an epoch. Only the last one of a training has a stop reason."""
 
     epoch: int
     """1, 2, ..."""
     network: Network
-    """as this epoch left it; its arrays cannot be written to"""
+    """after this epoch; its arrays cannot be written to"""
     cost: float
     """of the training set at this network, with the l2 penalty: what is minimised"""
     validation_cost: float | None = None
     """of the validation set at this network, without the penalty"""
     stop_reason: StopReason | None = None
+    """never "diverged", which is an error"""
     earlier_best: "EpochResult | None" = None
     """with early stopping, the epoch of the lowest validation cost when it is not this one"""
     state: "TrainingState | None" = None
-    """what `fit` goes on from after this epoch; None for an earlier best"""
+    """`fit` can resume from it after this epoch; None for an earlier best"""
 
     @property
     def best(self) -> "EpochResult":
@@ -47,30 +48,19 @@ class EpochResult:
         return self.earlier_best or self
 
 
-class KeptEpoch(NamedTuple):
-    """An epoch to come back to."""
-
-    epoch: int
-    parameters: Floats
-    """(n_parameters,)"""
-    cost: float
-    validation_cost: float
-
-
 class TrainingState(NamedTuple):
-    """All that the rest of a training depends on, beside its arguments: named tuples of arrays and numbers.
+    """Everything that the rest of a training depends on, besides its arguments: named tuples of arrays and numbers.
 
-    There is no state of a random generator: the one of an epoch comes from the seed and the epoch alone.
+    It holds no random generator: the one of an epoch follows from the seed and the epoch alone.
     """
 
     epoch: int
     iterate: Iterate
+    """of the one network, with its validation cost as held-out cost"""
     recent_costs: tuple[float, ...]
     """before this epoch, newest last, as many as the convergence test looks at; the first is that of the start"""
-    best: KeptEpoch | None = None
+    best: Kept | None = None
     """with early stopping, the epoch of the lowest validation cost so far"""
-    validation_cost: float | None = None
-    """at this epoch"""
 
 
 def fit(
@@ -88,30 +78,24 @@ def fit(
     """Train a network and yield after each epoch; the arguments are checked at once, before the first.
 
     The features are taken as they are: standardizing is the caller's (see `Standardization`). The cost of an
-    epoch is that at the weights after it. Training stops with the first of
-
-        converged        |previous cost - cost| < tolerance, never when tolerance is 0; the previous cost of
-                         the first epoch is that of the start. With mini-batches the best of the last 5 costs
-                         stands for the previous one. For perceptron_rule instead: an epoch without a mistake.
-        early_stopping   `early_stopping_patience` epochs in a row without a validation cost below the lowest
-        max_epochs       the last epoch asked for
-
-    and `best` of the last result is the epoch to keep. The same arguments give the same results, bit by bit, on the
-    same NumPy, BLAS and kind of CPU.
+    epoch is that at the weights after it. Training stops by the `StopRule`. The previous cost of the first epoch is
+    that of the start. With mini-batches the cost is compared with the lowest of the last 5; perceptron_rule has
+    converged instead after an epoch without a mistake. `best` of the last result is the epoch to keep. The same
+    arguments give the same results, bit by bit, on the same NumPy, BLAS and kind of CPU.
 
     Args:
         dataset: the training set.
         network_config: the network to train.
-        training_config: how to train it; an initialization of None is the default for the network. What "auto"
-            stands for tells `with_learning_rate`.
+        training_config: how to train it; an initialization of None is the default for the network.
+            `with_learning_rate` gives the number for "auto".
         validation: instances to report the cost of, never trained on.
-        early_stopping_patience: None to go on whatever the validation cost.
-        start: a network of the same shape to go on from, instead of an initialization.
-        resume_from: the `state` of an epoch of a training with these same arguments, which is gone on with: the
-            results after that epoch are the same, bit by bit.
+        early_stopping_patience: None to ignore the validation cost.
+        start: the network to begin with, of the same shape, instead of an initialization.
+        resume_from: the `state` of an epoch of a training with these same arguments; the epochs after it give the
+            same results, bit by bit.
         n_threads: how many threads share the rows of a large data set; another number changes only rounding.
         every: yield only after so many epochs, and after the last. On a small data set an epoch takes less time
-            than it takes to hand it over.
+            than yielding it.
 
     Raises:
         InvalidConfigError: the configs do not go together, or `start` or `resume_from` is of another shape.
@@ -128,143 +112,139 @@ def fit(
             "early stopping needs a validation set, got none", field="validation/early_stopping_patience"
         )
     architecture = Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
-    if network_config.activation == "step" and dataset.n_outputs != 1:
-        raise InvalidDatasetError(f"step has one output, got targets with {dataset.n_outputs}")
-    training_config = with_learning_rate(dataset, network_config, training_config)
-    converted = as_dtype(dataset, training_config.dtype)
-    validation_cost_of: Callable[[Floats], float] | None = None
+    check_size(training_config, architecture)
+    if dataset.n_outputs != 1 and not ACTIVATIONS[network_config.activation].has_gradient:
+        raise InvalidDatasetError(f"{network_config.activation} has one output, got targets with {dataset.n_outputs}")
+    config = with_learning_rate(dataset, network_config, training_config)
+    objective = Objective(architecture, dataset.as_dtype(config.dtype), loss=config.loss, n_threads=n_threads)
+    problem = Problem(
+        objective,
+        Networks.single(config.l2),
+        np.array([config.known_learning_rate]),
+        config.mini_batch_size(dataset.n_instances),
+        config.seed,
+    )
+    optimizer = OPTIMIZERS[config.optimizer]
+    training = optimizer.training(problem)
+    fast_loop: FastLoop | None = None
     if validation is not None:
         _check_same_shape(dataset, validation)
-        validation_cost_of = _cost_of(architecture, as_dtype(validation, training_config.dtype), training_config)
-    training = training_of(architecture, converted, training_config, n_threads)
+        training = _validated(training, Objective(architecture, validation.as_dtype(config.dtype), loss=config.loss))
+    elif optimizer.fast_loop is not None:
+        fast_loop = optimizer.fast_loop(problem)
     if resume_from is None:
-        parameters = _first_parameters(architecture, network_config, training_config, start)[np.newaxis]
-        begin = partial(_first_state, training, parameters, training_config)
+        parameters = _first_parameters(architecture, network_config, config, start)[np.newaxis]
+        begin = partial(_first_state, training, parameters, config)
     else:
-        begin = partial(_checked, resume_from, architecture, training_config)
+        begin = partial(_checked, resume_from, architecture, config)
         begin()
-    return _results(
-        architecture,
-        training,
-        training_config,
-        begin,
-        validation_cost_of=validation_cost_of,
-        patience=early_stopping_patience,
-        descent=Descent.of(architecture, converted, training_config) if validation is None else None,
-        every=every,
-    )
-
-
-def _cost_of(architecture: Architecture, dataset: Dataset, config: TrainingConfig) -> Callable[[Floats], float]:
-    objective = Objective(architecture, dataset, loss=config.loss)
-    unpenalized = Networks.single()
-    return lambda parameters: float(objective.cost(parameters, unpenalized)[0])
+    rule = StopRule(config.tolerance, config.max_epochs, early_stopping_patience)
+    return _results(_Loop(architecture, training, fast_loop, rule, config.known_learning_rate), begin, every)
 
 
 def result_of(state: TrainingState, dataset: Dataset, network_config: NetworkConfig) -> EpochResult:
-    """Give the epoch that a state of a training on the data set belongs to."""
+    """Give the result of the epoch that a state of a training on the data set belongs to."""
     architecture = Architecture.of(network_config, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
     return _result(state, architecture, None)
 
 
-def _results(
-    architecture: Architecture,
-    training: Training,
-    config: TrainingConfig,
-    begin: Callable[[], TrainingState],
-    *,
-    validation_cost_of: Callable[[Floats], float] | None,
-    patience: int | None,
-    descent: Descent | None,
-    every: int,
-) -> Iterator[EpochResult]:
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """What does not change while a network is trained."""
+
+    architecture: Architecture
+    training: Training
+    fast_loop: FastLoop | None
+    rule: StopRule
+    learning_rate: float
+
+    def next_state(self, state: TrainingState, n_epochs: int) -> tuple[TrainingState, StopReason | None]:
+        """Train one epoch, or with the fast loop at most n_epochs.
+
+        Raises:
+            DivergedError: the cost or a weight is no longer finite.
+        """
+        if self.fast_loop is not None:
+            n_done, iterate, previous = self.fast_loop(state.iterate, n_epochs, self.rule.tolerance)
+            epoch = state.epoch + n_done
+            recent_costs: tuple[float, ...] = (previous,)
+        else:
+            epoch = state.epoch + 1
+            iterate = self.training.epoch(state.iterate, epoch)
+            recent_costs = (*state.recent_costs, float(state.iterate.costs[0]))[-self.training.n_costs_compared :]
+        best = state.best if self.rule.patience is None else _better(state.best, epoch, iterate)
+        if self.training.has_converged is not None:
+            has_converged = self.training.has_converged(iterate)
+        else:
+            has_converged = self.rule.has_converged(min(recent_costs), float(iterate.costs[0]))
+        (reason,) = self.rule.reasons(
+            epoch,
+            is_finite=is_finite(iterate).tolist(),
+            has_converged=[has_converged],
+            best_epochs=(epoch,) if best is None else best.epochs.tolist(),
+        )
+        if reason == "diverged":
+            raise DivergedError(epoch, self.learning_rate)
+        return TrainingState(epoch, iterate, recent_costs, best), reason
+
+
+def _results(loop: _Loop, begin: Callable[[], TrainingState], every: int) -> Iterator[EpochResult]:
     state = begin()
-    stop_reason: StopReason | None = None
-    while stop_reason is None:
+    reason: StopReason | None = None
+    while reason is None:
+        # errstate is entered for the computation, never around a yield: there it would change the caller's warnings.
         with np.errstate(all="ignore"):
-            last = min(state.epoch + every, config.max_epochs)
-            while stop_reason is None and state.epoch < last:
-                if descent is not None:
-                    state = _descended(state, descent, last - state.epoch)
-                else:
-                    state = _next_state(state, training, validation_cost_of)
-                _check_finite(state, config)
-                if patience is not None:
-                    state = state._replace(best=_better(state))
-                stop_reason = _stop_reason(state, config, patience)
-        yield _result(state, architecture, stop_reason)
+            last = min(state.epoch + every, loop.rule.max_epochs)
+            while reason is None and state.epoch < last:
+                state, reason = loop.next_state(state, last - state.epoch)
+        yield _result(state, loop.architecture, reason)
+
+
+def _validated(training: Training, validation: Objective) -> Training:
+    """Add the cost of a validation set to every epoch."""
+    unpenalized = Networks.single()
+
+    def epoch(iterate: Iterate, k: int) -> Iterate:
+        after = training.epoch(iterate, k)
+        costs = validation.cost(after.parameters, unpenalized)
+        return Iterate(after.parameters, Evaluation(after.costs, after.gradients, costs), after.optimizer_state)
+
+    return training._replace(epoch=epoch)
 
 
 def _first_state(training: Training, parameters: Floats, config: TrainingConfig) -> TrainingState:
-    # errstate is entered per computation, never around a yield: there it would change the caller's warnings.
     with np.errstate(all="ignore"):
         first = training.start(parameters)
-    if not math.isfinite(first.costs[0]):
+    if not np.isfinite(first.costs[0]):
         raise DivergedError(0, config.known_learning_rate)
     return TrainingState(0, first, recent_costs=())
 
 
-def _next_state(
-    state: TrainingState, training: Training, validation_cost_of: Callable[[Floats], float] | None
-) -> TrainingState:
-    epoch = state.epoch + 1
-    iterate = training.epoch(state.iterate, epoch)
-    recent_costs = (*state.recent_costs, float(state.iterate.costs[0]))[-training.n_costs_compared :]
-    validation_cost = validation_cost_of(iterate.parameters) if validation_cost_of else None
-    return TrainingState(epoch, iterate, recent_costs, state.best, validation_cost)
+def _better(best: Kept | None, epoch: int, iterate: Iterate) -> Kept:
+    """Give the epoch with the lower validation cost."""
+    if best is None or _validation_cost(iterate) < _validation_cost(best):
+        return Kept(np.array([epoch]), iterate.parameters, iterate.costs, iterate.held_out_costs)
+    return best
 
 
-def _descended(state: TrainingState, descent: Descent, n_epochs: int) -> TrainingState:
-    before = state.iterate
-    assert before.gradients is not None, "gradient descent begins with a gradient"
-    n_done, parameters, cost, previous, gradient = descent.run(
-        before.parameters[0], float(before.costs[0]), before.gradients[0], n_epochs
-    )
-    iterate = Iterate(parameters[np.newaxis], np.array([cost]), (), gradient[np.newaxis])
-    return TrainingState(state.epoch + n_done, iterate, (previous,))
-
-
-def _check_finite(state: TrainingState, config: TrainingConfig) -> None:
-    costs_are_finite = math.isfinite(state.iterate.costs[0]) and math.isfinite(state.validation_cost or 0.0)
-    if not costs_are_finite or not np.isfinite(state.iterate.parameters).all():
-        raise DivergedError(state.epoch, config.known_learning_rate)
+def _validation_cost(of: Iterate | Kept) -> float:
+    assert of.held_out_costs is not None, "early stopping has a validation set"
+    return float(of.held_out_costs[0])
 
 
 def _result(state: TrainingState, architecture: Architecture, stop_reason: StopReason | None) -> EpochResult:
-    parameters = state.iterate.parameters[0]
+    best, earlier_best = state.best, None
+    if best is not None and best.epochs[0] != state.epoch:
+        earlier_best = _epoch_result(int(best.epochs[0]), best, architecture)
+    now = _epoch_result(state.epoch, state.iterate, architecture)
+    return replace(now, stop_reason=stop_reason, earlier_best=earlier_best, state=state)
+
+
+def _epoch_result(epoch: int, at: Iterate | Kept, architecture: Architecture) -> EpochResult:
+    parameters = at.parameters[0]
     parameters.setflags(write=False)
-    best = state.best
-    return EpochResult(
-        state.epoch,
-        architecture.network(parameters),
-        float(state.iterate.costs[0]),
-        state.validation_cost,
-        stop_reason,
-        earlier_best=None
-        if best is None or best.epoch == state.epoch
-        else EpochResult(best.epoch, architecture.network(best.parameters), best.cost, best.validation_cost),
-        state=state,
-    )
-
-
-def _stop_reason(state: TrainingState, config: TrainingConfig, patience: int | None) -> StopReason | None:
-    if state.iterate.n_mistakes is not None:
-        has_converged = state.iterate.n_mistakes == 0
-    else:
-        has_converged = abs(min(state.recent_costs) - float(state.iterate.costs[0])) < config.tolerance
-    if has_converged:
-        return "converged"
-    if patience is not None and state.best is not None and state.epoch - state.best.epoch >= patience:
-        return "early_stopping"
-    return "max_epochs" if state.epoch >= config.max_epochs else None
-
-
-def _better(state: TrainingState) -> KeptEpoch:
-    assert state.validation_cost is not None, "early stopping has a validation set"
-    if state.best is None or state.validation_cost < state.best.validation_cost:
-        parameters = state.iterate.parameters[0]
-        return KeptEpoch(state.epoch, parameters, float(state.iterate.costs[0]), state.validation_cost)
-    return state.best
+    validation_cost = None if at.held_out_costs is None else float(at.held_out_costs[0])
+    return EpochResult(epoch, architecture.network(parameters), float(at.costs[0]), validation_cost)
 
 
 def _checked(state: TrainingState, architecture: Architecture, config: TrainingConfig) -> TrainingState:
@@ -286,30 +266,18 @@ def _first_parameters(
     architecture: Architecture, network_config: NetworkConfig, config: TrainingConfig, start: Network | None
 ) -> Floats:
     if start is None:
-        initialization = config.initialization or default_initialization(network_config)
-        parameters = initialize(architecture, initialization, epoch_rng(config.seed, 0))
-    elif Architecture.of_network(start) == architecture:
-        parameters = flatten(start)
-    else:
+        return initial_parameters(architecture, network_config, config)
+    if Architecture.of_network(start) != architecture:
         raise InvalidConfigError(
             f"expected to start from {architecture}, got {Architecture.of_network(start)}", field="network"
         )
-    return parameters.astype(config.dtype)
+    return flatten(start).astype(config.dtype)
 
 
-def as_dtype(dataset: Dataset, dtype: str) -> Dataset:
-    """Convert features and targets.
-
-    Raises:
-        InvalidDatasetError: a number is too large for the dtype.
-    """
-    with np.errstate(over="ignore"):
-        features = dataset.features.astype(dtype, copy=False)
-        targets = dataset.targets.astype(dtype, copy=False)
-    try:
-        return Dataset(features, targets, dataset.instance_weights)
-    except InvalidDatasetError as error:
-        raise InvalidDatasetError(f"a number is too large for {dtype}: {error}") from error
+def initial_parameters(architecture: Architecture, network_config: NetworkConfig, config: TrainingConfig) -> Floats:
+    """Draw the parameters (n_parameters,) that a training with the config starts from."""
+    initialization = config.initialization or default_initialization(network_config)
+    return initialize(architecture, initialization, epoch_rng(config.seed, 0)).astype(config.dtype)
 
 
 def _check_same_shape(dataset: Dataset, validation: Dataset) -> None:

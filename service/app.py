@@ -1,38 +1,51 @@
 """The Flask app: every route, built from its parts."""
 
+from collections.abc import Callable
+
 from flask_openapi3 import Info, OpenAPI
 from redis import Redis
 from werkzeug.routing import BaseConverter
 
 from service.console.routes import docs_routes
-from service.http.errors import register_error_handlers
+from service.http.flask_requests import json_request, register_request_checks, register_store_checks
+from service.http.flask_responses import register_error_handlers
 from service.http.parsing import invalid_request
 from service.http.problem import Problem
-from service.http.requests import json_request, register_request_checks
 from service.jobs.routes import job_routes
 from service.models.routes import model_routes
+from service.observe.payloads import ALIVE
 from service.observe.routes import health_routes
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.routes import hosting_routes
 from service.predict.protocols.open_inference.routes import open_inference_routes
 from service.predict.protocols.tensorflow.routes import tensorflow_routes
 from service.predict.routes import predict_routes
-from service.predict.ways import CONVERTERS
+from service.predict.ways import CONVERTERS, PREDICT
 from service.settings import Limits
+from storage.availability import as_unavailable
 from storage.blobs import BlobStore
+from storage.circuit_breaker import CircuitBreaker
+from storage.errors import RedisSilentError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 
 API_VERSION = "0.1.0"
-"""That of the project; a test holds it to `pyproject.toml`."""
+"""The version of the project; a test compares it with `pyproject.toml`."""
 
 
-def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: LoadedModels | None = None) -> OpenAPI:
+def create_app(
+    redis: Redis,
+    blobs: BlobStore,
+    limits: Limits,
+    loaded_models: LoadedModels | None = None,
+    check_store: Callable[[], object] | None = None,
+) -> OpenAPI:
     """Build the service from its parts. Reads no environment, opens no socket.
 
     Args:
-        loaded_models: the versions in memory, when somebody else uses them, too.
+        loaded_models: the versions in memory, when something else uses them, too.
+        check_store: raises if Redis is away or was replaced; by default it only asks whether Redis answers.
     """
     app = OpenAPI(
         __name__,
@@ -53,23 +66,26 @@ def create_app(redis: Redis, blobs: BlobStore, limits: Limits, loaded_models: Lo
         app.url_map.converters[name] = type(name, (BaseConverter,), {"regex": regex})
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    register_request_checks(app, limits)
-    register_error_handlers(app)
     queue = TrainingQueue(redis)
     models = ModelStore(redis)
     jobs = JobStore(redis, queue)
-    loaded_models = loaded_models or LoadedModels(models, jobs)
+    loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
+    breaker = CircuitBreaker(as_unavailable, opens_on=RedisSilentError)
+    register_error_handlers(app, breaker)
     app.register_api(job_routes(jobs, models, blobs, limits))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))
+    app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
     app.register_api(tensorflow_routes(models, loaded_models, limits))
     app.register_api(hosting_routes(loaded_models, limits, version=API_VERSION))
-    app.register_api(health_routes(redis, queue, loaded_models))
-    app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))
+    app.register_api(health_routes(redis, queue, loaded_models.check_ready))
     app.register_blueprint(docs_routes(app))
+    pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
+    register_request_checks(app, limits, free_rules=pages | PREDICT.keys())
+    register_store_checks(app, breaker, check_store or redis.ping, free_rules=pages | PREDICT.keys() | ALIVE.keys())
     return app
 
 
 def _refuse(error: Exception) -> None:
-    """Turn what pydantic found into an error of ours; flask-openapi3 would answer in its own form."""
+    """Raise our own error for what pydantic found; flask-openapi3 would answer in its own form."""
     raise invalid_request(error) from error  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What gunicorn serves. Reads the environment and makes the parts."""
+"""What gunicorn serves: reads the environment and makes the parts."""
 
 import os
 
@@ -7,39 +7,45 @@ from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 from service.app import create_app
-from service.http.requests import register_epoch_check
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
 from service.server.shell import Shell
 from service.settings import Settings
+from storage.availability import as_unavailable
 from storage.blobs import BlobStore
+from storage.circuit_breaker import CircuitBreaker
 from storage.connection import connect, connect_on_loop
-from storage.identity import Epoch
+from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 
 
 def create_shell() -> Shell:
-    """Build what is served, from the environment. No socket is opened before the first request."""
+    """Build what gunicorn serves from the environment. No socket is opened before the first request."""
     settings = Settings.from_env(os.environ)
-    blobs = BlobStore(settings.blob_url)
-    epoch = Epoch(blobs)
-    redis = connect(settings.redis_url, timeout_s=0.9, n_retries=1, epoch=epoch)
-    # A lost connection is worth a second attempt. Silence is not: redis-py would retry both the command and the
-    # connection below it, four waits in all.
+    redis_url = settings.stores.redis_url
+    blobs = BlobStore(settings.stores.blob_url)
+    identity = StoreIdentity(blobs)
+    redis = connect(redis_url, timeout_s=0.9, n_retries=1, identity=identity)
+    # Retry a lost connection once, but not a silent one: redis-py would retry the command and the connection below it,
+    # four waits in all.
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
+
+    def check_store() -> None:
+        identity.check(redis)
+
     models = LoadedModels(
         ModelStore(redis),
         JobStore(redis, TrainingQueue(redis)),
+        CircuitBreaker(as_unavailable),
         max_bytes=settings.model_memory_bytes,
-        check_store=lambda: epoch.check(redis),
+        check_store=check_store,
         default=settings.default_model,
     )
-    epoch.on_loss = models.forget
-    app = create_app(redis, blobs, settings.limits, models)
-    register_epoch_check(app, epoch, redis)
-    on_loop = connect_on_loop(settings.redis_url, timeout_s=2.0, max_connections=8, epoch=epoch)
+    identity.on_loss = models.forget
+    app = create_app(redis, blobs, settings.limits, models, check_store)
+    on_loop = connect_on_loop(redis_url, timeout_s=2.0, max_connections=8, identity=identity)
     return Shell(
         app, on_loop, models, threads=settings.api_threads, limits=settings.limits, renamed=platform_routes(settings)
     )

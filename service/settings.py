@@ -1,18 +1,18 @@
-"""How the service runs. Read once, by the entry point."""
+"""How the service runs. The entry point reads it once."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 
-from service.predict.model_reference import ModelReference
+from storage.models.record import ModelReference
+from storage.settings import StoreSettings
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one request may ask for. An error that a limit causes names the setting: the name in capitals."""
+    """How much one request may ask for. Errors name the limit by its setting: its name here, in capitals."""
 
     max_body_bytes: int = 64 * 1024 * 1024
     max_inline_values: int = 2_000_000
@@ -24,7 +24,7 @@ class Limits:
 
     @property
     def max_brackets(self) -> int:
-        """How many arrays and objects a body may begin: twice the rows that can be of use, and some more."""
+        """How many arrays and objects a body may hold: twice the number of rows allowed, and some to spare."""
         return 2 * max(self.max_inline_values, self.max_predict_instances) + 100_000
 
     @classmethod
@@ -32,7 +32,7 @@ class Limits:
         """Read MAX_BODY_BYTES and so on.
 
         Raises:
-            ValueError: one of them is no positive whole number.
+            ValueError: one of them is not a positive whole number.
         """
         given = {}
         for field in fields(cls):
@@ -49,19 +49,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """See `docs/operations.md` for what each setting means."""
+    """`docs/operations.md` says what each setting means."""
 
-    redis_url: str
-    blob_url: str
+    stores: StoreSettings
     limits: Limits
     default_model: ModelReference | None = None
-    """The model of a request to predict that names none."""
+    """Used by requests to predict that name no model."""
     health_route: str | None = None
     predict_route: str | None = None
     api_threads: int = 8
-    """How many requests one process handles at a time, apart from those that wait for their bodies."""
+    """How many requests one process handles at a time, not counting those whose body is still arriving."""
     model_memory_bytes: int = 128 * 1024 * 1024
-    """What the versions that a process keeps in memory may take together."""
+    """Limit for all versions in the memory of one process together."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -69,12 +68,10 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a number is none or too small, or a model or a route is none.
+            ValueError: a setting is not a number, is too small, or is not a valid model or route.
         """
-        data_dir = Path(env.get("DATA_DIR") or "./data").absolute()
         return cls(
-            redis_url=env["REDIS_URL"],
-            blob_url=env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}",
+            stores=StoreSettings.from_env(env),
             limits=Limits.from_env(env),
             default_model=_model(env, "DEFAULT_MODEL"),
             health_route=_route(env, "AIP_HEALTH_ROUTE"),

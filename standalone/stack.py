@@ -1,4 +1,4 @@
-"""The whole service on one machine, as data for the supervisor: embedded server, API, training workers."""
+"""What `perceptron up` runs: the embedded server, the API and the training workers, as stages of the supervisor."""
 
 import errno
 import json
@@ -20,6 +20,8 @@ from standalone.data_directory import DataDirectory
 from standalone.errors import AddressError, DataLostError, RedisUnreachableError
 from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http
+from storage.keys import STORE_IDENTITY_MARK
+from storage.settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
 API_COMMAND = (
     sys.executable,
@@ -32,14 +34,14 @@ API_COMMAND = (
 WORKER_COMMAND = (sys.executable, "-m", "worker.main")
 WORKER_READY_LINE = "ready for training jobs"
 
-# What `storage.Epoch` writes once a Redis is in use, where the blobs are.
-EPOCH_MARK = Path("blobs", "epoch")
+# `storage.identity` writes it beside the blobs once a Redis is in use.
+IDENTITY_MARK = Path("blobs", STORE_IDENTITY_MARK)
 
-# An API whose supervisor was killed goes on draining, and holds the port for that long at most.
+# An API whose supervisor was killed drains, and holds the port for at most this long.
 KILLED_API_DRAINS_WITHIN_S = 25.0
 
-# The folder of our packages, in a checkout or installed. Children run in it, since gunicorn imports from the
-# current directory first, where anything may be called `service`.
+# The folder of our packages, in a checkout or installed. Children run in it: gunicorn imports from the current
+# directory first, and elsewhere anything may be called `service`.
 PACKAGES = Path(__file__).resolve().parent.parent
 
 
@@ -51,7 +53,7 @@ class UpSettings:
     port: int = 8000
     api_processes: int = 1
     workers: int = 1
-    data_dir: Path = Path("data")
+    data_dir: Path = Path(DEFAULT_DATA_DIR)
     redis_url: str | None = None  # None: an embedded server
 
     @property
@@ -90,18 +92,18 @@ def up(settings: UpSettings) -> int:
 
 
 def exec_api(host: str, port: int, api_processes: int, redis_url: str) -> NoReturn:
-    """Become the API, without a supervisor."""
+    """Replace this process with the API, without a supervisor."""
     _exec(API_COMMAND, _api_env(host, port, api_processes) | _stores_env(redis_url))
 
 
 def exec_worker(redis_url: str) -> NoReturn:
-    """Become a training worker, without a supervisor."""
+    """Replace this process with a training worker, without a supervisor."""
     _exec(WORKER_COMMAND, _stores_env(redis_url))
 
 
 def _stores_env(redis_url: str) -> dict[str, str]:
-    """DATA_DIR is relative to where the person is, and the process will be elsewhere."""
-    return {"REDIS_URL": redis_url, "DATA_DIR": str(Path(os.environ.get("DATA_DIR") or "./data").absolute())}
+    """Make DATA_DIR absolute: it is relative to the user's directory, and the process runs in another."""
+    return {"REDIS_URL": redis_url, "DATA_DIR": str(data_dir(os.environ))}
 
 
 def _exec(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
@@ -121,7 +123,7 @@ def _embedded_server(server: EmbeddedServer) -> ChildSpec:
 
 
 def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> list[ChildSpec]:
-    stores = {"REDIS_URL": redis_url, "BLOB_URL": os.environ.get("BLOB_URL") or f"file://{data_dir / 'blobs'}"}
+    stores = {"REDIS_URL": redis_url, "BLOB_URL": blob_url(os.environ, data_dir)}
     api = ChildSpec(
         name="api",
         command=API_COMMAND,
@@ -186,16 +188,15 @@ def _wait_for_port(host: str, port: int, patience_s: float) -> None:
 
 
 def _check_files(server: EmbeddedServer, data_dir: Path) -> None:
-    """Check that the embedded server has something to load when it had data before.
+    """Check that an embedded server that had data still has files to load.
 
     Raises:
-        DataLostError: It has not.
+        DataLostError: The files are gone.
     """
-    if (data_dir / EPOCH_MARK).exists() and not server.has_data:
+    if (data_dir / IDENTITY_MARK).exists() and not server.has_data:
         raise DataLostError(
-            f"{server.directory} has no data, though {data_dir / EPOCH_MARK} says that there was some: bring it back "
-            "from a backup, set REDIS_URL if it is elsewhere, or give it up for lost with "
-            "'perceptron init --accept-loss'"
+            f"{server.directory} has no data, though {data_dir / IDENTITY_MARK} says that there was some: restore it "
+            "from a backup, set REDIS_URL if it is elsewhere, or give it up with 'perceptron init --accept-loss'"
         )
 
 
@@ -214,7 +215,7 @@ def _check_redis(url: str) -> None:
         try:
             connection.ping()
         except redis.BusyLoadingError:
-            pass  # it is there and loads its data; the API becomes ready when it is done
+            pass  # it is loading its data; the API becomes ready afterwards
         except (redis.RedisError, OSError) as error:
             raise RedisUnreachableError(f"no Redis answers at REDIS_URL ({error}): {remedy}") from error
 
@@ -226,13 +227,13 @@ def _say(message: str) -> None:
 def _say_ready(address: str) -> None:
     data = {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}
     job = json.dumps({"model": "or", "data": data})
-    question = json.dumps({"model": "or", "instances": [[0, 0], [1, 0]]})
+    prediction = json.dumps({"model": "or", "instances": [[0, 0], [1, 0]]})
     as_json = "-H 'Content-Type: application/json'"
     lines = (
         f"Ready at {address} (documentation: {address}/docs). Try it: train, wait for the job, predict.",
         f"job=$(curl -s {address}/jobs {as_json} -d '{job}' | grep -o 'job_[0-9a-f]*' | head -1); echo $job",
         f"until curl -s {address}/jobs/$job | grep '\"done\": *true'; do sleep 0.2; done",
-        f"curl -s -w '\\n' {address}/predict {as_json} -d '{question}'",
+        f"curl -s -w '\\n' {address}/predict {as_json} -d '{prediction}'",
     )
-    with suppress(OSError):  # nobody reads: no reason to stop
+    with suppress(OSError):  # nobody reads stdout: no reason to stop
         os.write(sys.stdout.fileno(), "".join(f"{line}\n" for line in lines).encode())

@@ -1,6 +1,6 @@
-"""Starts processes in stages, keeps them alive, and drains them in reverse.
+"""Start processes in stages, keep them alive, and drain them in reverse order.
 
-One thread and one selector: signals, deaths of children and their output all wake the same loop.
+One thread and one selector: signals, deaths of children and their output wake the same loop.
 """
 
 import http.client
@@ -24,7 +24,7 @@ from standalone.process import ends_with_parent, kill_session
 
 N_LAST_LINES = 20
 MAX_LINE_BYTES = 8192
-MAX_CHUNKS = 16  # at once: a child that never stops printing must not keep the others waiting
+MAX_CHUNKS = 16  # at once: a child that never stops printing must not delay the others
 
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
@@ -44,14 +44,14 @@ class ChildSpec:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long the supervisor waits for what. The two drains together stay below 25 s."""
+    """Time limits of the supervisor. The two drains together stay below 25 s."""
 
     ready_within_s: float = 60.0
     drain_s: float = 22.0  # for the last stage
-    drain_foundation_s: float = 2.0  # for each stage below it, which has nothing left to do by then
+    drain_foundation_s: float = 2.0  # for each earlier stage, which is idle by then
     first_backoff_s: float = 0.1
     max_backoff_s: float = 2.0
-    stable_after_s: float = 10.0  # up that long, a child starts again at the first back-off
+    stable_after_s: float = 10.0  # a child that ran this long begins again with the first back-off
 
 
 def answers_http(host: str, port: int, path: str) -> Callable[[], bool]:
@@ -71,7 +71,7 @@ def answers_http(host: str, port: int, path: str) -> Callable[[], bool]:
 
 
 class Child:
-    """One process after another for one spec, each in a session of its own."""
+    """The processes of one spec, one at a time, each in a session of its own."""
 
     def __init__(self, spec: ChildSpec, timing: Timing) -> None:
         self.spec = spec
@@ -114,7 +114,7 @@ class Child:
         return self.process is not None and self.process.poll() is not None
 
     def read_lines(self) -> list[str]:
-        """Read what the process has printed by now, in whole lines."""
+        """Return what the process has printed by now, in whole lines."""
         assert self.process is not None and self.process.stdout is not None
         chunks = [self._unfinished_line]
         while len(chunks) <= MAX_CHUNKS and (chunk := self.process.stdout.read(65536)):
@@ -132,12 +132,12 @@ class Child:
         return decoded
 
     def terminate(self) -> None:
-        """Ask the process itself, not its descendants: how to end those is its business."""
+        """Send SIGTERM to the process alone: it ends its own descendants."""
         if self.process is not None:
             self.process.terminate()
 
     def clear(self) -> str:
-        """Kill what is left of the session, reap the process and say how it ended."""
+        """Kill the rest of the session, reap the process and say how it ended."""
         assert self.process is not None and self.process.stdout is not None
         kill_session(self.process.pid)
         status = self.process.wait()
@@ -147,7 +147,7 @@ class Child:
         return f"was ended by {_signal_name(-status)}" if status < 0 else f"ended with exit status {status}"
 
     def back_off(self) -> None:
-        """Set when to start again: soon after a long life, later and later after short ones."""
+        """Set when to start again: soon after a long life, with doubling delays after short ones."""
         if self._backoff_s == 0.0 or time.monotonic() - self._started_at >= self._timing.stable_after_s:
             self._backoff_s = self._timing.first_backoff_s
         else:
@@ -156,10 +156,10 @@ class Child:
 
 
 class Supervisor:
-    """Runs stages of children: each stage starts when the one before is ready, and drains before it.
+    """Stages of children: each stage starts when the one before it is ready, and drains before it.
 
-    `run` ends with no child left, whatever happens; should this process itself be killed with SIGKILL, the
-    kernel sends the children a SIGTERM (Linux).
+    `run` always ends with no child left. If this process is killed with SIGKILL, the kernel sends the children a
+    SIGTERM (Linux).
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Supervisor:
                 elif child.process is None and time.monotonic() >= child.restart_at:
                     try:
                         self._spawn(child)
-                    except OSError as error:  # no memory, no process left: as likely to pass as anything else
+                    except OSError as error:  # out of memory or of processes: that may pass
                         child.back_off()
                         _log(f"{child.spec.name} cannot be started ({error}); trying again")
             due = [child.restart_at for child in self._children if child.process is None]
@@ -268,7 +268,7 @@ class Supervisor:
             self._selector.unregister(child.process.stdout.fileno())
 
     def _relay(self, child: Child) -> tuple[str, ...]:
-        """Print what the child has printed, under its name; returns its last lines."""
+        """Print the child's new output under its name, and return its last lines."""
         for line in child.read_lines():
             _write(f"[{child.spec.name}] {line}\n")
         if not child.is_output_open:
@@ -276,7 +276,7 @@ class Supervisor:
         return tuple(child.last_lines)
 
     def _turn(self, timeout_s: float) -> None:
-        """Wait for a signal, a death or output, and pass on the output."""
+        """Wait for a signal, a death or output, and relay the output."""
         for key, _ in self._selector.select(min(timeout_s, 1.0)):
             if isinstance(key.data, Child):
                 self._relay(key.data)
@@ -290,7 +290,7 @@ class Supervisor:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Let signals wake the loop. A SIGHUP that nohup has switched off stays off."""
+        """Let signals wake the loop. If nohup has switched SIGHUP off, it stays off."""
         receiver, sender = socket.socketpair()
         receiver.setblocking(False)
         sender.setblocking(False)
@@ -303,7 +303,7 @@ class Supervisor:
         handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
-            signal.SIGCHLD: lambda number, frame: None,  # a handler, so that a death wakes the selector
+            signal.SIGCHLD: lambda number, frame: None,  # so that a death wakes the selector
         }
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             handlers[signal.SIGHUP] = self._stop
@@ -334,6 +334,6 @@ def _log(message: str) -> None:
 
 def _write(text: str) -> None:
     data = text.encode()
-    with suppress(OSError):  # nobody reads any more (`./run up 2>&1 | head`): the service goes on without a log
+    with suppress(OSError):  # nobody reads any more (`./run up 2>&1 | head`): continue without a log
         while data:
             data = data[os.write(sys.stderr.fileno(), data) :]

@@ -1,21 +1,21 @@
-"""Which errors mean that a store is away, full or not ours: the caller tries again later."""
+"""Which errors mean that a store is away, full or not ours, so that the caller should try again later."""
 
 from redis import exceptions
 
-from storage.errors import BlobStoreUnavailableError, StorageError
+from storage.errors import BlobStoreUnavailableError, RedisAwayError, RedisSilentError, StorageError, UnavailableError
 
 
 class ReplacedRedisError(StorageError, exceptions.ConnectionError):
-    """This Redis was emptied, or is another one than the data of this installation was in.
+    """Redis was emptied, or is not the one that holds the data of this installation.
 
-    It is as good as none, so whoever waits for a Redis that is away waits for the right one, too.
+    A connection error, so that code that waits for Redis to come back also waits for the right one.
     """
 
     def __init__(self, found: str | None, expected: str) -> None:
-        has = "has no data of this service" if found is None else f"has the data of epoch {found}"
+        has = "has no data of this service" if found is None else f"has store identity {found}"
         super().__init__(
-            f"Redis was emptied or replaced: it {has}, and the blob store belongs to epoch {expected}. "
-            "Bring its data back, or give it up for lost with `perceptron init --accept-loss`"
+            f"Redis was emptied or replaced: it {has}, but the blob store has store identity {expected}. "
+            "Restore the data of Redis, or give it up with `perceptron init --accept-loss`"
         )
 
 
@@ -25,8 +25,9 @@ UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
     exceptions.OutOfMemoryError,
     exceptions.ReadOnlyError,
     exceptions.NoPermissionError,
-    exceptions.ExecAbortError,  # a command of a transaction was refused for one of the reasons around here
+    exceptions.ExecAbortError,  # a transaction had a command that was refused for one of these reasons
     BlobStoreUnavailableError,
+    UnavailableError,
 )
 
 # The server cannot write its snapshot or append-only file; it has too few replicas.
@@ -34,14 +35,28 @@ _REFUSALS = ("MISCONF", "NOREPLICAS")
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether a store has no room: reading from it goes on, and so does what frees some."""
+    """Whether a store has no room: reads still work, and so do writes that free memory."""
     return isinstance(error, exceptions.OutOfMemoryError) or (
         isinstance(error, exceptions.ResponseError) and str(error).startswith("MISCONF")
     )
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the stores refuse what they would take at another time."""
+    """Whether a store refuses now what it may take later."""
     return isinstance(error, UNAVAILABLE_ERRORS) or (
         isinstance(error, exceptions.ResponseError) and str(error).startswith(_REFUSALS)
     )
+
+
+def as_unavailable(error: BaseException) -> UnavailableError | None:
+    """Return the `UnavailableError` for an error; None if it does not mean that a store is unavailable."""
+    match error:
+        case UnavailableError():
+            return error
+        case ReplacedRedisError():
+            return RedisAwayError(str(error))
+        case exceptions.TimeoutError():
+            return RedisSilentError()
+        case exceptions.ConnectionError():
+            return RedisAwayError()
+    return UnavailableError() if is_unavailable(error) else None

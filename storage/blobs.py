@@ -15,27 +15,28 @@ from storage.errors import BlobNotFoundError, BlobStoreUnavailableError, Corrupt
 _PARTIAL = ".partial"
 _CONDEMNED = ".condemned"
 _SET_ASIDE_S = 0.05
-"""Longer than `delete_if_old` sets aside a blob that it puts back."""
+"""Longer than `delete_if_old` takes to put back a blob that it has set aside."""
 
 
 class BlobStore:
-    """Write-once storage for what is too large for Redis: the instances that jobs train on.
+    """Write-once storage for what is too large for Redis: instances to train on and checkpoints.
 
     Args:
-        url: where the blobs lie, for instance `file:///var/lib/perceptron/blobs` or `s3://bucket/prefix`
-            (any scheme for which an fsspec implementation is installed).
+        url: for instance `file:///var/lib/perceptron/blobs` or `s3://bucket/prefix`; any scheme for which an fsspec
+            implementation is installed.
     """
 
     def __init__(self, url: str) -> None:
         self._filesystem, self._root = fsspec.core.url_to_fs(url, auto_mkdir=True)
 
     def put(self, content: bytes) -> str:
-        """Store the bytes durably and return their sha256; of the same bytes stored again, only the age is new.
+        """Store the bytes durably and return their sha256. Storing the same bytes again only renews their age.
 
-        The name appears only once the content is complete, so a reader never meets half a blob.
+        The name appears once the content is complete, so that a reader never sees half a blob.
 
         Raises:
-            BlobStoreUnavailableError: it cannot be written, for want of space for instance; nothing is left behind.
+            BlobStoreUnavailableError: the blob cannot be written, for instance because the disk is full; nothing is
+                left behind.
         """
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
@@ -43,7 +44,7 @@ class BlobStore:
             if not self._renew(path, len(content)):
                 self._write(path, content)
         except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob store takes no blob: {error}") from error
+            raise BlobStoreUnavailableError(f"the blob cannot be stored: {error}") from error
         return digest
 
     def _write(self, path: str, content: bytes) -> None:
@@ -70,14 +71,14 @@ class BlobStore:
         Raises:
             BlobNotFoundError: there is no such blob.
             BlobStoreUnavailableError: it cannot be read now.
-            CorruptDataError: what is stored under this name has another digest.
+            CorruptDataError: the stored bytes have another digest.
         """
         try:
             content = self._read(self._path(digest))
         except FileNotFoundError as error:
             raise BlobNotFoundError(digest) from error
         except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob store gives no blob: {error}") from error
+            raise BlobStoreUnavailableError(f"the blob cannot be read: {error}") from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise CorruptDataError(f"the blob with sha256 {digest} has other content")
         return content
@@ -91,9 +92,9 @@ class BlobStore:
         return content
 
     def old(self, folder: str, older_than: float) -> list[str]:
-        """Return the sha256 of the blobs in one folder that were stored last before a time.
+        """Return the sha256 of the blobs in one folder that were last stored before a time.
 
-        What a process that died has left half done is put right on the way.
+        Also repairs what a process that died has left half done.
 
         Args:
             folder: the first two digits of the sha256.
@@ -111,20 +112,20 @@ class BlobStore:
                 elif path.endswith(_PARTIAL):
                     self._filesystem.rm_file(path)
         except FileNotFoundError:
-            return []  # no such folder, or somebody else was faster
+            return []  # no such folder, or another process was faster
         except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob store cannot be listed: {error}") from error
+            raise BlobStoreUnavailableError(f"the blobs cannot be listed: {error}") from error
         return [path.rpartition("/")[2] for path in old if not path.endswith((_CONDEMNED, _PARTIAL))]
 
     def delete_if_old(self, digest: str, older_than: float) -> bool:
-        """Remove a blob unless it was stored again since a time, and say whether it was removed.
+        """Delete a blob unless it was stored again since a time; return whether it was deleted.
 
-        A file is set aside first: who stores it again meanwhile either finds it and makes it young, which is seen then,
-        or does not find it and writes it anew. An object store has no such step: there, the time between the look and
-        the removal is one in which it must not be stored again.
+        A file is set aside first. A process that stores it again meanwhile either finds it and renews its age, which is
+        seen before the deletion, or does not find it and writes it again. An object store has no such step: there, the
+        blob must not be stored again between the check and the deletion.
 
         Raises:
-            BlobStoreUnavailableError: it cannot be removed now.
+            BlobStoreUnavailableError: it cannot be deleted now.
         """
         path = self._path(digest)
         try:
@@ -141,14 +142,14 @@ class BlobStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob store removes no blob: {error}") from error
+            raise BlobStoreUnavailableError(f"the blob cannot be deleted: {error}") from error
         return True
 
     def _stored_at(self, path: str) -> float:
         return float(self._filesystem.modified(path).timestamp())
 
     def _renew(self, path: str, n_bytes: int) -> bool:
-        """Make a stored file young; False when it is not there, is not whole or has to be written to become young."""
+        """Renew the age of a stored file; False if it must be written (missing, incomplete or not a local file)."""
         if not isinstance(self._filesystem, LocalFileSystem):
             return False
         try:
@@ -158,20 +159,20 @@ class BlobStore:
             return False
 
     def delete(self, digest: str) -> None:
-        """Remove the bytes with this sha256; nothing happens when there are none.
+        """Delete the bytes with this sha256, if there are any.
 
         Raises:
-            BlobStoreUnavailableError: they cannot be removed now.
+            BlobStoreUnavailableError: they cannot be deleted now.
         """
         try:
             self._filesystem.rm_file(self._path(digest))
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob store removes no blob: {error}") from error
+            raise BlobStoreUnavailableError(f"the blob cannot be deleted: {error}") from error
 
     def read_mark(self, name: str) -> bytes | None:
-        """Return what `write_mark` wrote last, or None.
+        """Return what `write_mark` wrote last under this name, or None.
 
         Raises:
             BlobStoreUnavailableError: it cannot be read now.
@@ -181,11 +182,11 @@ class BlobStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob store cannot be read: {error}") from error
+            raise BlobStoreUnavailableError(f"the mark {name!r} cannot be read: {error}") from error
         return content
 
     def write_mark(self, name: str, content: bytes) -> None:
-        """Write something small beside the blobs that is found by a name of ours.
+        """Write a small file beside the blobs, under a name that is no digest.
 
         Raises:
             BlobStoreUnavailableError: it cannot be written now.
@@ -193,10 +194,10 @@ class BlobStore:
         try:
             self._write(f"{self._root}/{name}", content)
         except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob store takes no mark: {error}") from error
+            raise BlobStoreUnavailableError(f"the mark {name!r} cannot be written: {error}") from error
 
     def _path(self, digest: str) -> str:
-        # Two levels keep a folder's listing short when there are many blobs.
+        # Two levels, so that no folder has too many entries.
         return f"{self._root}/{digest[:2]}/{digest}"
 
 

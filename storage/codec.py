@@ -1,4 +1,4 @@
-"""Arrays to bytes and back, as safetensors: plain numbers under names, so reading them runs no code."""
+"""Convert arrays to bytes and back, as safetensors: named arrays of numbers, so reading them runs no code."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from storage.errors import CorruptDataError
 
 
 def encode_dataset(dataset: Dataset) -> bytes:
-    """Write features, targets and, when given, instance weights. Equal data sets give equal bytes."""
+    """Write features, targets and, if given, instance weights. Equal data sets give equal bytes."""
     arrays = {"features": dataset.features, "targets": dataset.targets}
     if dataset.instance_weights is not None:
         arrays["instance_weights"] = dataset.instance_weights
@@ -33,7 +33,7 @@ def decode_dataset(content: bytes) -> Dataset:
 
 
 def encode_model(network: Network, standardization: Standardization | None) -> bytes:
-    """Write a network as it was trained and, apart from it, the mean and scale of its features."""
+    """Write a network as it was trained and, as arrays of their own, the mean and scale of its features."""
     arrays: dict[str, NDArray[Any]] = {}
     for k, layer in enumerate(network.layers):
         arrays[f"layers.{k}.weights"] = layer.weights
@@ -45,7 +45,7 @@ def encode_model(network: Network, standardization: Standardization | None) -> b
 
 
 def decode_model(content: bytes, activations: tuple[str, ...]) -> tuple[Network, Standardization]:
-    """Read what `encode_model` wrote; without a standardization, the identity stands for it.
+    """Read what `encode_model` wrote. If it wrote no standardization, return the identity.
 
     Args:
         activations: the activation of each layer, from the version's description.

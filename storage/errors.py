@@ -1,6 +1,9 @@
 """What can go wrong in storage.
 
     StorageError
+    |-- UnavailableError
+    |   `-- RedisAwayError
+    |       `-- RedisSilentError
     |-- JobNotFoundError
     |-- JobAlreadyDoneError
     |-- NoNetworkError
@@ -14,12 +17,27 @@
     |-- BlobStoreUnavailableError
     `-- CorruptDataError
 
-Knows nothing of Redis: `availability` says which errors mean that a store is away.
+Knows nothing of redis-py: `availability` says which of its errors are an `UnavailableError`.
 """
 
 
 class StorageError(Exception):
     """Base of all storage errors."""
+
+
+class UnavailableError(StorageError):
+    """A store refuses now what it may take later. The message names no path and no address: clients may see it."""
+
+    def __init__(self, message: str = "the store of jobs and models cannot be reached or takes no writes now") -> None:
+        super().__init__(message)
+
+
+class RedisAwayError(UnavailableError):
+    """Redis cannot be reached, does not answer in time, or is not the one with our data."""
+
+
+class RedisSilentError(RedisAwayError):
+    """Redis does not answer in time."""
 
 
 class JobNotFoundError(StorageError):
@@ -31,7 +49,7 @@ class JobNotFoundError(StorageError):
 
 
 class JobAlreadyDoneError(StorageError):
-    """The job has succeeded or failed, so it cannot be cancelled any more."""
+    """The job has succeeded or failed, so it cannot be cancelled."""
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"job {job_id!r} has already {status} and cannot be cancelled")
@@ -40,11 +58,15 @@ class JobAlreadyDoneError(StorageError):
 
 
 class NoNetworkError(StorageError):
-    """The job has no network to predict with: none yet, or it is done and left none but its version."""
+    """The job has no network to predict with: it has just begun, or it is done."""
 
     def __init__(self, job_id: str, status: str) -> None:
-        reason = "has no network yet" if status in ("queued", "running") else "has no network that is not a version"
-        super().__init__(f"job {job_id!r} is {status} and {reason}")
+        if status == "succeeded":
+            reason = "has finished; predict with its version"
+        else:
+            yet = " yet" if status in ("queued", "running") else ""
+            reason = f"is {status} and has no network{yet}"
+        super().__init__(f"job {job_id!r} {reason}")
         self.job_id = job_id
         self.status = status
 
@@ -59,7 +81,7 @@ class StaleAttemptError(StorageError):
 
 
 class IdempotencyKeyReusedError(StorageError):
-    """The same Idempotency-Key came with another request before."""
+    """An earlier, different request came with the same Idempotency-Key."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"this Idempotency-Key was used for another request, which made job {job_id!r}")
@@ -93,10 +115,10 @@ class AliasNotFoundError(StorageError):
 
 
 class VersionInUseError(StorageError):
-    """An alias names the version, so it cannot be deleted."""
+    """An alias points at the version, so it cannot be deleted."""
 
     def __init__(self, model: str, version: int, alias: str) -> None:
-        super().__init__(f"alias {alias!r} names version {version} of model {model!r}; move the alias first")
+        super().__init__(f"alias {alias!r} points at version {version} of model {model!r}; move the alias first")
         self.model = model
         self.version = version
         self.alias = alias
@@ -111,8 +133,8 @@ class BlobNotFoundError(StorageError):
 
 
 class BlobStoreUnavailableError(StorageError):
-    """The blob store cannot be written to or read from: no space, no permission, no connection."""
+    """The blob store cannot be read or written: no space, no permission, no connection."""
 
 
 class CorruptDataError(StorageError):
-    """What lies in Redis or in the blob store is not what was written there."""
+    """What is stored in Redis or in the blob store is not what was written there."""

@@ -1,7 +1,7 @@
-"""Tells a Redis that was emptied or replaced from a new one, by an epoch that is written into it and beside the blobs.
+"""The identity of the store: a random text in Redis and beside the blobs that tells our Redis from any other.
 
-Without it, a server that lost its data would look like one that never had any: accepted jobs would be unknown, and
-version numbers begin again at 1.
+Without it, a Redis that lost its data would look like a new one: accepted jobs would be unknown, and version numbers
+would start again at 1.
 """
 
 import logging
@@ -16,33 +16,31 @@ from storage import keys
 from storage.availability import ReplacedRedisError
 from storage.blobs import BlobStore
 
-_MARKER = "epoch"
 _ALARM_EVERY_S = 10.0
 
 _log = logging.getLogger(__name__)
 
 
-class Epoch:
-    """Compares the epoch of a Redis with that of the blob store, and lets nobody use a Redis with another one.
+class StoreIdentity:
+    """Compares the identity in Redis with the one beside the blobs, and refuses any Redis with another one.
 
     Every new connection is checked before its first command, so that no answer of a replaced server reaches anybody.
 
     Args:
-        on_loss: called when a Redis with another epoch is taken for ours, since somebody gave up what was before: its
-            version numbers begin anew, so nothing that was read of it is right any more.
+        on_loss: called after `--accept-loss`: version numbers restart, so drop every cache.
     """
 
     def __init__(self, blobs: BlobStore, on_loss: Callable[[], None] = lambda: None) -> None:
         self._blobs = blobs
         self.on_loss = on_loss
         self._known: bytes | None = None
-        self._alarm_at = float("-inf")
+        self._alarm_at_s = float("-inf")
 
     def on_connect(self, connection: Any) -> None:
-        """Do what redis-py does with a new connection, then check (its `redis_connect_func`).
+        """Set up a new connection as redis-py does, then check it (its `redis_connect_func`).
 
         Raises:
-            ReplacedRedisError: this Redis is not the one that our data was in.
+            ReplacedRedisError: this Redis does not hold our data.
         """
 
         def ask(*command: bytes | str) -> Any:
@@ -53,14 +51,14 @@ class Epoch:
             connection.on_connect()
             self._compare(ask)
         except BaseException:
-            connection.disconnect()  # else it would be used unchecked
+            connection.disconnect()  # otherwise it would be used unchecked
             raise
 
     async def on_connect_on_loop(self, connection: Any) -> None:
         """Do the same with a new connection on an event loop.
 
         Raises:
-            ReplacedRedisError: this Redis is not the one that our data was in.
+            ReplacedRedisError: this Redis does not hold our data.
         """
 
         async def ask(*command: str) -> Any:
@@ -69,20 +67,20 @@ class Epoch:
 
         try:
             await connection.on_connect()
-            found = await ask("GET", keys.EPOCH)
+            found = await ask("GET", keys.STORE_IDENTITY)
             if self._is_new(found):
-                await ask("SET", keys.EPOCH, uuid.uuid4().hex, "NX")
-                found = await ask("GET", keys.EPOCH)
+                await ask("SET", keys.STORE_IDENTITY, uuid.uuid4().hex, "NX")
+                found = await ask("GET", keys.STORE_IDENTITY)
             self._judge(found)
         except BaseException:
             await connection.disconnect()
             raise
 
     def check(self, redis: Redis) -> None:
-        """Check a Redis that this process is connected to: somebody may have emptied it meanwhile.
+        """Check a Redis that is connected already: it may have been emptied since.
 
         Raises:
-            ReplacedRedisError: it is not the one that our data was in; all connections are closed.
+            ReplacedRedisError: it does not hold our data any more; all connections are closed.
         """
         try:
             self._compare(redis.execute_command)
@@ -91,38 +89,38 @@ class Epoch:
             raise
 
     def _compare(self, ask: Callable[..., Any]) -> None:
-        found = ask("GET", keys.EPOCH)
+        found = ask("GET", keys.STORE_IDENTITY)
         if self._is_new(found):
-            # Of two processes that come at once, both take the epoch of the first.
-            ask("SET", keys.EPOCH, uuid.uuid4().hex, "NX")
-            found = ask("GET", keys.EPOCH)
+            # NX: of two processes that start together, both take the identity of the first.
+            ask("SET", keys.STORE_IDENTITY, uuid.uuid4().hex, "NX")
+            found = ask("GET", keys.STORE_IDENTITY)
         self._judge(found)
 
     def _is_new(self, found: bytes | None) -> bool:
-        """Say whether neither Redis nor anything of ours knows of an epoch."""
-        return found is None and self._known is None and self._blobs.read_mark(_MARKER) is None
+        """Whether neither Redis nor the blob store nor this process knows an identity."""
+        return found is None and self._known is None and self._blobs.read_mark(keys.STORE_IDENTITY_MARK) is None
 
     def _judge(self, found: bytes | None) -> None:
         if found is not None and found == self._known:
             return
-        marker = self._blobs.read_mark(_MARKER)
-        expected = marker or self._known or found
+        mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
+        expected = mark or self._known or found
         assert expected is not None, "it was set just now"
         if found != expected:
             error = ReplacedRedisError(None if found is None else found.decode(), expected.decode())
-            if time.monotonic() - self._alarm_at >= _ALARM_EVERY_S:
-                self._alarm_at = time.monotonic()
+            if time.monotonic() - self._alarm_at_s >= _ALARM_EVERY_S:
+                self._alarm_at_s = time.monotonic()
                 _log.critical("%s", error)
             raise error
-        if marker is None:
-            self._blobs.write_mark(_MARKER, expected)
+        if mark is None:
+            self._blobs.write_mark(keys.STORE_IDENTITY_MARK, expected)
         if self._known is not None:
             self.on_loss()
         self._known = found
 
 
 def accept_loss(redis: Redis, blobs: BlobStore) -> None:
-    """Take the Redis as it is, emptied or replaced, for ours from now on: what it had before is given up."""
-    redis.set(keys.EPOCH, uuid.uuid4().hex, nx=True)
-    epoch: Any = redis.get(keys.EPOCH)
-    blobs.write_mark(_MARKER, epoch)
+    """Give up what Redis held before, and write the identity of the Redis there is now beside the blobs."""
+    redis.set(keys.STORE_IDENTITY, uuid.uuid4().hex, nx=True)
+    identity: Any = redis.get(keys.STORE_IDENTITY)
+    blobs.write_mark(keys.STORE_IDENTITY_MARK, identity)

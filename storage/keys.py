@@ -4,10 +4,10 @@ JOBS = "perceptron:jobs"
 """Sorted set of all job ids by time of creation."""
 
 MODELS = "perceptron:models"
-"""Sorted set of the names of all models that have a version; every score is 0, so the order is by name."""
+"""Sorted set of the names of all models with a version. Every score is 0, so they are in order of their names."""
 
 VERSION_NUMBERS = "perceptron:version-numbers"
-"""Hash from model name to the highest version number ever given; it outlives the model, so none is used twice."""
+"""Hash from model name to its highest version number ever. It outlives the model, so no number is used twice."""
 
 
 def job(job_id: str) -> str:
@@ -21,7 +21,7 @@ def jobs_with_status(status: str) -> str:
 
 
 def idempotency(digest: str) -> str:
-    """Hash: the job and the fingerprint of the request that came with an Idempotency-Key."""
+    """Hash: the job that a request with this Idempotency-Key made, and the fingerprint of the request."""
     return f"perceptron:idempotency:{digest}"
 
 
@@ -41,20 +41,23 @@ def version(model: str, number: int | str) -> str:
 
 
 def events(job_id: str) -> str:
-    """Stream: what a job has to tell; its entries' ids are times. The scripts make the same name from the job's key."""
+    """Stream: the events of a job, with times as ids. The scripts build the same name from the job's key."""
     return f"{job(job_id)}:events"
 
 
 def best_network(job_id: str) -> str:
-    """Hash: the best network so far of a job that is not done. The scripts make the same name from the job's key."""
+    """Hash: the best network so far of a job that is not done. The scripts build the same name from the job's key."""
     return f"{job(job_id)}:best"
 
 
 CHANGES = "perceptron:changes"
-"""Channel: `job <id> <status>` and `model <name>`, published by the step that changes it."""
+"""Channel with the messages `job <id> <status>` and `model <name>`, published by the step that changes them."""
 
-EPOCH = "perceptron:epoch"
-"""String, set once: which data this is. The blob store has the same beside the blobs."""
+STORE_IDENTITY = "perceptron:store-identity"
+"""String, set once: a random text that tells our Redis from an emptied or another one."""
+
+STORE_IDENTITY_MARK = "store-identity"
+"""Not a key, but the file beside the blobs that holds the same text."""
 
 RECONCILER_LEASE = "perceptron:reconciler"
-"""String with a short expiry: the worker that holds it looks after stalled jobs."""
+"""String with a short expiry: the reconciler of the worker that it names looks after stalled jobs."""

@@ -1,4 +1,12 @@
-"""The doorbell: RQ, reduced to ringing for a job id. The job record, not RQ, says what became of a job."""
+"""The queue of training jobs, on RQ. This module is where RQ ends and ours begins.
+
+RQ carries a job's id to a worker process and nothing else. The job record decides what became of the job, because RQ's
+own status is not final: an RQ job whose worker died can show failed and then finished, or run twice. So RQ's retries,
+callbacks, results and dependencies are not used, and an entry may be lost or doubled without harm: the reconciler
+enqueues again what was lost, and the second claim of a job is refused.
+
+`worker/process.py` has the other side, RQ's worker with our settings.
+"""
 
 import uuid
 from typing import Any
@@ -20,21 +28,21 @@ _LONGEST_TASK_S = 7 * 24 * 3600
 
 
 class TrainingQueue:
-    """Rings for jobs."""
+    """The ids of the jobs that wait for a worker."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis: Any = redis
-        self._take = load_script(redis, "take_ring")
+        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+        self._take = load_script(redis, "take_entry")
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
 
-    def ring(self, job_id: str, pipeline: Pipeline | None = None) -> None:
-        """Ask some worker to train this job. Ringing twice is harmless: the second claim is refused.
+    def enqueue(self, job_id: str, pipeline: Pipeline | None = None) -> None:
+        """Ask some worker to train this job. Enqueueing twice is harmless: the second claim is refused.
 
-        Each ring is an RQ job of its own. RQ may still write the end of an earlier ring when the job has been
-        handed back and rung for again; under one id, the late write would delete the new ring.
+        Each entry is an RQ job of its own. RQ may still be writing the end of one entry when the job was handed back
+        and enqueued again; if both had one id, that late write would delete the new entry.
 
         Args:
-            pipeline: a transaction that the ring becomes part of; it must be in MULTI mode or without a WATCH.
+            pipeline: a transaction that the entry becomes part of; it must be in MULTI mode or without a WATCH.
         """
         self.rq_queue.enqueue_call(
             TRAIN_TASK,
@@ -49,23 +57,21 @@ class TrainingQueue:
         )
 
     def take(self) -> str | None:
-        """Take the ring that waits longest, past RQ, and return its job's id; None when no ring waits.
+        """Take the oldest entry, past RQ, and return its job's id; None when the queue is empty.
 
-        Who takes it and dies has lost it: then the reconciler rings again.
+        If the caller dies before it claims the job, the entry is lost and the reconciler enqueues the job again.
         """
-        ring = self._take(keys=[self.rq_queue.key], args=[RqJob.key_for("")])
-        return None if ring is None else self.job_id_of(ring.decode())
+        entry = self._take(keys=[self.rq_queue.key], args=[RqJob.key_for("")])
+        return None if entry is None else _job_id(entry)
 
     def waiting_job_ids(self) -> set[str]:
-        """Return the ids of the jobs whose ring no worker has taken yet."""
-        rings: list[bytes] = self._redis.lrange(self.rq_queue.key, 0, -1)
-        return {self.job_id_of(ring.decode()) for ring in rings}
-
-    @staticmethod
-    def job_id_of(ring_id: str) -> str:
-        """Return the id of the job that a ring is for."""
-        return ring_id.partition("-")[0]
+        """Return the ids of the jobs in the queue, which no worker has taken yet."""
+        return {_job_id(entry) for entry in self._redis.lrange(self.rq_queue.key, 0, -1)}
 
     def n_workers(self) -> int:
-        """Return how many training workers are registered; one killed hard stays so for about a minute."""
+        """Return how many training workers are registered. One that was killed stays so for about a minute."""
         return Worker.count(queue=self.rq_queue)
+
+
+def _job_id(entry: bytes) -> str:
+    return entry.decode().partition("-")[0]

@@ -1,7 +1,6 @@
 """The API as it is shipped, as a process on a Redis of its own, and no worker."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from standalone.stack import API_COMMAND
 from storage.connection import connect
 from storage.jobs.store import JobStore
 from storage.queue import TrainingQueue
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,9 +38,7 @@ class Api:
 
 @contextmanager
 def running_api(folder: Path) -> Iterator[Api]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     log = folder / "api.log"
     with EmbeddedServer(folder) as server:
         settings = {"REDIS_URL": server.url, "DATA_DIR": str(folder), "PORT": str(port), "API_PROCESSES": "1"}

@@ -1,6 +1,8 @@
 """Small valid things for tests that need one and do not care which."""
 
-import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +12,19 @@ from perceptron import (
     Layer,
     Network,
     NetworkConfig,
+    Task,
     TrainingConfig,
     ValidationConfig,
     resolve_task,
 )
 from service.predict.memory.loaded_models import LoadedModels
+from storage.availability import as_unavailable
 from storage.blobs import BlobStore
+from storage.circuit_breaker import CircuitBreaker
 from storage.codec import encode_dataset, encode_model
-from storage.jobs.record import Claim
+from storage.jobs.attempt import Attempt
+from storage.jobs.description import Description
+from storage.jobs.reports import Progress, Result
 from storage.jobs.spec import DataReference, Sweep, TrainingSpec
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -55,49 +62,38 @@ def training_spec(
     )
 
 
-def loaded_models(store: ModelStore, **options: Any) -> LoadedModels:
+def loaded_models(store: ModelStore, *, clock: Callable[[], float] = time.monotonic, **options: Any) -> LoadedModels:
     """The models of a store in memory, with the jobs of the same Redis."""
-    return LoadedModels(store, JobStore(store._redis, TrainingQueue(store._redis)), **options)
+    breaker = CircuitBreaker(as_unavailable, clock=clock)
+    return LoadedModels(store, JobStore(store._redis, TrainingQueue(store._redis)), breaker, **options)
 
 
-def claimed(jobs: JobStore, model: str = "or", **spec: Any) -> Claim:
-    """A job that an attempt has just begun."""
-    claim = jobs.claim(jobs.submit(model, training_spec(**spec), metadata={}).id)
-    assert claim is not None
-    return claim
+def claimed(jobs: JobStore, model: str = "or", **spec: Any) -> Attempt:
+    """The first attempt at a new job."""
+    attempt = jobs.claim(jobs.submit(model, training_spec(**spec), metadata={}).id)
+    assert attempt is not None
+    return attempt
+
+
+def progress(epoch: int = 1, cost: float = 0.25) -> Progress:
+    """How far a job is that trains up to 1,000 epochs."""
+    return Progress(epoch, 1000, cost, None, "2026-11-24T02:08:00.000Z")
+
+
+RESULT = Result("converged", epochs=1, best_epoch=1, cost=0.25, validation_cost=None, metrics={"accuracy": 1.0})
+
+
+def description(attempt: Attempt, weights: bytes = b"w") -> Description:
+    """How a network of an attempt came to be: what its spec asked for, and `RESULT`."""
+    spec = attempt.job.spec
+    return Description.of(attempt.job, RESULT, training=spec.training, weights=weights, n_threads=1)
 
 
 def publish(jobs: JobStore, model: str = "or", *, weight: float = 1.0, **spec: Any) -> int:
     """Publish a version whose two weights are `weight` and whose bias is 0; return its number."""
-    claim = claimed(jobs, model, **spec)
+    attempt = claimed(jobs, model, **spec)
     weights = encode_model(Network((Layer(np.full((2, 1), weight), np.zeros(1), "sigmoid"),)), None)
-    return jobs.publish(
-        claim,
-        weights=weights,
-        description={
-            "job": claim.job.id,
-            "task": {
-                "kind": "binary_classification",
-                "classes": [0, 1],
-                "activation": "sigmoid",
-                "loss": "mean_squared_error",
-                "n_outputs": 1,
-                "is_list": False,
-            },
-            "network": {"activation": "sigmoid", "hidden_layers": [], "hidden_activation": "tanh"},
-            "feature_names": ["x0", "x1"],
-            "metrics": {"accuracy": 1.0},
-            "digests": {"weights": hashlib.sha256(weights).hexdigest()},
-        },
-        result={
-            "stop_reason": "converged",
-            "epochs": 1,
-            "best_epoch": 1,
-            "cost": 0.25,
-            "validation_cost": None,
-            "metrics": {"accuracy": 1.0},
-        },
-    )
+    return attempt.publish(weights, description(attempt, weights), RESULT)
 
 
 def publish_network(
@@ -109,29 +105,26 @@ def publish_network(
     is_list: bool = False,
 ) -> int:
     """Publish a version of one layer with bias 0, a classification or, without classes, a regression."""
-    claim = claimed(jobs, model)
-    layer = Layer(np.array(weights, dtype=float), np.zeros(len(weights[0])), "softmax" if classes else "identity")
-    encoded = encode_model(Network((layer,)), None)
-    return jobs.publish(
-        claim,
-        weights=encoded,
-        description={
-            "job": claim.job.id,
-            "task": {
-                "kind": "classification" if classes else "regression",
-                "classes": classes,
-                "activation": layer.activation,
-                "loss": "cross_entropy" if classes else "mean_squared_error",
-                "n_outputs": len(weights[0]),
-                "is_list": is_list,
-            },
-            "network": {"activation": layer.activation, "hidden_layers": [], "hidden_activation": "tanh"},
-            "feature_names": [f"x{k}" for k in range(len(weights))],
-            "metrics": {},
-            "digests": {"weights": hashlib.sha256(encoded).hexdigest()},
-        },
-        result={},
+    attempt = claimed(jobs, model)
+    task = Task(
+        kind="classification" if classes else "regression",
+        classes=tuple(classes) if classes else None,  # type: ignore[arg-type]  # all of one type
+        activation="softmax" if classes else "identity",
+        loss="cross_entropy" if classes else "mean_squared_error",
+        n_outputs=len(weights[0]),
+        is_list=is_list,
     )
+    layer = Layer(np.array(weights, dtype=float), np.zeros(len(weights[0])), task.activation)
+    encoded = encode_model(Network((layer,)), None)
+    names = tuple(f"x{k}" for k in range(len(weights)))
+    described = replace(
+        description(attempt, encoded),
+        task=task,
+        network=NetworkConfig(activation=task.activation),
+        feature_names=names,
+        metrics={},
+    )
+    return attempt.publish(encoded, described, RESULT)
 
 
 def steep() -> dict[str, Any]:

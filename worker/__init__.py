@@ -1,1 +1,1 @@
-"""What RQ runs: training a job from its record, and the process that does it."""
+"""The training worker: the process that RQ runs, and the training of one job."""

@@ -1,4 +1,4 @@
-"""When a training must be over, and the ways to end an epoch that goes on nevertheless."""
+"""How long a job has trained, when that is enough, and the ways to end an epoch that does not end by itself."""
 
 import contextlib
 import math
@@ -6,71 +6,105 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
+from storage.jobs.reports import JobError
+
 INTERRUPT_AFTER_S = 2.0
-"""So long after the time limit, an epoch that still goes on is interrupted: what came before it is published."""
+"""An epoch still running this long after the time limit is interrupted; the epoch before it is published."""
 
 FAIL_AFTER_S = 5.0
-"""So long after the time limit, a training that does not even end then is ended with its process: the job fails."""
+"""A training still running this long after the time limit fails, and its process ends."""
 
 KILL_AFTER_S = 6.0
-"""So long after the time limit, the parent does the same: the child has no turn in a call that holds Python's lock."""
+"""The parent kills the child this long after the limit: none of its threads runs while a C call holds the GIL."""
 
 SIGNAL = signal.SIGUSR2
+
+TIME_LIMIT_ERROR = JobError("time_limit", "the time limit passed before there was a network to publish")
+
+
+class HandedBackError(Exception):
+    """The process was asked to stop in the middle of the training; another attempt will resume it."""
 
 
 class TimeUpError(BaseException):
     """The time limit passed in the middle of an epoch.
 
-    No `Exception`, so that no `except Exception` in between takes it for an error of its own.
+    Not an `Exception`, so that no `except Exception` in between handles it as an error of its own.
     """
 
 
 class Deadline:
-    """Shared by the process that trains, its heartbeat, and the parent that looks on: make it before the fork."""
+    """Counts the time that a job trains, over all its attempts, and knows when its time limit has passed.
 
-    def __init__(self) -> None:
-        self._limit_at = multiprocessing.RawValue("d", math.inf)  # the monotonic clock is one for all processes
+    It is the only clock of the time limit. The process that trains, its heartbeat thread and the parent that watches
+    share it: make it before the fork.
+
+    Args:
+        clock: seconds that never run backwards; the default is the same for all processes.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._limit_at = multiprocessing.RawValue("d", math.inf)
+        self._limit_s = math.inf
+        self._zero_at = clock()
+        """When the job would have begun, had it trained without a break until now."""
+        self._paused_at: float | None = None
         self._is_interruptible = False
 
     def begin(self, time_limit_s: float | None, *, used_s: float) -> None:
         """Start to count.
 
         Args:
-            used_s: how much of the job's time limit earlier attempts have used.
+            used_s: how long earlier attempts have trained.
         """
-        if time_limit_s is not None:
-            self._limit_at.value = time.monotonic() + time_limit_s - used_s
+        self._zero_at = self.clock() - used_s
+        self._limit_s = math.inf if time_limit_s is None else time_limit_s
+        self._limit_at.value = self._zero_at + self._limit_s
 
     def lift(self) -> None:
-        """Say that no epoch is to come: the rest takes the time that it takes."""
+        """End nothing by force any more: no epoch is to come, and the rest takes the time that it takes."""
         self._limit_at.value = math.inf
 
-    @contextlib.contextmanager
-    def suspended(self) -> Iterator[None]:
-        """Let no time count: what goes on inside may wait for a store that is away, and trains nothing."""
-        limit_at, began_at = float(self._limit_at.value), time.monotonic()
-        self._limit_at.value = math.inf
-        try:
-            yield
-        finally:
-            self._limit_at.value = limit_at + time.monotonic() - began_at
+    @property
+    def used_s(self) -> float:
+        """How long the job has trained by now."""
+        return (self.clock() if self._paused_at is None else self._paused_at) - self._zero_at
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the job has used up its time limit."""
+        return self.used_s >= self._limit_s
 
     @property
     def overdue_s(self) -> float:
-        """How long ago the limit passed; below 0 before it, and without one."""
-        return time.monotonic() - float(self._limit_at.value)
+        """How long ago the limit passed; negative before that, in a pause and once it is lifted. For any process."""
+        return self.clock() - float(self._limit_at.value)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count no time inside: the training waits for a store, or evaluates what it has learned."""
+        self._paused_at = self.clock()
+        limit_at, self._limit_at.value = float(self._limit_at.value), math.inf
+        try:
+            yield
+        finally:
+            pause_s = self.clock() - self._paused_at
+            self._paused_at = None
+            self._zero_at += pause_s
+            self._limit_at.value = limit_at + pause_s
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let `interrupt` end what goes on inside.
+        """Let `interrupt` end what happens inside.
 
-        Python runs signal handlers between two steps of the interpreter: a single long call of NumPy is not ended.
+        Python runs signal handlers between two steps of the interpreter, so a single long call of NumPy goes on.
 
         Raises:
-            TimeUpError: it did.
+            TimeUpError: it was interrupted.
         """
         self._is_interruptible = True
         try:
@@ -79,19 +113,14 @@ class Deadline:
             self._is_interruptible = False
 
     def install(self) -> None:
-        """Listen to the signal; to be called in the main thread of the process that trains."""
+        """Handle the signal. Call it in the main thread of the process that trains."""
         signal.signal(SIGNAL, self._raise)
 
     def interrupt(self) -> None:
-        """End the epoch of this process's main thread; from any thread."""
+        """Interrupt the epoch of this process's main thread; from any thread."""
         os.kill(os.getpid(), SIGNAL)
 
     def _raise(self, _signal_number: int, _frame: FrameType | None) -> None:
         if self._is_interruptible:
             self._is_interruptible = False
             raise TimeUpError
-
-
-def time_limit_error() -> dict[str, str]:
-    """Say that a job ended without a network because of its time limit."""
-    return {"code": "time_limit", "detail": "the time limit passed before there was a network to publish"}

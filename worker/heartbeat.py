@@ -1,4 +1,4 @@
-"""Tells the job's record that its attempt is alive, and ends what goes on for too long, also within one epoch."""
+"""Tells the job's record that its attempt is alive, and ends the process when an epoch takes too long."""
 
 import logging
 import os
@@ -6,17 +6,16 @@ import threading
 from types import TracebackType
 from typing import NoReturn
 
-from storage.availability import is_unavailable
 from storage.errors import StaleAttemptError
-from storage.jobs.record import Claim
-from storage.jobs.store import JobStore
-from worker.deadline import FAIL_AFTER_S, INTERRUPT_AFTER_S, Deadline, time_limit_error
+from storage.jobs.attempt import Attempt
+from worker.deadline import FAIL_AFTER_S, INTERRUPT_AFTER_S, TIME_LIMIT_ERROR, Deadline
+from worker.stores import optional
 
 EVERY_S = 2.0
-"""A quarter of what the reconciler waits before it takes an attempt for dead."""
+"""A quarter of the silence after which the reconciler declares an attempt dead."""
 
 LEAVE_WITHIN_S = 4.0
-"""A training that no longer owns its job, or is to stop, gets so long to notice by itself, at the end of an epoch."""
+"""After a stop request or a lost job, the training has this long to end by itself after its epoch."""
 
 _log = logging.getLogger(__name__)
 
@@ -24,13 +23,12 @@ _log = logging.getLogger(__name__)
 class Heartbeat:
     """Beats in a thread of its own inside a `with` block.
 
-    When the claim is lost, or a stop is requested, the training ends after its epoch. When that takes too long, the
-    heartbeat ends the process: nobody waits for the epoch, and a worker and its memory do.
+    When the attempt has lost its job, or a stop is requested, the training ends after its epoch. When that takes too
+    long, the heartbeat ends the process, to free the worker and its memory.
     """
 
-    def __init__(self, claim: Claim, jobs: JobStore, stop_requested: threading.Event, deadline: Deadline) -> None:
-        self._claim = claim
-        self._jobs = jobs
+    def __init__(self, attempt: Attempt, stop_requested: threading.Event, deadline: Deadline) -> None:
+        self._attempt = attempt
         self._stop_requested = stop_requested
         self._deadline = deadline
         self._is_over = threading.Event()
@@ -49,18 +47,15 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._is_over.wait(self._until_next()):
             try:
-                self._jobs.heartbeat(self._claim)
-                self._watch_limit()
-                if self._stop_requested.is_set() and not self._is_over.wait(LEAVE_WITHIN_S):
-                    self._jobs.hand_back(self._claim)
-                    self._leave("handed back in the middle of an epoch")
+                with optional(self._attempt, "no heartbeat"):
+                    self._attempt.heartbeat()
+                    self._watch_limit()
+                    if self._stop_requested.is_set() and not self._is_over.wait(LEAVE_WITHIN_S):
+                        self._attempt.hand_back()
+                        self._leave("handed back in the middle of an epoch")
             except StaleAttemptError as error:
                 if not self._is_over.wait(LEAVE_WITHIN_S):
                     self._leave(str(error))
-            except Exception as error:
-                if not is_unavailable(error):
-                    raise
-                _log.warning("job %s: no heartbeat: %s", self._claim.job.id, error)
 
     def _until_next(self) -> float:
         """Return the time to wait: a beat, or less when the time limit has passed or soon will."""
@@ -73,9 +68,9 @@ class Heartbeat:
             self._is_interrupted = True
             self._deadline.interrupt()
         elif overdue_s >= FAIL_AFTER_S:
-            self._jobs.fail(self._claim, time_limit_error())
+            self._attempt.fail(TIME_LIMIT_ERROR)
             self._leave("its time limit passed, and it does not end")
 
     def _leave(self, reason: str) -> NoReturn:
-        _log.info("job %s: %s; the process ends", self._claim.job.id, reason)
+        _log.info("job %s: %s; the process ends", self._attempt.job.id, reason)
         os._exit(0)

@@ -6,14 +6,14 @@ import sys
 
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.identity import Epoch
+from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from worker.process import TrainingWorker
 from worker.settings import Settings
 
 
 def main() -> int:
-    """Work until SIGTERM or Ctrl-C, or until Redis is lost for long; the supervisor starts a new one then."""
+    """Work until SIGTERM or Ctrl-C, or until Redis is away for long; then the supervisor starts a new worker."""
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_env(os.environ)
@@ -26,13 +26,13 @@ def main() -> int:
     except ValueError as error:
         print(f"a setting cannot be read: {error}", file=sys.stderr)
         return 2
-    blobs = BlobStore(settings.blob_url)  # imports what its URL needs now, and not in every work horse
-    epoch = Epoch(blobs)
-    # The time limit must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. And
-    # the patience must be that of the training: it does not outlive this process.
-    redis = connect(settings.redis_url, timeout_s=15, n_retries=60, epoch=epoch)
+    blobs = BlobStore(settings.stores.blob_url)  # imports what its URL needs once, not in every worker child
+    identity = StoreIdentity(blobs)
+    # The timeout must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. The
+    # retries must last as long as those of a training, which ends with this process.
+    redis = connect(settings.stores.redis_url, timeout_s=15, n_retries=60, identity=identity)
     housekeeping = Housekeeping(redis, blobs, keep_jobs_s=settings.keep_jobs_days * 24 * 3600)
-    TrainingWorker(redis, epoch, housekeeping).work(logging_level="WARNING")
+    TrainingWorker(redis, identity, housekeeping, max_attempts=settings.max_attempts).work(logging_level="WARNING")
     return 0
 
 

@@ -1,4 +1,7 @@
-"""The RQ worker: a parent that listens, and a forked child that trains one job."""
+"""The RQ worker: a parent that listens, and a child that it forks to train.
+
+RQ calls the child a work horse, hence the names of the methods that are overridden here.
+"""
 
 import ctypes
 import logging
@@ -17,35 +20,35 @@ from rq.job import Job as RqJob
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage.availability import is_unavailable
-from storage.identity import Epoch
+from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
 from worker.guard import Guard
-from worker.tasks import prepare_work_horse, request_stop
+from worker.tasks import prepare_child, request_stop
 
 HAND_BACK_AFTER_S = 2.0
-"""On SIGTERM a job may still finish for so long; then it is handed back, with a checkpoint.
+"""On SIGTERM a job may still finish within this time; then it is handed back, with a checkpoint.
 
-After that, an epoch may last another 6 s: all is over before the 10 s are, after which some managers kill.
+After that, an epoch may last another 6 s. So the worker ends within 10 s, after which some process managers kill.
 """
 
 HEARTBEAT_TTL_S = 12
-"""RQ's default adds 60 s. It must be longer than three monitoring intervals."""
+"""Longer than three monitoring intervals, and shorter than RQ's default, which adds 60 s."""
 
 READY_MESSAGE = "ready for training jobs"
-"""Whoever started the process waits for a line with this text."""
+"""Supervisors and tests wait for a line with this text."""
 
 _PR_SET_PDEATHSIG = 1
 
 _log = logging.getLogger(__name__)
 
 
-class TrainingRing(RqJob):
-    """An RQ job that can only be a training task.
+class QueueEntry(RqJob):
+    """An RQ job that can only run the training task.
 
-    RQ calls whatever function a job's record in Redis names. Whoever can write to Redis must not be able to choose.
+    RQ calls whatever function its record in Redis names. Write access to Redis must not be enough to run any code.
     """
 
     def perform(self) -> Any:
@@ -60,31 +63,34 @@ class TrainingRing(RqJob):
 
 
 class TrainingWorker(Worker):
-    """RQ's worker with the settings that keep the time between a death and the next attempt short.
+    """RQ's worker with settings that keep the time between a death and the next attempt short.
 
-    A single queue: with several, RQ pops without its intermediate list, and a worker killed then loses the job.
+    It listens to a single queue. With several, RQ pops without its intermediate list, and a worker that is killed then
+    loses the entry.
     """
 
-    job_class = TrainingRing
+    job_class = QueueEntry
 
     max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
 
-    def __init__(self, redis: Redis, epoch: Epoch, housekeeping: Housekeeping) -> None:
+    def __init__(self, redis: Redis, identity: StoreIdentity, housekeeping: Housekeeping, *, max_attempts: int) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
-            Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=TrainingRing),
+            Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=QueueEntry),
             connection=redis,
             serializer="json",
-            job_class=TrainingRing,
+            job_class=QueueEntry,
             worker_ttl=18,  # a blocking pop lasts worker_ttl - 15 s, and maintenance runs only between pops
             maintenance_interval=3,
             job_monitoring_interval=3,
             log_job_description=False,
         )
         self.log_result_lifespan = False
-        self._epoch = epoch
+        self._identity = identity
         self._jobs = JobStore(redis, queue)
-        self._reconciler = Reconciler(redis, self._jobs, queue, holder=self.name, housekeeping=housekeeping)
+        self._reconciler = Reconciler(
+            redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
+        )
         self._guard: Guard | None = None
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
@@ -93,11 +99,11 @@ class TrainingWorker(Worker):
         _log.info(READY_MESSAGE)
 
     def get_heartbeat_ttl(self, job: RqJob, working_time: float = 0.0) -> int:
-        """Return how many seconds RQ takes a silent execution for alive."""
+        """Return for how many seconds RQ believes that a silent execution is alive."""
         return HEARTBEAT_TTL_S
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
-        """Wait for a ring. RQ waits for a Redis that is away; this also waits for one that is full."""
+        """Wait for a queue entry. RQ waits for a Redis that is away; this also waits for one that is full."""
         while True:
             try:
                 return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
@@ -108,36 +114,36 @@ class TrainingWorker(Worker):
                 time.sleep(1)
 
     def run_maintenance_tasks(self) -> None:
-        """Every few seconds while idle: RQ's own upkeep, and ours."""
-        self._epoch.check(self.connection)
+        """Run RQ's maintenance and ours; called every few seconds while idle."""
+        self._identity.check(self.connection)
         self._register_again()
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._reconciler.run()
 
     def fork_work_horse(self, job: RqJob, queue: Queue) -> None:
-        """Fork the child that trains, and begin to look after it."""
-        self._guard = Guard(prepare_work_horse(), self._jobs)
+        """Fork the child that trains, and begin to watch it."""
+        self._guard = Guard(prepare_child(), self._jobs)
         super().fork_work_horse(job, queue)
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
-        """Every few seconds while a job trains: a look at the child, RQ's heartbeat, and our upkeep."""
+        """Watch the child, send RQ's heartbeat and run our maintenance; called every few seconds in a training."""
         try:
-            self._epoch.check(self.connection)
+            self._identity.check(self.connection)
             reason = self._guard.reason_to_kill() if self._guard is not None else None
             if reason is not None:
-                _log.warning("ring %s: its process %s and is killed", job.id, reason)
+                _log.warning("queue entry %s: its process %s and is killed", job.id, reason)
                 self.kill_horse()
             self._register_again()
             super().maintain_heartbeats(job, execution)
             self._reconciler.run()
         except Exception as error:
-            # To give up now would end the training along with this process.
+            # An error here would end this process, and the training with it.
             if not is_unavailable(error):
                 raise
-            _log.warning("no upkeep while a job trains: %s", error)
+            _log.warning("no maintenance while a job trains: %s", error)
 
     def _register_again(self) -> None:
-        """Register in a Redis that has lost this worker: it was away for long, or began anew."""
+        """Register again if Redis has forgotten this worker: it was away for long, or lost its data."""
         if not self.connection.sismember(WORKERS_BY_QUEUE_KEY % QUEUE_NAME, self.key):
             with self.connection.pipeline() as transaction:
                 transaction.hset(self.key, mapping=self.serialize())
@@ -147,7 +153,7 @@ class TrainingWorker(Worker):
             _log.info("registered again as %s", self.name)
 
     def main_work_horse(self, job: RqJob, queue: Queue) -> None:
-        """Tie the child's life to the parent's, then train."""
+        """Let the child die with its parent, then train."""
         parent = self.pid
         if sys.platform == "linux":
             ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -156,18 +162,18 @@ class TrainingWorker(Worker):
         super().main_work_horse(job, queue)
 
     def setup_work_horse_signals(self) -> None:
-        """In the child: Ctrl-C is the parent's business, SIGTERM means hand back."""
+        """Let the child ignore Ctrl-C, which the parent handles, and hand its job back on SIGTERM."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, request_stop)
 
     def handle_warm_shutdown_request(self) -> None:
-        """On the first SIGTERM or Ctrl-C: let a short job finish, hand a long one back."""
+        """Let a short job finish and hand a long one back; called on the first SIGTERM or Ctrl-C."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         timer = threading.Timer(HAND_BACK_AFTER_S, self._hand_back)
         timer.daemon = True
         timer.start()
 
     def _hand_back(self) -> None:
-        # Looked at only now: the signal may have come between RQ's pop and its fork.
+        # Read only now: the signal may have come between RQ's pop and its fork.
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)

@@ -1,10 +1,11 @@
 """Train many candidates at once, on every fold, and give the best one."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from perceptron import (
     Candidate,
     Dataset,
+    DivergedError,
     OneByOneState,
     RaceState,
     SweepProgress,
@@ -23,49 +25,77 @@ from perceptron import (
     forward,
     validation_rows,
 )
-from storage.jobs.checkpoints import Checkpoint
+from storage.codec import decode_model, encode_model
+from storage.jobs.checkpoints import Checkpoint, RefitStage
+from storage.jobs.reports import EndReason, Figures, LeaderboardEntry, Metrics, Result
 from storage.jobs.spec import TrainingSpec
-from worker.best import Best
 from worker.deadline import TimeUpError
-from worker.single import Trained, metrics_of, train_one
-from worker.watch import Watch, epochs_between_looks
+from worker.single import Inputs, Trained, metrics_of, refit
+from worker.watch import BestNetwork, Position, Watch, epochs_between_looks
 
 
-def train_candidates(
-    spec: TrainingSpec, dataset: Dataset, watch: Watch, n_threads: int, *, checkpoint: Checkpoint | None = None
-) -> Trained:
+@dataclass(frozen=True, eq=False)
+class _Sweep:
+    """What a sweep trains, and the fold of each instance.
+
+    `fold_of` is None when no rows are held out; else (n_instances,), with -1 for the rows that every network trains on.
+    """
+
+    inputs: Inputs
+    candidates: tuple[Candidate, ...]
+    fold_of: NDArray[np.intp] | None
+
+
+def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | None = None) -> Trained:
     """Train all candidates of a sweep, each on every fold, and give the best one.
+
+    With folds, or if the job asks for a refit, the best one is trained once more on all rows. If the time limit passes
+    before that ends, the result is a network that was measured already: the winner's, or with folds that of its first
+    fold, with its own figures.
 
     Raises:
         TimeUpError: the time limit passed before there was any network.
+        DivergedError: every candidate has diverged, on one fold at least.
     """
+    spec = inputs.spec
     own = Candidate(spec.training.learning_rate, spec.training.l2, spec.training.seed)
-    candidates = spec.sweep.candidates if spec.sweep is not None else (own,)
-    if checkpoint is not None and "outcome" in checkpoint.stage:
-        return _refit(spec, candidates, dataset, watch, n_threads, checkpoint.stage, checkpoint.state)
-    state = None if checkpoint is None else checkpoint.state
-    fold_of = _fold_of(spec, dataset)
-    trained, total_epochs = _run(spec, candidates, dataset, fold_of, watch, n_threads, state)
+    sweep = _Sweep(inputs, spec.sweep.candidates if spec.sweep is not None else (own,), _fold_of(spec, inputs.dataset))
+    if checkpoint is not None and checkpoint.refit is not None:
+        return _refit(sweep, watch, checkpoint.refit, checkpoint.state)
+    networks, total_epochs = _run(sweep, watch, None if checkpoint is None else checkpoint.state)
 
-    leaderboard = _leaderboard(candidates, trained, dataset, fold_of)
-    best = leaderboard[0]
-    winners = [one for one in trained if one.candidate == best["candidate"]]
-    outcome = {
-        "stop_reason": best["stop_reason"],
-        "epochs": best["epochs"],
-        "best_epoch": best["best_epoch"],
-        "cost": best["cost"],
-        "validation_cost": best["validation_cost"],
-        "metrics": _metrics_of_winner(winners, spec, dataset, fold_of),
-        "leaderboard": [{"rank": rank + 1, **entry} for rank, entry in enumerate(leaderboard)],
-    }
-    if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
-        (winner,) = winners
-        assert winner.network is not None, "the best candidate did not diverge"
-        config = candidates[best["candidate"]].config(spec.training)
-        return Trained(winner.network, winner.standardization, config, outcome)
-    stage = {"outcome": outcome, "total_epochs": total_epochs}
-    return _refit(spec, candidates, dataset, watch, n_threads, stage, None)
+    with watch.deadline.paused():  # evaluation must not be ended by the time limit
+        by_candidate = _by_candidate(networks)
+        leaderboard = _leaderboard(sweep, by_candidate)
+        best = leaderboard[0]
+        winners = by_candidate[best.candidate]
+        if best.stop_reason == "diverged" or best.cost is None:
+            raise DivergedError(best.epochs, min(one.learning_rate for one in winners))
+        result = Result(
+            stop_reason=best.stop_reason,
+            epochs=best.epochs,
+            best_epoch=best.best_epoch,
+            cost=best.cost,
+            validation_cost=best.validation_cost,
+            metrics=_metrics_of(sweep, winners),
+            leaderboard=leaderboard,
+        )
+        winner = winners[0]
+        assert winner.network is not None and winner.cost is not None, "the best candidate did not diverge"
+        if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
+            config = sweep.candidates[best.candidate].config(spec.training)
+            return Trained(winner.network, winner.standardization, config, result)
+        fallback = replace(
+            result,
+            stop_reason="time_limit",
+            epochs=winner.epochs,
+            best_epoch=winner.best_epoch,
+            cost=winner.cost,
+            validation_cost=winner.validation_cost,
+            metrics=_metrics_of(sweep, [winner]),
+        )
+        weights = encode_model(winner.network, winner.standardization)
+    return _refit(sweep, watch, RefitStage(result, fallback, weights, total_epochs), None)
 
 
 def _fold_of(spec: TrainingSpec, dataset: Dataset) -> NDArray[np.intp] | None:
@@ -80,41 +110,37 @@ def _fold_of(spec: TrainingSpec, dataset: Dataset) -> NDArray[np.intp] | None:
 
 
 def _run(
-    spec: TrainingSpec,
-    candidates: tuple[Candidate, ...],
-    dataset: Dataset,
-    fold_of: NDArray[np.intp] | None,
-    watch: Watch,
-    n_threads: int,
-    state: RaceState | OneByOneState | None,
+    sweep: _Sweep, watch: Watch, state: RaceState | OneByOneState | None
 ) -> tuple[tuple[TrainedNetwork, ...], int]:
     """Give what became of every candidate on every fold, and how many epochs it took."""
-    n_networks = len(candidates) * (1 if fold_of is None else int(fold_of.max()) + 1)
+    spec = sweep.inputs.spec
+    n_folds = 1 if sweep.fold_of is None else int(sweep.fold_of.max()) + 1
     results = fit_sweep(
-        dataset,
+        sweep.inputs.dataset,
         spec.network,
         spec.training,
-        candidates,
-        fold_of=fold_of,
+        sweep.candidates,
+        fold_of=sweep.fold_of,
         early_stopping_patience=spec.validation.early_stopping_patience if spec.validation else None,
         resume_from=state,
-        n_threads=n_threads,
-        every=epochs_between_looks(spec, n_networks),
+        n_threads=sweep.inputs.n_threads,
+        every=epochs_between_looks(spec, len(sweep.candidates) * n_folds),
     )
     trained: tuple[TrainedNetwork, ...] | None = None
     for progress in watch.epochs(results):
-        is_time_up = watch.is_time_up(
-            progress.epoch,
-            progress.cost,
-            progress.validation_cost,
+        position = Position(
+            epoch=progress.epoch,
+            cost=progress.cost,
+            validation_cost=progress.validation_cost,
             is_last=progress.is_last,
             total_epochs=progress.total_epochs,
             state=progress.state,
             best=partial(_best, progress),
-            candidates=len(candidates),
+            candidates=len(sweep.candidates),
             running=progress.n_running,
         )
-        # Once the next epoch has begun, and perhaps was interrupted, nothing can be asked any more.
+        is_time_up = watch.after_epoch(position)
+        # Ask now: once the next epoch has begun, and was perhaps interrupted, the networks are unfinished.
         trained = progress.trained() if progress.is_last or is_time_up or watch.is_slow else None
         if is_time_up:
             break
@@ -123,86 +149,99 @@ def _run(
     return trained, progress.total_epochs
 
 
-def _refit(
-    spec: TrainingSpec,
-    candidates: tuple[Candidate, ...],
-    dataset: Dataset,
-    watch: Watch,
-    n_threads: int,
-    stage: Mapping[str, Any],
-    state: TrainingState | None,
-) -> Trained:
-    """Train the best candidate on all rows, as long as it learned before it got worse on what it did not see.
+def _refit(sweep: _Sweep, watch: Watch, stage: RefitStage, state: TrainingState | None) -> Trained:
+    """Train the winner on all rows, for as many epochs as were best on the rows held out; or give the fallback."""
+    assert stage.result.leaderboard is not None, "a sweep has one"
+    spec = sweep.inputs.spec
+    config = sweep.candidates[stage.result.leaderboard[0].candidate].config(spec.training)
+    watch.begin_refit(stage)
+    if not watch.deadline.has_passed:
+        try:
+            refitted = refit(
+                sweep.inputs, watch, replace(config, max_epochs=stage.result.best_epoch), resume_from=state
+            )
+        except TimeUpError:
+            pass
+        else:
+            if refitted.result.stop_reason != "time_limit":
+                return replace(refitted, result=replace(stage.result, cost=refitted.result.cost, is_refitted=True))
+    watch.tell("the time limit passed before the refit ended: publishing the network that was measured")
+    activations = (spec.network.hidden_activation,) * len(spec.network.hidden_layers) + (spec.task.activation,)
+    network, standardization = decode_model(stage.fallback_weights, activations)
+    return Trained(network, standardization, config, stage.fallback)
 
-    Args:
-        stage: the outcome of the sweep, as it is written in checkpoints.
-    """
-    outcome = stage["outcome"]
-    best = candidates[outcome["leaderboard"][0]["candidate"]]
-    config = replace(best.config(spec.training), max_epochs=outcome["best_epoch"])
-    watch.begin_stage(stage, epochs_before=stage["total_epochs"])
-    refitted = train_one(spec, config, dataset, watch, n_threads, resume_from=state, holds_out=False, phase="refit")
-    return replace(refitted, outcome={**outcome, "cost": refitted.outcome["cost"], "is_refitted": True})
 
-
-def _best(progress: SweepProgress) -> Best | None:
-    """Give the network with the lowest cost on the rows that it did not train on, or else of all."""
+def _best(progress: SweepProgress) -> BestNetwork | None:
+    """Give the network with the lowest cost on the rows held out, or else on the rows that it trained on."""
     best, lowest = None, math.inf
     for one in progress.trained():
         measure = one.cost if one.validation_cost is None else one.validation_cost
         if one.network is not None and measure is not None and measure < lowest:
-            best = Best(one.network, one.standardization, one.best_epoch, one.cost, one.validation_cost)
-            lowest = measure
+            figures = Figures(one.best_epoch, one.cost, one.validation_cost)
+            best, lowest = BestNetwork(one.network, one.standardization, figures), measure
     return best
 
 
-def _leaderboard(
-    candidates: tuple[Candidate, ...],
-    trained: tuple[TrainedNetwork, ...],
-    dataset: Dataset,
-    fold_of: NDArray[np.intp] | None,
-) -> list[dict[str, Any]]:
+def _by_candidate(networks: Sequence[TrainedNetwork]) -> dict[int, list[TrainedNetwork]]:
+    """Group the networks; candidates that have not begun have none."""
+    groups = defaultdict(list)
+    for one in networks:
+        groups[one.candidate].append(one)
+    return groups
+
+
+def _leaderboard(sweep: _Sweep, networks: dict[int, list[TrainedNetwork]]) -> tuple[LeaderboardEntry, ...]:
     """Rank the candidates by the cost of the rows held out, else by their cost; diverged ones come last."""
+    fold_of = sweep.fold_of
+    rows_in = [sweep.inputs.dataset.n_instances] if fold_of is None else np.bincount(fold_of[fold_of >= 0]).tolist()
     entries = []
-    for k, candidate in enumerate(candidates):
-        networks = [one for one in trained if one.candidate == k]
-        # None: the time was up while it ran, or before it began.
-        reasons = {one.stop_reason or "time_limit" for one in networks} or {"time_limit"}
-        sizes = [1 if one.fold is None or fold_of is None else int((fold_of == one.fold).sum()) for one in networks]
+    for k, candidate in enumerate(sweep.candidates):
+        ones = networks.get(k, [])
+        sizes = [rows_in[one.fold or 0] for one in ones]
         entries.append(
-            {
-                "candidate": k,
-                "learning_rate": candidate.learning_rate,
-                "l2": candidate.l2,
-                "seed": candidate.seed,
-                "validation_cost": _mean([one.validation_cost for one in networks], sizes),
-                "cost": _mean([one.cost for one in networks], sizes),
-                "epochs": max((one.epochs for one in networks), default=0),
-                "best_epoch": max(1, round(sum(one.best_epoch for one in networks) / max(len(networks), 1))),
-                "stop_reason": "diverged" if "diverged" in reasons else sorted(reasons)[-1],
-            }
+            LeaderboardEntry(
+                rank=0,
+                candidate=k,
+                learning_rate=candidate.learning_rate,
+                l2=candidate.l2,
+                seed=candidate.seed,
+                validation_cost=_mean([one.validation_cost for one in ones], sizes),
+                cost=_mean([one.cost for one in ones], sizes),
+                epochs=max((one.epochs for one in ones), default=0),
+                best_epoch=max(1, round(sum(one.best_epoch for one in ones) / max(len(ones), 1))),
+                stop_reason=_stop_reason(ones),
+            )
         )
-    measure = "cost" if fold_of is None else "validation_cost"
-    return sorted(entries, key=lambda entry: (entry[measure] is None, entry[measure] or 0.0))
+    measures = [entry.cost if fold_of is None else entry.validation_cost for entry in entries]
+    order = sorted(range(len(entries)), key=lambda k: (measures[k] is None, measures[k] or 0.0))
+    return tuple(replace(entries[k], rank=rank) for rank, k in enumerate(order, start=1))
+
+
+def _stop_reason(networks: list[TrainedNetwork]) -> EndReason | Literal["diverged"]:
+    """Give one reason for all folds of a candidate: diverged if one did, else the last by name."""
+    # None: the time was up while it ran, or before it began.
+    reasons = {one.stop_reason or "time_limit" for one in networks} or {"time_limit"}
+    return "diverged" if "diverged" in reasons else max(reasons)
 
 
 def _mean(values: list[float | None], sizes: list[int]) -> float | None:
     """Average by the sizes of the folds; None when one of the values is, or there are none."""
-    if not values or any(value is None for value in values):
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
         return None
-    return float(np.average([float(value or 0.0) for value in values], weights=sizes))
+    return float(np.average(known, weights=sizes))
 
 
-def _metrics_of_winner(
-    winners: list[TrainedNetwork], spec: TrainingSpec, dataset: Dataset, fold_of: NDArray[np.intp] | None
-) -> dict[str, Any]:
-    """Evaluate the networks of the winner, each on the rows that it did not train on."""
-    outputs = np.empty((dataset.n_instances, spec.task.n_outputs))
-    is_judged = np.ones(dataset.n_instances, dtype=bool) if fold_of is None else fold_of >= 0
-    for one in winners:
+def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> Metrics:
+    """Evaluate networks of one candidate together, each on the rows of the fold that it did not train on."""
+    dataset, fold_of = sweep.inputs.dataset, sweep.fold_of
+    outputs = np.empty((dataset.n_instances, sweep.inputs.spec.task.n_outputs))
+    is_judged = np.zeros(dataset.n_instances, dtype=bool)
+    for one in networks:
         assert one.network is not None, "the best candidate did not diverge"
-        rows = np.flatnonzero(is_judged) if fold_of is None or one.fold is None else np.flatnonzero(fold_of == one.fold)
+        rows = np.arange(dataset.n_instances) if fold_of is None else np.flatnonzero(fold_of == one.fold)
         outputs[rows] = forward(fold(one.network, one.standardization), dataset.features[rows])
+        is_judged[rows] = True
     judged = np.flatnonzero(is_judged)
-    on = "training" if fold_of is None else "validation" if len(winners) == 1 else "folds"
-    return {"evaluated_on": on, **metrics_of(spec, dataset.take(judged), outputs[judged])}
+    on = "training" if fold_of is None else "validation" if len(networks) == 1 else "folds"
+    return {"evaluated_on": on, **metrics_of(sweep.inputs.spec, dataset.take(judged), outputs[judged])}

@@ -1,114 +1,93 @@
 """Train a claimed job and publish what it learned. Knows nothing of RQ."""
 
-import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 from perceptron import InvalidConfigError, Network
 from storage.blobs import BlobStore
 from storage.codec import decode_dataset, encode_model
 from storage.errors import CorruptDataError
+from storage.jobs.attempt import Attempt
 from storage.jobs.checkpoints import Checkpoint
-from storage.jobs.record import Claim
+from storage.jobs.description import Description
 from storage.jobs.spec import TrainingSpec
-from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline
-from worker.patience import Patience
-from worker.single import Trained, train_one
+from worker.single import Inputs, Trained, train_one
+from worker.stores import Patience
 from worker.sweep import train_candidates
 from worker.watch import Watch
 
 
 def run_training(
-    claim: Claim,
+    attempt: Attempt,
     *,
-    jobs: JobStore,
     models: ModelStore,
     blobs: BlobStore,
-    clock: Callable[[], float],
+    deadline: Deadline,
     stop_requested: Callable[[], bool],
     n_threads: int = 1,
-    deadline: Deadline | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Train the claimed job's network and publish it as a new version of its model.
+    """Train the job's network and publish it as a new version of its model.
 
-    An earlier attempt's checkpoint is gone on from, and ends in the same bytes as if nothing had come between.
+    An attempt resumes from the checkpoint of an earlier one, and ends with the same bytes as a job without a break.
 
     Args:
-        clock: seconds that never run backwards.
-        stop_requested: asked after every epoch; true makes the attempt end without a result.
+        deadline: counts the time that the job trains; its clock is the only one.
+        stop_requested: called after every epoch; true ends the attempt without a result.
         n_threads: how many threads share the rows of a large data set.
-        deadline: what ends an epoch that takes longer than the job may.
 
     Returns:
         The number of the new version.
 
     Raises:
         StaleAttemptError: the job was cancelled or taken over; nothing was published.
-        HandedBackError: `stop_requested` said so; the caller hands the job back.
+        HandedBackError: `stop_requested` returned true; the caller hands the job back.
         TimeUpError: the job's time limit passed before there was any network.
         PerceptronError: the data or the settings cannot lead to a network.
-        One of UNAVAILABLE_ERRORS: a store refused for minutes what it would take at another time.
+        One of UNAVAILABLE_ERRORS: a store was away or full for minutes.
     """
-    spec = claim.job.spec
-    patience = Patience(clock, sleep, stop_requested)
-    dataset = decode_dataset(patience.with_store(lambda: blobs.get(spec.data.blob)))
-    checkpoints = Checkpoints(claim, jobs, blobs, clock)
+    spec = attempt.job.spec
+    patience = Patience(deadline.clock, sleep, stop_requested)
+    inputs = Inputs(spec, decode_dataset(patience.with_store(lambda: blobs.get(spec.data.blob))), n_threads)
+    checkpoints = Checkpoints(attempt, blobs)
     checkpoint = patience.with_store(checkpoints.load)
-    used_s = checkpoint.used_s if checkpoint else 0.0
-    deadline = deadline or Deadline()
-    watch = Watch(claim, jobs, checkpoints, clock, stop_requested, deadline, used_s=used_s)
-    deadline.begin(spec.time_limit_s, used_s=used_s)
+    deadline.begin(spec.time_limit_s, used_s=checkpoint.used_s if checkpoint else 0.0)
+    watch = Watch(attempt, checkpoints, deadline, stop_requested)
 
     def train(checkpoint: Checkpoint | None) -> Trained:
         if spec.sweep is not None or (spec.validation is not None and spec.validation.folds is not None):
-            return train_candidates(spec, dataset, watch, n_threads, checkpoint=checkpoint)
+            return train_candidates(inputs, watch, checkpoint=checkpoint)
         if checkpoint is not None:
-            return train_one(spec, spec.training, dataset, watch, n_threads, resume_from=checkpoint.state)
+            return train_one(inputs, watch, resume_from=checkpoint.state)
         start = None if spec.start_from is None else _start_network(spec, models)
-        return train_one(spec, spec.training, dataset, watch, n_threads, start=start)
+        return train_one(inputs, watch, start=start)
 
     try:
         trained = train(checkpoint)
     except (InvalidConfigError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if checkpoint is None:
             raise
-        # Whatever is wrong with a checkpoint must not be the job's failure; what is wrong with the job comes again.
-        checkpoints.give_up(repr(error))
+        # A bad checkpoint must not fail the job. If the job itself is at fault, the same error comes again.
+        checkpoints.drop(repr(error))
         trained = train(None)
     deadline.lift()
 
     weights = encode_model(trained.network, trained.standardization if spec.training.standardize else None)
-    description = {
-        "job": claim.job.id,
-        "task": asdict(spec.task),
-        "network": asdict(spec.network),
-        "feature_names": spec.feature_names,
-        "training": asdict(trained.config),
-        "validation": asdict(spec.validation) if spec.validation else None,
-        "start_from": asdict(spec.start_from) if spec.start_from else None,
-        "n_instances": spec.data.n_instances,
-        "n_threads": n_threads,
-        **{name: value for name, value in trained.outcome.items() if name != "leaderboard"},
-        "digests": {"weights": hashlib.sha256(weights).hexdigest(), "data": spec.data.blob},
-    }
-    version = patience.with_store(
-        lambda: jobs.publish(claim, weights=weights, description=description, result=trained.outcome)
+    description = Description.of(
+        attempt.job, trained.result, training=trained.config, weights=weights, n_threads=n_threads
     )
-    checkpoints.discard()
+    version = patience.with_store(lambda: attempt.publish(weights, description, trained.result))
+    checkpoints.delete()
     return version
 
 
 def _start_network(spec: TrainingSpec, models: ModelStore) -> Network:
     """Return the network to start from, for raw features."""
-    assert spec.start_from is not None, "asked only of jobs that start from a version"
-    version, weights = models.load(spec.start_from.model, spec.start_from.version)
-    network = decode_version(version, weights).network
+    assert spec.start_from is not None, "called only for jobs that start from a version"
+    network = models.load(spec.start_from.model, spec.start_from.version).network
     if network.n_inputs != spec.data.n_features:
         raise CorruptDataError(
             f"the version to start from takes {network.n_inputs} features, not {spec.data.n_features}"

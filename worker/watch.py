@@ -1,96 +1,118 @@
-"""What a training does between epochs: report, and see whether it should end."""
+"""What happens between the epochs of a training: report, show the best network, save, and decide whether to end."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Literal, TypeVar
 
-from storage.availability import is_unavailable
-from storage.jobs.record import Claim
+from perceptron import OPTIMIZERS, Network, Standardization
+from storage.codec import encode_model
+from storage.jobs.attempt import Attempt
+from storage.jobs.checkpoints import Checkpoint, RefitStage, State
+from storage.jobs.reports import Figures, Progress
 from storage.jobs.spec import TrainingSpec
-from storage.jobs.store import JobStore
-from worker.best import Best, BestSoFar
 from worker.checkpoints import Checkpoints
-from worker.deadline import Deadline, TimeUpError
+from worker.deadline import Deadline, HandedBackError, TimeUpError
+from worker.pace import Pace
+from worker.stores import optional, tell
 
 REPORT_EVERY_S = 0.2
 """A job's record follows its training with about this delay."""
 
-VALUES_BETWEEN_LOOKS = 2_000_000
-"""About so many values go through a network between two looks at the clock, some milliseconds of work."""
+SHOW_EVERY_S, SHOW_SHARE = 1.0, 0.02
+"""How often the best network is written to Redis; it takes no more than this share of the time."""
 
+SAVE_EVERY_S, SAVE_SHARE = 5.0, 0.03
+"""How often a checkpoint is written: the most training that a dying worker loses, apart from its current epoch."""
+
+VALUES_BETWEEN_LOOKS = 2_000_000
+"""About this many values go through a network between two looks at the clock, some milliseconds of work."""
 
 SLOW_S = 0.5
-"""From here on, a look after every epoch costs nothing to speak of."""
+"""With epochs that take this long, a look after each of them costs nothing to speak of."""
 
 LONGEST_ESTIMATE_S = 1e9
-"""Thirty years: beyond, it says nothing, and the calendar ends."""
+"""Thirty years: a longer estimate means nothing, and dates end somewhere."""
+
+CURVE_STEP = 1.02
+"""Each point of the learning curve is 2 % further than the one before: a million epochs have about 700 points."""
 
 Result = TypeVar("Result")
 
-_log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, eq=False)
+class BestNetwork:
+    """The best network so far."""
+
+    network: Network
+    standardization: Standardization
+    figures: Figures
 
 
-class HandedBackError(Exception):
-    """The process was asked to stop in the middle of the training; another attempt will go on."""
+@dataclass(frozen=True, eq=False)
+class Position:
+    """Where a training stands after an epoch."""
+
+    epoch: int
+    cost: float | None
+    validation_cost: float | None
+    is_last: bool
+    total_epochs: int
+    """Done in this stage of the training, by all attempts."""
+    state: Callable[[], State]
+    """Gives what the training can be resumed from."""
+    best: Callable[[], BestNetwork | None]
+    """Gives the best network so far, if there is any."""
+    candidates: int | None = None
+    running: int | None = None
+    phase: Literal["refit"] | None = None
 
 
 class Watch:
-    """Looks at the clock between epochs: reports progress, writes checkpoints, and says when to end.
-
-    Args:
-        used_s: how much of the job's time limit earlier attempts have used.
-    """
+    """Looks at the clock between epochs and does what is due. What waits for a store is not training time."""
 
     def __init__(
-        self,
-        claim: Claim,
-        jobs: JobStore,
-        checkpoints: Checkpoints,
-        clock: Callable[[], float],
-        stop_requested: Callable[[], bool],
-        deadline: Deadline,
-        *,
-        used_s: float = 0.0,
+        self, attempt: Attempt, checkpoints: Checkpoints, deadline: Deadline, stop_requested: Callable[[], bool]
     ) -> None:
-        self._claim = claim
-        self._jobs = jobs
+        self._attempt = attempt
         self._checkpoints = checkpoints
-        self._clock = clock
+        self.deadline = deadline
         self._stop_requested = stop_requested
-        self._deadline = deadline
-        self._began_at = self._looked_at = clock()
-        self._best = BestSoFar(claim, jobs, began_at=self._began_at)
-        self._used_s = used_s
-        self._reported_at = float("-inf")
+        self._reports = Pace(deadline.clock, every_s=REPORT_EVERY_S, is_due_at_once=True)
+        self._shows = Pace(deadline.clock, every_s=SHOW_EVERY_S, share=SHOW_SHARE)
+        self._saves = Pace(deadline.clock, every_s=SAVE_EVERY_S, share=SAVE_SHARE)
+        self._last_look_s = deadline.used_s
         self._last_point = 0
-        self._stage: Mapping[str, Any] = {}
-        self._epochs_before = 0
+        self._shown_epoch: int | None = None
+        self._refit: RefitStage | None = None
         self.is_slow = False
-        """Whether epochs take so long that one may be interrupted: what it leaves behind is unfinished."""
+        """Whether epochs take so long that one may be interrupted, and then leaves something unfinished behind."""
 
-    def begin_stage(self, stage: Mapping[str, Any], *, epochs_before: int) -> None:
-        """Begin another part of the training.
+    def begin_refit(self, stage: RefitStage) -> None:
+        """Begin the last stage of a sweep; the checkpoints keep what came before."""
+        self._refit = stage
 
-        Args:
-            stage: what its checkpoints say of the parts before.
-            epochs_before: done in the parts before.
+    def tell(self, message: str) -> None:
+        """Add a line to the events of the job.
+
+        Raises:
+            StaleAttemptError: the job was cancelled or taken over.
         """
-        self._stage = stage
-        self._epochs_before = epochs_before
+        with self.deadline.paused():
+            tell(self._attempt, message)
 
     def epochs(self, results: Iterator[Result], *, has_any: bool = False) -> Iterator[Result]:
         """Pass on what a training yields, until it ends or is interrupted because its time is up.
 
         Args:
-            has_any: whether there is a result already, of an earlier attempt.
+            has_any: whether an earlier attempt has left a result.
 
         Raises:
-            TimeUpError: its time is up and it has yielded nothing.
+            TimeUpError: its time is up and there is no result.
         """
         while True:
             try:
-                with self._deadline.interruptible():
+                with self.deadline.interruptible():
                     result = next(results, None)
             except TimeUpError:
                 if not has_any:
@@ -101,87 +123,78 @@ class Watch:
             has_any = True
             yield result
 
-    def is_time_up(
-        self,
-        epoch: int,
-        cost: float | None,
-        validation_cost: float | None,
-        *,
-        is_last: bool,
-        total_epochs: int,
-        state: Callable[[], Any],
-        best: Callable[[], Best | None],
-        **more: Any,
-    ) -> bool:
-        """Note an epoch, and say whether the job's time limit has passed.
-
-        Args:
-            total_epochs: done in this part of the training, by all attempts.
-            state: gives what the training can be gone on with.
-            best: gives the best network so far, if there is any.
+    def after_epoch(self, position: Position) -> bool:
+        """Report, show the best network and save what is due. Return whether to end because the time is up.
 
         Raises:
             StaleAttemptError: the job was cancelled or taken over.
-            HandedBackError: the process is to stop; there is a checkpoint of where the training is.
+            HandedBackError: the process must stop; there is a checkpoint of where the training is.
         """
-        spec = self._claim.job.spec
-        now = self._clock()
-        self.is_slow, self._looked_at = now - self._looked_at >= SLOW_S, now
-        elapsed_s = now - self._began_at + self._used_s
-        is_up = spec.time_limit_s is not None and elapsed_s >= spec.time_limit_s
-        if is_last or is_up or now - self._reported_at >= REPORT_EVERY_S:
-            max_epochs = spec.training.max_epochs
-            left_s = min(elapsed_s / epoch * (max_epochs - epoch), LONGEST_ESTIMATE_S)
-            finish_at = datetime.now(UTC) + timedelta(seconds=left_s)
-            progress = {
-                "epoch": epoch,
-                "max_epochs": max_epochs,
-                "cost": cost,
-                "validation_cost": validation_cost,
-                "estimated_finish_at": finish_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                **more,
-            }
-            with self._deadline.suspended():
-                self._report(progress, self._point(progress, is_last or is_up, **more))
-            self._reported_at = now
-        if is_last or is_up:
-            return is_up
-        with self._deadline.suspended():
-            self._best.show(best, now)
-        is_to_stop = self._stop_requested()
-        if is_to_stop or self._checkpoints.is_due(now, began_at=self._began_at):
-            total_epochs += self._epochs_before
-            with self._deadline.suspended():
-                self._checkpoints.save(state(), total_epochs=total_epochs, used_s=elapsed_s, stage=self._stage)
+        used_s = self.deadline.used_s
+        self.is_slow, self._last_look_s = used_s - self._last_look_s >= SLOW_S, used_s
+        is_up = self.deadline.has_passed
+        ends = position.is_last or is_up
+        is_to_stop = not ends and self._stop_requested()
+        with self.deadline.paused():
+            if ends or self._reports.is_due:
+                self._report(position, ends=ends)
+            if ends:
+                return is_up
+            if self._shows.is_due:
+                self._show_best(position)
+            if is_to_stop or self._saves.is_due:
+                self._save(position)
         if is_to_stop:
             raise HandedBackError
         return False
 
-    def _report(self, progress: Mapping[str, Any], point: Mapping[str, Any] | None) -> None:
-        try:
-            self._jobs.record_progress(self._claim, progress, point=point)
-        except Exception as error:
-            # A training can do without being watched.
-            if not is_unavailable(error):
-                raise
-            _log.warning("job %s: no progress reported: %s", self._claim.job.id, error)
+    def _report(self, position: Position, *, ends: bool) -> None:
+        epoch, max_epochs = position.epoch, self._attempt.job.spec.training.max_epochs
+        left_s = min(self.deadline.used_s / epoch * (max_epochs - epoch), LONGEST_ESTIMATE_S)
+        finish_at = datetime.now(UTC) + timedelta(seconds=left_s)
+        progress = Progress(
+            epoch=epoch,
+            max_epochs=max_epochs,
+            cost=position.cost,
+            validation_cost=position.validation_cost,
+            estimated_finish_at=finish_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            candidates=position.candidates,
+            running=position.running,
+            phase=position.phase,
+        )
+        # With a refit or another candidate the epochs begin at 1 again, and so does the curve.
+        is_near = self._last_point <= epoch < self._last_point * CURVE_STEP
+        on_curve = ends or not is_near
+        if on_curve:
+            self._last_point = epoch
+        with self._reports.measured(), optional(self._attempt, "no progress reported"):
+            self._attempt.report(progress, on_curve=on_curve)
 
-    def _point(self, progress: Mapping[str, Any], is_last: bool, **more: Any) -> dict[str, Any] | None:
-        """Give the point of the learning curve, unless it is too near the one before."""
-        epoch = progress["epoch"]
-        # A curve of a million epochs has about 700 points so, each 2 % further than the one before. Where the epochs
-        # begin anew, with a refit or another candidate, so does the curve.
-        if not is_last and self._last_point <= epoch < self._last_point * 1.02:
-            return None
-        self._last_point = epoch
-        names = ("epoch", "cost", "validation_cost")
-        return {"attempt": self._claim.attempt, **{name: progress[name] for name in names}, **more}
+    def _show_best(self, position: Position) -> None:
+        with self._shows.measured(), optional(self._attempt, "its best network cannot be shown"):
+            best = position.best()
+            if best is not None and best.figures.epoch != self._shown_epoch:
+                self._attempt.show_best(encode_model(best.network, best.standardization), best.figures)
+                self._shown_epoch = best.figures.epoch
+
+    def _save(self, position: Position) -> None:
+        with self._saves.measured():
+            epochs_before = self._refit.total_epochs if self._refit else 0
+            self._checkpoints.save(
+                Checkpoint(
+                    job_id=self._attempt.job.id,
+                    total_epochs=epochs_before + position.total_epochs,
+                    used_s=self.deadline.used_s,
+                    state=position.state(),
+                    refit=self._refit,
+                )
+            )
 
 
 def epochs_between_looks(spec: TrainingSpec, n_networks: int = 1) -> int:
-    """Return how many epochs may pass before `Watch` is asked again."""
-    if spec.training.optimizer == "newton":
-        return 1  # an epoch solves a system, however little data there is
+    """Return how many epochs may pass before the next `Watch.after_epoch`."""
+    if OPTIMIZERS[spec.training.optimizer].uses_hessian:
+        return 1  # an epoch takes long, however little data there is
     n_values = spec.data.n_instances * (
         spec.data.n_features + sum(spec.network.hidden_layers) * n_networks + n_networks
     )

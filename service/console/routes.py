@@ -1,4 +1,4 @@
-"""`/docs`: the API browsable offline, and `/openapi.json`, which it shows."""
+"""`/docs`, a viewer of the API that works offline, and `/openapi.json`, which it shows."""
 
 from importlib.resources import files
 
@@ -25,20 +25,23 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-# Everything is served from here: no web font, no proxy, no telemetry, no agent.
+# Nothing leads to another host: no web fonts, telemetry, agent or link, and no buttons to share or to generate code.
 _START = """Scalar.createApiReference("#api", {
   url: "/openapi.json",
   withDefaultFonts: false,
   telemetry: false,
+  showDeveloperTools: "never",
   hideClientButton: true,
+  hideModels: true,
   agent: { disabled: true },
   mcp: { disabled: true },
+  customCss: 'a[href*="scalar.com"] { display: none; }',
 });
 """
 
 
 def docs_routes(app: OpenAPI) -> Blueprint:
-    """Build the routes. The browser's code comes from the installed flask-openapi3-scalar."""
+    """Build the routes. The viewer's code comes from the package flask-openapi3-scalar."""
     routes = Blueprint(
         "docs",
         __name__,

@@ -1,1 +1,1 @@
-"""What every route shares: strict JSON, errors, media types and OpenAPI helpers."""
+"""What every route shares: strict JSON, errors, media types, OpenAPI. Only `flask_*.py` know Flask."""

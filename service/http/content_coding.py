@@ -1,4 +1,4 @@
-"""gzip and deflate: bodies that come compressed, and answers that are asked for so."""
+"""gzip and deflate, for bodies and answers."""
 
 import zlib
 
@@ -14,38 +14,38 @@ _WINDOWS = {"gzip": _GZIP_WINDOW, "deflate": zlib.MAX_WBITS}
 """RFC 9110: deflate means the zlib format (RFC 1950), not the bare stream."""
 
 _WORTH_BYTES = 1_024
-"""What is shorter fits in a packet anyway."""
+"""Shorter answers fit in one packet anyway."""
 
 _FAST = 1
 
 
 def inflate(body: bytes, encoding: bytes, limits: Limits) -> bytes:
-    """Return a body as it was before its Content-Encoding, without ever holding more than the limit allows.
+    """Undo the Content-Encoding of a body, without ever holding more bytes than the limit allows.
 
     Raises:
-        UnsupportedMediaTypeError: the encoding is none of gzip, deflate and identity.
+        UnsupportedMediaTypeError: the encoding is not gzip, deflate or identity.
         BadRequestError: the body is not in this encoding, or something follows it.
-        BodyTooLargeError: it is longer than a body may be.
+        BodyTooLargeError: the decoded body is too long.
     """
     name = encoding.decode("latin-1").strip().lower()
     if name in ("", "identity"):
         return body
     if name not in _WINDOWS:
-        raise UnsupportedMediaTypeError(f"the body may be encoded in gzip or deflate, and this one is in {name}")
+        raise UnsupportedMediaTypeError(f"the Content-Encoding must be gzip or deflate, not {name}")
     inflater = zlib.decompressobj(_WINDOWS[name])
     try:
         inflated = inflater.decompress(body, limits.max_body_bytes + 1)
     except zlib.error as error:
         raise BadRequestError(f"the body is not valid {name}: {error}") from error
     if len(inflated) > limits.max_body_bytes:
-        raise BodyTooLargeError(f"the inflated body may have {limits.max_body_bytes} bytes (MAX_BODY_BYTES)")
+        raise BodyTooLargeError(f"the decoded body may have {limits.max_body_bytes} bytes (MAX_BODY_BYTES)")
     if not inflater.eof or inflater.unused_data:
-        raise BadRequestError(f"the body is not valid {name}: its end is missing, or something follows")
+        raise BadRequestError(f"the body is not valid {name}: it is cut off, or something follows it")
     return inflated
 
 
 def deflate(body: bytes, accepted: bytes) -> tuple[bytes, tuple[Header, ...]]:
-    """Return a body in the coding that its receiver likes best, if it is worth it, and the headers that say so."""
+    """Return a body in the coding that the client prefers, if that saves bytes, and the headers to send with it."""
     if len(body) < _WORTH_BYTES or not (b"gzip" in accepted or b"deflate" in accepted):
         return body, ()
     name = parse_accept_header(accepted.decode("latin-1"), Accept).best_match(list(_WINDOWS))

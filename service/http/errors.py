@@ -1,4 +1,4 @@
-"""What can be wrong with a request, and the one table that turns every error into an answer (RFC 9457).
+"""What can be wrong with a request, and the one table that turns errors into answers (RFC 9457). No Flask, no Redis.
 
 RequestError
 |-- MalformedJsonError
@@ -7,7 +7,6 @@ RequestError
 |-- NotAcceptableError
 |-- LengthRequiredError
 |-- BodyTooLargeError
-|-- RedisHangsError
 `-- InvalidRequestError
     |-- WrongDimensionError
     `-- OutputTooLargeError
@@ -20,12 +19,9 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from flask import Flask, Response, g
-from werkzeug.exceptions import HTTPException
 
 import perceptron
 from service.http.wire import PROBLEM, HttpAnswer
-from storage.availability import ReplacedRedisError, is_unavailable
 from storage.errors import (
     AliasNotFoundError,
     CorruptDataError,
@@ -34,6 +30,7 @@ from storage.errors import (
     JobNotFoundError,
     ModelNotFoundError,
     NoNetworkError,
+    UnavailableError,
     VersionInUseError,
     VersionNotFoundError,
 )
@@ -44,19 +41,19 @@ _log = logging.getLogger(__name__)
 
 
 class RequestError(Exception):
-    """Base of what is wrong with a request itself."""
+    """Base of all errors of requests."""
 
 
 class MalformedJsonError(RequestError):
-    """The body is no JSON object as RFC 8259 has it."""
+    """The body is not a JSON object (RFC 8259)."""
 
 
 class BadRequestError(RequestError):
-    """The request is none that this service can understand, in what its protocol calls a bad request."""
+    """The request is invalid in a way that its protocol answers with 400."""
 
 
 class UnsupportedMediaTypeError(RequestError):
-    """The body has a media type that the route does not take."""
+    """The route does not accept the body's media type or encoding."""
 
 
 class NotAcceptableError(RequestError):
@@ -64,15 +61,11 @@ class NotAcceptableError(RequestError):
 
 
 class LengthRequiredError(RequestError):
-    """The body comes in chunks, so nobody can say in advance whether it is too large."""
+    """There is no Content-Length, so the size of the body is not known in advance."""
 
 
 class BodyTooLargeError(RequestError):
     """The body is longer than the limit."""
-
-
-class RedisHangsError(RequestError):
-    """Nothing is wrong with the request, but Redis let others wait in vain just now."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +73,12 @@ class Fault:
     """One thing that is wrong with a request."""
 
     pointer: str
-    """JSON pointer (RFC 6901) into the body; for the query and the headers their name after a `/`."""
+    """JSON pointer (RFC 6901) into the body; for a query parameter or header, `/` and its name."""
     detail: str
 
 
 class InvalidRequestError(RequestError):
-    """The request is well formed, but not one that can be carried out."""
+    """The request is well formed but cannot be carried out."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         first = f"{faults[0].pointer or 'the body'}: {faults[0].detail}"
@@ -98,7 +91,7 @@ class WrongDimensionError(InvalidRequestError):
 
 
 class OutputTooLargeError(InvalidRequestError):
-    """The output for an instance is infinite or not a number, and the body says where the instance stands."""
+    """The output for an instance is not finite; the fault points at the instance."""
 
 
 STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
@@ -123,21 +116,12 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     JobAlreadyDoneError: (409, "job_already_done"),
     VersionInUseError: (409, "version_in_use"),
     IdempotencyKeyReusedError: (422, "idempotency_key_reused"),
-}
-
-_CODE_OF_STATUS = {
-    400: "bad_request",
-    404: "not_found",
-    405: "method_not_allowed",
-    406: "not_acceptable",
-    411: "length_required",
-    413: "too_large",
-    415: "unsupported_media_type",
+    UnavailableError: (503, "unavailable"),
 }
 
 
 def problem_body(status: int, code: str, detail: str, *, request_id: str | None) -> dict[str, Any]:
-    """Make the members that every error answer has."""
+    """Return the members that every error answer has."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -152,10 +136,11 @@ def problem_body(status: int, code: str, detail: str, *, request_id: str | None)
 def problem_answer(
     status: int, code: str, detail: str, *, request_id: str | None, faults: Sequence[Fault] = ()
 ) -> HttpAnswer:
-    """Make an error answer.
+    """Return an error answer.
 
     Args:
-        detail: what is wrong with this request, in a sentence. Open Inference Protocol clients read it as `error`.
+        detail: what is wrong with this request, in a sentence. Clients of the Open Inference Protocol read it in
+            the member `error`.
     """
     body = problem_body(status, code, detail, request_id=request_id)
     if faults:
@@ -165,18 +150,17 @@ def problem_answer(
 
 
 def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
-    """Answer with what the table says of the error; what it does not know is our own fault."""
-    if is_unavailable(error) or isinstance(error, RedisHangsError):
-        _log.warning("request %s: %s", request_id, error)
-        detail = "the store of jobs and models cannot be reached or takes no writes now"
-        if isinstance(error, ReplacedRedisError):
-            detail = str(error)
-        return problem_answer(503, "unavailable", detail, request_id=request_id)
+    """Return the answer that the table gives for an error; an unknown error is our fault: 500.
+
+    Errors of redis-py must have become an `UnavailableError` before.
+    """
     if isinstance(error, CorruptDataError):
-        # Nothing that a client sends is the cause, and a restored store mends it.
+        # No client caused it, and restored data mends it.
         _log.critical("ALARM: what is stored is damaged. request %s: %s", request_id, error)
         detail = "what is stored is not what was written there; the service's log has the details under the request_id"
         return problem_answer(503, "unavailable", detail, request_id=request_id)
+    if isinstance(error, UnavailableError):
+        _log.warning("request %s: %s", request_id, error.__cause__ or error)
     for kind in type(error).__mro__:
         if kind in STATUS_AND_CODE:
             status, code = STATUS_AND_CODE[kind]
@@ -184,37 +168,6 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
     _log.error("request %s met an unexpected error", request_id, exc_info=error)
     detail = "an unexpected error; the service's log has the details under the request_id"
     return problem_answer(500, "internal", detail, request_id=request_id)
-
-
-def to_response(answer: HttpAnswer) -> Response:
-    """Answer through Flask."""
-    headers = [(name.decode("latin-1").title(), value.decode("latin-1")) for name, value in answer.headers]
-    response = Response(answer.body, answer.status, headers)
-    response.headers["Content-Type"] = answer.media_type.decode("latin-1")
-    return response
-
-
-def register_error_handlers(app: Flask) -> None:
-    """Answer every error of the application, foreseen or not, as `application/problem+json`."""
-    app.register_error_handler(HTTPException, _http_problem)
-    app.register_error_handler(Exception, known_problem)
-
-
-def _http_problem(error: HTTPException) -> Response:
-    if error.response is not None or error.code is None or error.code < 400:
-        return error.get_response()  # type: ignore[return-value]  # a redirect or a ready answer
-    code = _CODE_OF_STATUS.get(error.code, "http_error")
-    detail = error.description or error.name
-    answer = to_response(problem_answer(error.code, code, detail, request_id=g.get("request_id")))
-    for name, value in error.get_headers():
-        if name.lower() not in ("content-type", "content-length"):
-            answer.headers[name] = value
-    return answer
-
-
-def known_problem(error: Exception) -> Response:
-    """Answer through Flask with what the table says of the error."""
-    return to_response(answer_to(error, request_id=g.get("request_id")))
 
 
 def _faults(error: Exception) -> Sequence[Fault]:

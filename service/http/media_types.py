@@ -1,4 +1,4 @@
-"""Which media types a request's headers name: what its body is, and what its answer may be."""
+"""The media types in the headers of a request: the type of its body, and the types it accepts."""
 
 from collections.abc import Sequence
 
@@ -13,23 +13,23 @@ JSON = "application/json"
 
 
 def body_type(request: HttpRequest) -> str:
-    """Return the media type of the body; JSON when the request does not say.
+    """Return the media type of the body; JSON when there is no Content-Type.
 
     Raises:
         UnsupportedMediaTypeError: there is a Content-Encoding.
     """
     encoding = request.content_encoding.decode("latin-1").strip()
     if encoding.lower() not in ("", "identity"):
-        raise UnsupportedMediaTypeError(f"the body must not be encoded, and this one is in {encoding}")
+        raise UnsupportedMediaTypeError(f"the body must not be encoded, but its Content-Encoding is {encoding}")
     name = parse_options_header(request.content_type.decode("latin-1"))[0].lower()
     return JSON if name == "" or name.endswith("+json") else name
 
 
 def answer_type(request: HttpRequest, possible: Sequence[str]) -> str:
-    """Return the media type that the client likes best, the first one on a tie.
+    """Return the media type that the client prefers, the first one on a tie.
 
     Raises:
-        NotAcceptableError: it likes none of them.
+        NotAcceptableError: the client accepts none of them.
     """
     accepted = parse_accept_header(request.accept.decode("latin-1"), MIMEAccept)
     if not accepted:
@@ -38,5 +38,5 @@ def answer_type(request: HttpRequest, possible: Sequence[str]) -> str:
     if best is not None:
         return best
     if accepted.best_match([PROBLEM]):
-        return possible[0]  # whoever asks for problems alone gets them
+        return possible[0]  # the client wants errors alone, and gets them
     raise NotAcceptableError(f"the answer can only be {' or '.join((*possible, PROBLEM))}")

@@ -1,17 +1,18 @@
-"""Names of models, versions and aliases: what they may be, and how they stand in a URL."""
+"""Names of models and aliases and version numbers, in bodies and in URLs."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+from storage.models import record
 
+NAME_PATTERN = f"^{record.NAME_PATTERN}$"
 
-# Pydantic's `$` is Rust's: it matches at the very end only, so no name can end in a line break.
+# In pydantic's regular expressions (Rust's), `$` matches only at the very end, so no name ends in a line break.
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
-VersionNumber = Annotated[int, Field(ge=1, le=2**53)]
+VersionNumber = Annotated[int, Field(ge=1, le=record.MAX_VERSION)]
 
 
 class ModelPath(BaseModel):

@@ -16,14 +16,14 @@ def document(app: OpenAPI) -> dict[str, Any]:
     document: dict[str, Any] = app.api_doc
     for path_item in document["paths"].values():
         for operation in path_item.values():
-            # flask-openapi3 adds its own form of a 422 to every route that does not declare one.
+            # flask-openapi3 adds a 422 in its own form to every route that does not declare one.
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]
     return document
 
 
 def problems(*statuses: int) -> dict[str | int, Any]:
-    """Declare the errors that a route answers, besides those that every route can."""
+    """Declare the errors of a route, besides those that every route has."""
     return {
         status: {"description": HTTPStatus(status).phrase, "content": _PROBLEM}
         for status in sorted({*statuses, *_EVERY_ROUTE})
@@ -36,7 +36,7 @@ def body_problems(*statuses: int) -> dict[str | int, Any]:
 
 
 def answer(payload: type[BaseModel], description: str, **headers: str) -> dict[str, Any]:
-    """Declare a JSON answer with headers, each given as its description."""
+    """Declare a JSON answer; `headers` are descriptions by name."""
     return {
         "description": description,
         "headers": {
@@ -48,7 +48,7 @@ def answer(payload: type[BaseModel], description: str, **headers: str) -> dict[s
 
 
 def json_body(payload: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """Declare the JSON body of a route that parses it by itself."""
+    """Declare the JSON body of a route that parses its body itself."""
     return {
         "requestBody": {
             "required": required,
@@ -58,7 +58,7 @@ def json_body(payload: type[BaseModel], *, required: bool = True) -> dict[str, A
 
 
 def schema_of(payload: type[BaseModel]) -> dict[str, Any]:
-    """Return a schema that can stand anywhere: what it refers to is in its place."""
+    """Return a schema without references: each one is replaced by what it refers to."""
     schema = payload.model_json_schema()
     parts = schema.pop("$defs", {})
 

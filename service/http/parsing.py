@@ -22,19 +22,19 @@ _MAX_FAULTS = 20
 _LARGE_BODY_BYTES = 1_000_000
 _NUMBERS = {int, float}
 
-_PLAIN_WORDS = {
+_OUR_WORDS = {
     "extra_forbidden": "there is no such member",
-    "missing": "this member is missing",
     "finite_number": "must be a finite number",
 }
+"""In place of pydantic's own, by its type of fault."""
 
 
 def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
     """Parse a JSON object, as strictly as `parse_json`.
 
     Raises:
-        MalformedJsonError: it is none.
-        InvalidRequestError: it has too many parts.
+        MalformedJsonError: the body is not a JSON object.
+        InvalidRequestError: it holds too many arrays and objects.
     """
     value = parse_json(body, limits)
     if not isinstance(value, dict):
@@ -43,11 +43,11 @@ def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
 
 
 def parse_json(body: bytes, limits: Limits) -> Any:
-    """Parse JSON strictly: no NaN or Infinity, valid UTF-8, nesting of at most about 1,000.
+    """Parse JSON strictly: no NaN or Infinity, valid UTF-8, at most about 1,000 levels of nesting.
 
     Raises:
-        MalformedJsonError: it is none.
-        InvalidRequestError: it has so many arrays and objects that their memory alone would be harm.
+        MalformedJsonError: the body is not such JSON.
+        InvalidRequestError: it holds too many arrays and objects.
     """
     check_brackets(body, limits)
     try:
@@ -61,10 +61,10 @@ def parse_json(body: bytes, limits: Limits) -> Any:
 
 
 def check_brackets(body: bytes, limits: Limits) -> None:
-    """Refuse JSON whose arrays and objects alone would take too much memory.
+    """Refuse JSON with so many arrays and objects that their memory alone would be harmful.
 
     Raises:
-        InvalidRequestError: it has too many.
+        InvalidRequestError: it holds too many.
     """
     n_brackets = body.count(b"[") + body.count(b"{")
     if n_brackets > limits.max_brackets:
@@ -76,7 +76,7 @@ _large_body = threading.Lock()
 
 @contextlib.contextmanager
 def _alone(n_bytes: int) -> Iterator[None]:
-    """Parse one large body at a time, and without the garbage collector, which would walk it again and again."""
+    """Parse one large body at a time, with the garbage collector off: it would walk the growing result repeatedly."""
     if n_bytes < _LARGE_BODY_BYTES:
         yield
         return
@@ -89,10 +89,10 @@ def _alone(n_bytes: int) -> Iterator[None]:
 
 
 def _parse_with_infinities(body: bytes) -> Any:
-    """Parse a body with numbers like 1e999: well formed, so the field that holds one is to be named later."""
+    """Parse a body with numbers like 1e999, which are valid JSON; a later check names the member that holds one."""
 
     def refuse(token: str) -> NoReturn:
-        raise MalformedJsonError(f"the body is not valid JSON: {token} is no JSON number")
+        raise MalformedJsonError(f"the body is not valid JSON: {token} is not a JSON number")
 
     try:
         return json.loads(body, parse_constant=refuse, parse_int=_int_or_infinity)
@@ -108,8 +108,8 @@ def parse_payload(payload: type[Payload], body: bytes, limits: Limits) -> Payloa
     """Parse a JSON object into a payload.
 
     Raises:
-        MalformedJsonError: the body is no JSON object.
-        InvalidRequestError: it is not what the payload says.
+        MalformedJsonError: the body is not a JSON object.
+        InvalidRequestError: it does not fit the payload.
     """
     try:
         return payload.model_validate(parse_object(body, limits))
@@ -118,23 +118,23 @@ def parse_payload(payload: type[Payload], body: bytes, limits: Limits) -> Payloa
 
 
 def invalid_request(error: ValidationError) -> InvalidRequestError:
-    """Say with JSON pointers what pydantic found."""
+    """Turn what pydantic found into faults with JSON pointers."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return InvalidRequestError(
         [
-            Fault(pointer_to(_without_key_mark(fault["loc"])), _PLAIN_WORDS.get(fault["type"], fault["msg"]))
+            Fault(pointer_to(_without_key_mark(fault["loc"])), _OUR_WORDS.get(fault["type"], fault["msg"]))
             for fault in found[:_MAX_FAULTS]
         ]
     )
 
 
 def _without_key_mark(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Drop what pydantic adds when a member's name is wrong, not its value: there is no such place in the body."""
+    """Drop `[key]`, which pydantic adds when the name of a member is invalid: it is no place in the body."""
     return location[:-1] if location[-1:] == ("[key]",) and len(location) > 2 else location
 
 
 def pointer_to(location: Sequence[object]) -> str:
-    """Write a JSON pointer (RFC 6901) from the names and indices on the way."""
+    """Return the JSON pointer (RFC 6901) for a path of names and indices."""
     texts = (str(part) for part in location)
     parts = (text.replace("~", "~0").replace("/", "~1") for text in texts if not text.startswith(TAG))
     return "".join(f"/{part}" for part in parts)
@@ -151,14 +151,14 @@ def parse_matrix(
     """Turn rows of finite JSON numbers into an array (n_rows, n_columns).
 
     Args:
-        pointer: where the rows stand in the body, for the errors.
-        n_columns: how many numbers each row must have, when a model says so; else the first row decides.
-        names: the columns' names; with them, a row may also be an object from name to number.
-        inside: what stands in the body between a row's index and its numbers, for the errors.
+        pointer: where the rows are in the body, for errors.
+        n_columns: how many numbers a model needs in each row; by default as many as the first row has.
+        names: the names of the columns; with them, a row may also be an object from name to number.
+        inside: the part of a pointer between a row's index and its numbers, for errors.
 
     Raises:
-        WrongDimensionError: a row has another length than `n_columns`.
-        InvalidRequestError: a row is ragged, or holds something that is no finite number.
+        WrongDimensionError: a row does not have `n_columns` numbers.
+        InvalidRequestError: a row has another length than the first, or holds something else than finite numbers.
     """
     by_name = names if rows and isinstance(rows[0], dict) else None
     if by_name is not None:
@@ -186,7 +186,7 @@ def parse_vector(values: Sequence[Any], pointer: str) -> NDArray[np.float64]:
     """Turn finite JSON numbers into an array (n,).
 
     Raises:
-        InvalidRequestError: one of them is no finite number.
+        InvalidRequestError: one of them is not a finite number.
     """
     if not set(map(type, values)) <= _NUMBERS:
         i = next(i for i, value in enumerate(values) if type(value) not in _NUMBERS)
@@ -197,17 +197,17 @@ def parse_vector(values: Sequence[Any], pointer: str) -> NDArray[np.float64]:
 
 
 def by_feature(row: Any, names: Sequence[str], pointer: str) -> list[Any]:
-    """Put what came as an object by feature name in the order of the features.
+    """Return the values of an object by feature name, in the order of the features.
 
     Raises:
-        InvalidRequestError: it is no object, a feature is missing, or there is one too many.
+        InvalidRequestError: the row is not an object, lacks a feature, or has one that the model has not.
     """
     if type(row) is not dict:
         refuse(pointer, f"must be an object like the first instance, not {json_type(row)}")
     try:
         ordered = [row[name] for name in names]
     except KeyError as error:
-        refuse(f"{pointer}{pointer_to(error.args)}", "this feature is missing")
+        refuse(f"{pointer}{pointer_to(error.args)}", "Field required")
     if len(row) > len(names):
         unknown = next(name for name in row if name not in names)
         refuse(f"{pointer}{pointer_to([unknown])}", "the model has no such feature")
@@ -222,10 +222,10 @@ def _require_finite(array: NDArray[np.float64], pointer_of: Callable[[int], str]
 
 
 def check_n_instances(n_instances: int, pointer: str, limits: Limits) -> None:
-    """Refuse a request that holds no instances, or too many.
+    """Refuse a request with no instances or too many.
 
     Raises:
-        InvalidRequestError: it does.
+        InvalidRequestError: their number is outside the limits.
     """
     if not 1 <= n_instances <= limits.max_predict_instances:
         most = limits.max_predict_instances
@@ -233,7 +233,7 @@ def check_n_instances(n_instances: int, pointer: str, limits: Limits) -> None:
 
 
 def refuse_width(pointer: str, expected: int, actual: int) -> NoReturn:
-    """Raise the error for an instance that has another number of features than the model."""
+    """Raise the error for an instance with the wrong number of features."""
     raise WrongDimensionError([Fault(pointer, f"expected {expected} values, got {actual}")])
 
 
@@ -243,7 +243,7 @@ def refuse(pointer: str, detail: str) -> NoReturn:
 
 
 def json_type(value: object) -> str:
-    """Name the JSON type of a parsed value, with its article."""
+    """Return the JSON type of a parsed value, with its article."""
     match value:
         case bool():
             return "a boolean"

@@ -1,14 +1,23 @@
 """What request and answer payloads share."""
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 
 def at_most(maximum: int, what: str) -> BeforeValidator:
-    """Count the members of an object before each of them is looked at: an error for each would take gigabytes."""
+    """Limit the members of an object before pydantic looks at them: an error for each could take gigabytes."""
 
     def check(value: Any) -> Any:
         if isinstance(value, dict) and len(value) > maximum:
@@ -16,6 +25,26 @@ def at_most(maximum: int, what: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+class OneOf:
+    """Marks a string as one of these names, like `Literal`, but reads them for each request instead of at import."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    def _check(self, value: Any) -> str:
+        names = list(self._names())
+        if isinstance(value, str) and value in names:
+            return value
+        *most, last = [repr(name) for name in names]
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(most)} or {last}"})
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self._names())}
 
 
 # Rows of numbers are checked by `parsing.parse_matrix`, many times faster than pydantic could.
@@ -29,13 +58,11 @@ Numbers = Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type"
 
 
 TAG = "\0"
-
-
-"""Begins the names of a union's cases, which pydantic puts into the location of a fault; no member's name does."""
+"""First character of the names of a union's cases. Pydantic puts them into locations; no member's name begins so."""
 
 
 def json_tag(value: Any) -> str:
-    """Tell the cases of a union by their JSON types, so that a fault names one thing and not one for each case."""
+    """Select the case of a union by the JSON type of a value, so that there is one fault and not one for each case."""
     names: dict[type, str] = {dict: "object", list: "array", str: "string"}
     return TAG + names.get(type(value), "number")
 
@@ -48,7 +75,7 @@ class RequestPayload(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _only_the_first_unknown_member(cls, value: Any) -> Any:
-        """Let pydantic meet, and refuse, one unknown member: for a million it would make a million errors."""
+        """Keep only the first unknown member for pydantic to refuse: for a million it would make a million errors."""
         if not isinstance(value, dict) or len(value) <= len(cls.model_fields):
             return value
         first = next(name for name in value if name not in cls.model_fields)

@@ -1,4 +1,4 @@
-"""Errors as they go out: RFC 9457."""
+"""The body of an error (RFC 9457), for the OpenAPI document."""
 
 from pydantic import BaseModel, Field
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 class FaultPayload(BaseModel):
     """One thing that is wrong with a request."""
 
-    pointer: str = Field(description="JSON pointer into the body, or the name of a parameter after a slash")
+    pointer: str = Field(description="JSON pointer into the body, or a slash and the name of a parameter.")
     detail: str
 
 

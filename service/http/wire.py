@@ -1,5 +1,7 @@
 """A request and its answer as bytes, without a framework: what Flask's threads and the event loop have in common."""
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -9,10 +11,12 @@ PROBLEM = b"application/problem+json"
 
 Header: TypeAlias = tuple[bytes, bytes]
 
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
 
 @dataclass(slots=True)
 class HttpRequest:
-    """What of a request decides its answer. A header that was not sent is empty."""
+    """The parts of a request that its answer depends on. A header that was not sent is empty."""
 
     body: bytes
     request_id: str
@@ -20,15 +24,15 @@ class HttpRequest:
     content_encoding: bytes = b""
     accept: bytes = b""
     query: bytes = b""
-    """What stands after the `?`, as it was sent."""
+    """The query string as it was sent, without the `?`."""
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
-    """All of them, by name in lower case: for what only one protocol asks for."""
+    """All headers, by name in lower case: for those that only one protocol reads."""
     path_values: Mapping[str, str] = field(default_factory=dict)
-    """What the path has for the variables of its rule."""
+    """The values of the variables of the path's rule."""
 
 
 class HttpAnswer(NamedTuple):
-    """What goes back, apart from the headers that every answer has."""
+    """An answer without the headers that all answers have."""
 
     status: int
     media_type: bytes
@@ -37,7 +41,7 @@ class HttpAnswer(NamedTuple):
 
 
 def all_headers(answer: HttpAnswer, request_id: str) -> list[Header]:
-    """Return the headers of an answer, those that every answer has among them."""
+    """Return all headers of an answer: its own and those that every answer has."""
     return [
         (b"content-type", answer.media_type),
         (b"content-length", b"%d" % len(answer.body)),
@@ -46,3 +50,8 @@ def all_headers(answer: HttpAnswer, request_id: str) -> list[Header]:
         (b"cache-control", b"no-cache"),
         *answer.headers,
     ]
+
+
+def request_id(given: str) -> str:
+    """Return the id that a client gave its request if it is fit for a header and a log, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()

@@ -13,10 +13,10 @@ from service.jobs.payloads import SweepRange, SweepSettings, TrainingSettings
 
 
 def expand(sweep: SweepSettings, training: TrainingSettings, max_candidates: int) -> tuple[Candidate, ...]:
-    """Return the candidates of a sweep; what it does not vary is as `training` has it.
+    """Return the candidates of a sweep; settings that it does not vary come from `training`.
 
     Raises:
-        InvalidRequestError: nothing is varied, there are too many candidates, or a range comes without `random`.
+        InvalidRequestError: nothing is varied, there are too many candidates, or a range is given without `random`.
     """
     varied: dict[str, Sequence[Any] | SweepRange] = {
         name: values
@@ -46,8 +46,8 @@ def expand(sweep: SweepSettings, training: TrainingSettings, max_candidates: int
 
 
 def _random(varied: dict[str, Any], n_draws: int, seed: int) -> list[list[Any]]:
-    """Draw each value by itself: of a list one of its values, of a range any number in it."""
-    # Its own stream: the training draws from [seed, epoch], and the split from [seed, 0, 1].
+    """Draw each setting independently: one of the values of a list, or a number in a range."""
+    # A stream of its own: the training draws from [seed, epoch], the split from [seed, 0, 1].
     rng = np.random.default_rng([seed, 0, 2])
     columns: list[list[Any]] = []
     for values in varied.values():

@@ -1,15 +1,16 @@
-"""What `/jobs` takes and answers. Request members without a default are required; unknown ones are refused."""
+"""The requests and answers of `/jobs`. Members without a default are required; unknown members are refused."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
-from perceptron.task import MAX_CLASSES
+from perceptron import ACTIVATIONS, INITIALIZATIONS, LOSSES, MAX_CLASSES, OPTIMIZERS, hidden_activations
 from service.http.names import Name, VersionNumber
-from service.http.payloads import ROW, TAG, Matrix, Numbers, RequestPayload, at_most, json_tag, rfc3339
+from service.http.payloads import ROW, TAG, Matrix, Numbers, OneOf, RequestPayload, at_most, json_tag, rfc3339
 from storage.jobs.events import EVENT_ID_PATTERN, MAX_EVENTS, Event
 from storage.jobs.record import Job, JobStatus
+from storage.jobs.reports import JobError, Progress, Result
 from storage.jobs.spec import TrainingSpec
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -61,74 +62,84 @@ class InlineData(RequestPayload):
 
     features: Matrix = Field(description="One row of numbers for each instance.")
     targets: Targets = Field(
-        description="What to learn for each instance: numbers, class names, or a list of numbers each."
+        description="One target for each instance. All are numbers, or class names, or lists of numbers of one length."
     )
     feature_names: FeatureNames | None = Field(
-        None, description="A distinct name for each feature; x0, x1, ... when left out."
+        None, description="A distinct name for each feature. Null: x0, x1, and so on."
     )
     instance_weights: Numbers | None = Field(
-        None, description="How much each instance counts, at least 0; all the same when left out."
+        None, description="A weight of at least 0 for each instance. Null: all instances count the same."
     )
 
 
 class NetworkSettings(RequestPayload):
-    """The network's shape. Null means: chosen from the targets."""
+    """The shape of the network. Null: chosen from the targets."""
 
-    activation: Literal["sigmoid", "step", "identity", "tanh", "relu", "softmax"] | None = Field(
-        None, description="Of the output layer."
+    activation: Annotated[str, OneOf(lambda: ACTIVATIONS)] | None = Field(
+        None, description="The activation of the output layer."
     )
     hidden_layers: Annotated[list[int], Field(fail_fast=True)] = Field(
-        default_factory=list, description="The width of each hidden layer, at most 16 of at most 4,096."
+        default_factory=list, description="The width of each hidden layer: at most 16 layers of at most 4,096 neurons."
     )
-    hidden_activation: Literal["sigmoid", "tanh", "relu", "identity"] = "tanh"
+    hidden_activation: Annotated[str, OneOf(hidden_activations)] = Field(
+        "tanh", description="The activation of every hidden layer."
+    )
 
 
 class TrainingSettings(RequestPayload):
-    """How the network learns. Null means: chosen from the targets and the network."""
+    """How the network learns. Null: chosen from the targets and the network."""
 
-    loss: Literal["mean_squared_error", "cross_entropy"] | None = None
-    optimizer: Literal["gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule"] | None = None
+    loss: Annotated[str, OneOf(lambda: LOSSES)] | None = None
+    optimizer: Annotated[str, OneOf(lambda: OPTIMIZERS)] | None = None
     learning_rate: LearningRate = Field(
         0.5,
-        description="alpha of the update w <- w - alpha dC/dw; auto is as large as the curvature of the cost allows, "
-        "for networks without hidden layers",
+        description="alpha of the update w <- w - alpha dC/dw. `auto`, for networks without hidden layers: as large as "
+        "the curvature of the cost allows.",
     )
-    batch_size: int | None = Field(None, ge=1, description="Null is the whole data set.")
-    max_epochs: int = Field(1000, ge=1, description="At most MAX_EPOCHS, 1,000,000 by default.")
-    tolerance: float = Field(1e-6, ge=0, description="Stop when the cost changes by less; never when 0.")
-    time_limit_s: float | None = Field(None, gt=0, description="Stop after so long with what was learned.")
-    l2: float = Field(0.0, ge=0, description="Adds l2 times the sum of the squared weights to the cost.")
+    batch_size: int | None = Field(None, ge=1, description="Instances per update. Null: all of them.")
+    max_epochs: int = Field(1000, ge=1, description="At most the setting MAX_EPOCHS, 1,000,000 by default.")
+    tolerance: float = Field(1e-6, ge=0, description="Stop when the cost changes by less. 0: never.")
+    time_limit_s: float | None = Field(
+        None, gt=0, description="Stop after this many seconds of training, and publish what was learned."
+    )
+    l2: float = Field(0.0, ge=0, description="Add l2 times the sum of the squared weights to the cost.")
     class_weights: (
         Annotated[
             Annotated[Literal["balanced"], Tag(f"{TAG}string")] | Annotated[ClassWeights, Tag(f"{TAG}object")],
             Discriminator(json_tag),
         ]
         | None
-    ) = Field(None, description="How much the instances of each class count.")
-    initialization: Literal["zeros", "glorot_uniform", "he_normal"] | None = None
-    standardize: bool = Field(True, description="Learn on features with mean 0 and deviation 1.")
+    ) = Field(None, description="A weight for each class by its name, or `balanced`: all classes count the same.")
+    initialization: Annotated[str, OneOf(lambda: INITIALIZATIONS)] | None = None
+    standardize: bool = Field(True, description="Scale the features to mean 0 and standard deviation 1.")
     seed: int = Field(0, ge=0, le=2**32 - 1)
     dtype: Literal["float32", "float64"] = "float64"
 
 
 class ValidationSettings(RequestPayload):
-    """Which rows are held out to judge the network."""
+    """Which instances are held out to evaluate the network."""
 
-    fraction: float | None = Field(None, gt=0, lt=1, description="0.2 when neither it nor folds is given.")
+    fraction: float | None = Field(
+        None, gt=0, lt=1, description="Hold out this part of the instances. Null, without folds: 0.2."
+    )
     folds: int | None = Field(
-        None, ge=2, le=100, description="Cross-validation: every row is held out once; the version learns from all."
+        None,
+        ge=2,
+        le=100,
+        description="Cross-validate with this many folds: every instance is held out once, and the version is trained "
+        "on all of them.",
     )
     early_stopping_patience: int | None = Field(
-        None, ge=1, description="Stop after so many epochs without a better validation cost."
+        None, ge=1, description="Stop after this many epochs without a lower validation cost."
     )
 
 
 class SweepRange(RequestPayload):
-    """Numbers to draw from."""
+    """A range to draw numbers from."""
 
     low: float = Field(ge=0)
     high: float = Field(gt=0)
-    log: bool = Field(False, description="Draw their logarithms evenly.")
+    log: bool = Field(False, description="Draw the logarithms uniformly.")
 
 
 _Value = TypeVar("_Value")
@@ -141,20 +152,20 @@ _ListOrRange = Annotated[
 
 
 class SweepSettings(RequestPayload):
-    """Settings to try, all in one job: every combination of the lists, or random draws."""
+    """Settings to try in one job: every combination of the lists, or random draws."""
 
-    random: int | None = Field(None, ge=1, description="How many candidates to draw; without it, all combinations.")
+    random: int | None = Field(None, ge=1, description="How many candidates to draw. Null: every combination.")
     learning_rate: _ListOrRange[LearningRate] | None = None
     l2: _ListOrRange[Annotated[float, Field(ge=0)]] | None = None
     seed: Annotated[list[Annotated[int, Field(ge=0, le=2**32 - 1)]], Field(min_length=1)] | None = None
-    refit: bool = Field(False, description="Train the best one once more, on all rows, for the version.")
+    refit: bool = Field(False, description="Train the best candidate once more on all instances, and publish that.")
 
 
 class StartFrom(RequestPayload):
-    """A version whose weights the training starts from."""
+    """The version whose weights the training starts from."""
 
     model: Name
-    version: VersionNumber | None = Field(None, description="The latest when left out.")
+    version: VersionNumber | None = Field(None, description="Null: the latest.")
 
 
 class TrainingRequest(RequestPayload):
@@ -171,20 +182,18 @@ class TrainingRequest(RequestPayload):
 
     model: Name = Field(description="The model that gets a new version.")
     data: InlineData
-    task: Literal["classification", "regression"] | None = Field(
-        None, description="Chosen from the targets when left out."
-    )
+    task: Literal["classification", "regression"] | None = Field(None, description="Null: chosen from the targets.")
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
-    validation: ValidationSettings | None = Field(None, description="Null: all rows train.")
-    sweep: SweepSettings | None = Field(None, description="Train many candidates at once and keep the best.")
-    start_from: StartFrom | None = Field(None, description="Go on from a version of the same shape.")
-    alias: Name | None = Field(None, description="An alias that is to point at the new version.")
-    metadata: Metadata = Field(default_factory=dict)
+    validation: ValidationSettings | None = Field(None, description="Null: no instances are held out.")
+    sweep: SweepSettings | None = Field(None, description="Train many candidates at once and publish the best.")
+    start_from: StartFrom | None = Field(None, description="Start from the weights of a version with the same layers.")
+    alias: Name | None = Field(None, description="An alias to point at the new version.")
+    metadata: Metadata = Field(default_factory=dict, description="Texts of your own, shown with the job.")
 
 
 class JobPath(BaseModel):
-    """A job in a URL."""
+    """The job in a URL."""
 
     job_id: str
 
@@ -195,7 +204,7 @@ class JobsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(20, ge=1, le=100)
-    after: str | None = Field(None, description="The last_id of the page before.")
+    after: str | None = Field(None, description="The `last_id` of the page before.")
     status: JobStatus | None = None
     model: Name | None = None
 
@@ -206,50 +215,54 @@ class EventsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(MAX_EVENTS, ge=1, le=MAX_EVENTS)
-    after: EventId | None = Field(None, description="The id of the last event seen.")
+    after: EventId | None = Field(None, description="The id of the last event you have seen.")
 
 
 class EventsHeader(BaseModel):
-    """Where an event stream goes on."""
+    """Where an event stream resumes."""
 
-    last_event_id: EventId | None = Field(None, alias="Last-Event-ID", description="As `after`; it comes first.")
+    last_event_id: EventId | None = Field(
+        None, alias="Last-Event-ID", description="The same as `after`, which it overrides."
+    )
 
 
 MAX_SHOWN_FEATURE_NAMES = 1_000
 
 
-class JobErrorPayload(BaseModel):
-    """Why a job failed."""
-
+@dataclass(frozen=True, kw_only=True)
+class _Problem:
     type: str = "about:blank"
     title: str = "The training failed"
-    code: Literal["diverged", "attempts_exhausted", "time_limit", "out_of_memory", "invalid_data", "internal"]
-    detail: str
+
+
+@dataclass(frozen=True)
+class JobErrorPayload(JobError, _Problem):  # fields of the second base come first in the answer
+    """Why a job failed."""
 
 
 class EventPayload(BaseModel):
     """Something that happened to a job."""
 
-    id: str = Field(description="Where to go on: `after` or `Last-Event-ID`.")
+    id: str = Field(description="Give it as `after` or `Last-Event-ID` to see what comes next.")
     type: Literal["status", "epoch", "log"]
     at: str
     data: dict[str, Any] = Field(
-        description="`status`: the state, attempt and reason, and the version once there is one. `epoch`: a point of "
-        "the learning curve. `log`: a message."
+        description="Of a `status` event: the state, the attempt, the reason, and the version once there is one. Of an "
+        "`epoch` event: a point of the learning curve. Of a `log` event: a message."
     )
 
     @classmethod
     def of(cls, event: Event) -> "EventPayload":
-        """Show an event."""
+        """Return the payload of an event."""
         return cls(id=event.id, type=event.type, at=rfc3339(event.at_ms), data=dict(event.data))
 
 
 class EventList(BaseModel):
-    """Events, the oldest first."""
+    """A page of events, the oldest first."""
 
     model_config = ConfigDict(
         openapi_extra={  # type: ignore[typeddict-unknown-key]  # flask-openapi3's
-            "description": "So far, as JSON; or as they come, for `Accept: text/event-stream`.",
+            "description": "The events so far as JSON. With `Accept: text/event-stream`: a live stream.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         }
     )
@@ -259,50 +272,14 @@ class EventList(BaseModel):
     last_id: str | None
 
 
-class ProgressPayload(BaseModel):
-    """How far a job is."""
-
-    epoch: int
-    max_epochs: int
-    cost: float | None = Field(description="With a sweep, the lowest of its candidates.")
-    validation_cost: float | None
-    estimated_finish_at: str
-    candidates: int | None = Field(None, description="Of a sweep.")
-    running: int | None = Field(None, description="Networks of a sweep that still train: candidates times folds.")
-    phase: Literal["refit"] | None = None
-
-
-class LeaderboardEntry(BaseModel):
-    """What became of one candidate."""
-
-    rank: int
-    candidate: int
-    learning_rate: float | Literal["auto"]
-    l2: float
-    seed: int
-    validation_cost: float | None = Field(description="Of the rows held out, over all folds.")
-    cost: float | None
-    epochs: int
-    best_epoch: int
-    stop_reason: Literal["converged", "max_epochs", "early_stopping", "time_limit", "diverged"]
-
-
-class ResultPayload(BaseModel):
-    """What a job gave."""
-
+@dataclass(frozen=True)
+class _Published:
     version: int
-    stop_reason: Literal["converged", "max_epochs", "early_stopping", "time_limit"]
-    epochs: int = Field(description="How many were trained.")
-    best_epoch: int = Field(description="Which one the version is: with early stopping not always the last.")
-    cost: float = Field(description="Of the training set at the version's weights.")
-    validation_cost: float | None
-    metrics: dict[str, Any] = Field(
-        description="On the rows held out, if any, else on the training rows; `training` holds those on the latter."
-    )
-    is_refitted: bool = Field(False, description="The version was trained once more, on all rows.")
-    leaderboard: list[LeaderboardEntry] | None = Field(
-        None, description="Of a sweep, the best first; only in the job itself, not in lists."
-    )
+
+
+@dataclass(frozen=True)
+class ResultPayload(Result, _Published):
+    """What a job that succeeded came to."""
 
 
 class JobPayload(BaseModel):
@@ -317,35 +294,36 @@ class JobPayload(BaseModel):
     started_at: str | None
     finished_at: str | None
     config: dict[str, Any] = Field(
-        description="Task, network, training and validation with every default chosen; feature_names only up to 1,000."
+        description="What the job was asked to do, with every default filled in. `feature_names` is null if there are "
+        "more than 1,000."
     )
-    progress: ProgressPayload | None
+    progress: Progress | None
     result: ResultPayload | None
     error: JobErrorPayload | None
     metadata: dict[str, str]
 
     @classmethod
     def of(cls, job: Job, *, in_list: bool = False) -> "JobPayload":
-        """Show a job record; in a list without its leaderboard, which may be long."""
-        result = dict(job.result or {})
-        if in_list:
-            result.pop("leaderboard", None)
-        return cls.model_validate(
-            {
-                "id": job.id,
-                "model": job.model,
-                "status": job.status,
-                "done": job.is_done,
-                "attempt": job.attempt,
-                "created_at": rfc3339(job.created_at_ms),
-                "started_at": rfc3339(job.started_at_ms),
-                "finished_at": rfc3339(job.finished_at_ms),
-                "config": config_payload(job.spec),
-                "progress": job.progress,
-                "result": None if job.result is None else {"version": job.version, **result},
-                "error": job.error,
-                "metadata": job.metadata,
-            }
+        """Return the payload of a job; in a list without the leaderboard, which may be long."""
+        result, error = job.result, job.error
+        if result is not None and in_list:
+            result = replace(result, leaderboard=None)
+        return cls(
+            id=job.id,
+            model=job.model,
+            status=job.status,
+            done=job.is_done,
+            attempt=job.attempt,
+            created_at=rfc3339(job.created_at_ms),
+            started_at=rfc3339(job.started_at_ms),
+            finished_at=rfc3339(job.finished_at_ms),
+            config=config_payload(job.spec),
+            progress=job.progress,
+            result=None
+            if result is None or job.version is None
+            else ResultPayload(**vars(result), version=job.version),
+            error=None if error is None else JobErrorPayload(error.code, error.detail),
+            metadata=dict(job.metadata),
         )
 
 
@@ -358,7 +336,7 @@ class JobList(BaseModel):
 
 
 def config_payload(spec: TrainingSpec) -> dict[str, Any]:
-    """Show what a job was asked to do, with every default chosen."""
+    """Return what a job was asked to do, with every default filled in."""
     return {
         "task": spec.task.kind,
         "classes": spec.task.classes,

@@ -2,15 +2,16 @@
 
 import hashlib
 import re
+from typing import Any
 
 import orjson
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.http.errors import RETRY_AFTER_S, Fault, InvalidRequestError
+from service.http.flask_responses import to_json
 from service.http.openapi import answer, body_problems, header, problems
 from service.http.parsing import refuse
-from service.http.rendering import to_json
 from service.jobs.payloads import (
     EventList,
     EventPayload,
@@ -27,7 +28,6 @@ from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.errors import JobNotFoundError
 from storage.jobs.record import Job
-from storage.jobs.spec import SPEC, TrainingSpec
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 
@@ -36,40 +36,41 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x20\x21\x23-\x7e]{1,255}")
 
 def job_routes(jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Limits) -> APIBlueprint:
     """Build the routes from their parts."""
-    routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="jobs", description="Train models.")])
+    routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="Jobs", description="Train models.")])
 
     @routes.post(
         "/jobs",
         summary="Train a model",
         responses={
-            202: answer(JobPayload, "Accepted", Location="where to ask for the job", Retry_After="when, in seconds"),
+            202: answer(
+                JobPayload, "Accepted", Location="The job's URL", Retry_After="Seconds to wait before asking again"
+            ),
             **body_problems(404),
         },
         openapi_extensions={
             "parameters": [
                 header(
                     "Idempotency-Key",
-                    "Makes it safe to send the request again: for 24 hours, the same key and body answer with the "
-                    "first job.",
+                    "Makes it safe to send the request again: for 24 hours, the same key and body are answered with "
+                    "the first job.",
                 )
             ]
         },
     )
     def create_job(body: TrainingRequest) -> Response:
         digest = _idempotency_digest()
-        spec = accept(body, blobs, models, limits)
-        job = jobs.submit(
-            body.model,
-            spec,
-            metadata=body.metadata,
-            idempotency_digest=digest,
-            fingerprint=_fingerprint(body, spec) if digest else "",
-        )
+        fingerprint = _fingerprint(body) if digest else ""
+        job = jobs.of_request(idempotency_digest=digest, fingerprint=fingerprint) if digest else None
+        if job is None:
+            spec = accept(body, blobs, models, limits)
+            job = jobs.submit(
+                body.model, spec, metadata=body.metadata, idempotency_digest=digest, fingerprint=fingerprint
+            )
         response = _show(job, 202)
         response.headers["Location"] = f"/jobs/{job.id}"
         return response
 
-    @routes.get("/jobs", summary="List jobs, the newest first", responses={200: JobList, **problems(422)})
+    @routes.get("/jobs", summary="List jobs, newest first", responses={200: JobList, **problems(422)})
     def list_jobs(query: JobsQuery) -> Response:
         try:
             page, has_more = jobs.page(limit=query.limit, after=query.after, status=query.status, model=query.model)
@@ -87,14 +88,14 @@ def job_routes(jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Lim
         "/jobs/<job_id>",
         summary="Show a job",
         responses={
-            200: answer(JobPayload, "The job", ETag="changes with every change of the job"),
-            304: {"description": "Unchanged since the ETag in If-None-Match"},
+            200: answer(JobPayload, "The job", ETag="Changes with every change of the job"),
+            304: {"description": "The job still has the ETag in If-None-Match"},
             **problems(404),
         },
         openapi_extensions={
             "parameters": [
-                header("If-None-Match", "The ETag of the answer before."),
-                header("Prefer", "`wait=N` holds the answer until the job is done, at most N seconds, at most 60."),
+                header("If-None-Match", "The ETag of an earlier answer."),
+                header("Prefer", "`wait=N`: hold the answer until the job is done, for at most N (up to 60) seconds."),
             ]
         },
     )
@@ -103,10 +104,10 @@ def job_routes(jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Lim
 
     @routes.get(
         "/jobs/<job_id>/events",
-        summary="Show the states, the learning curve and the log of a job",
+        summary="Show the events of a job: states, learning curve, log",
         responses={
             200: EventList,
-            204: {"description": "To a stream that is resumed: the job is done, and there is nothing after this event"},
+            204: {"description": "To a resumed stream: the job is done, and nothing follows this event"},
             **problems(404, 422),
         },
     )
@@ -137,14 +138,17 @@ def _idempotency_digest() -> str | None:
     given = request.headers.get("Idempotency-Key")
     if given is None:
         return None
-    # The draft standard quotes the key; most clients send it bare.
+    # The IETF draft of the header quotes the key; most clients send it bare.
     key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
     if not _IDEMPOTENCY_KEY.fullmatch(key):
-        refuse("/Idempotency-Key", "must be 1 to 255 printable ASCII characters, quoted on both sides or on none")
+        refuse("/Idempotency-Key", "must be 1 to 255 printable ASCII characters, with quotes on both sides or none")
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _fingerprint(body: TrainingRequest, spec: TrainingSpec) -> str:
-    """Return a digest of all that was asked for; the spec holds the digest of the instances."""
-    rest = orjson.dumps([body.model, body.metadata], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(SPEC.dump_json(spec) + rest).hexdigest()
+def _fingerprint(body: TrainingRequest) -> str:
+    """Return a digest of the members that the client sent, whatever their order."""
+
+    def sent(payload: Any) -> dict[str, Any]:
+        return {name: getattr(payload, name) for name in payload.model_fields_set}
+
+    return hashlib.sha256(orjson.dumps(body, default=sent, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,4 +1,4 @@
-"""From a request to train to what a worker needs: arrays in the blob store, and every default chosen."""
+"""From a request to train to what a worker needs: arrays in the blob store, and a spec with every default chosen."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from perceptron import (
     TargetsOutOfRangeError,
     Task,
     ValidationConfig,
-    check_solvable_by_newton,
+    check_size,
     class_weights,
     resolve_task,
     resolve_training_config,
@@ -28,14 +28,14 @@ from storage.blobs import BlobStore
 from storage.codec import encode_dataset
 from storage.jobs.spec import DataReference, Sweep, TrainingSpec, VersionReference
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 
 
 def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limits: Limits) -> TrainingSpec:
-    """Check a request in full, store its instances, and return what is to be trained.
+    """Check a request in full, store its instances, and return what to train.
 
     Raises:
-        InvalidRequestError, PerceptronError: what is asked for cannot be done.
+        InvalidRequestError, PerceptronError: the request cannot be carried out.
+        ModelNotFoundError, VersionNotFoundError: the version to start from does not exist.
     """
     training = request.training
     if training.max_epochs > limits.max_epochs:
@@ -72,24 +72,26 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         seed=training.seed,
         dtype=training.dtype,
     )
-    if config.optimizer == "newton":
-        check_solvable_by_newton(shape)
+    check_size(config, shape)
+    feature_names = _feature_names(request.data, dataset.n_features)
+    start_from = _start_from(request, shape, models)
+    blob = blobs.put(encode_dataset(dataset))  # last: a refused request leaves nothing behind
     return TrainingSpec(
         task=task,
         network=network,
         training=config,
         validation=validation,
-        feature_names=_feature_names(request.data, dataset.n_features),
-        data=DataReference(blobs.put(encode_dataset(dataset)), dataset.n_instances, dataset.n_features),
+        feature_names=feature_names,
+        data=DataReference(blob, dataset.n_instances, dataset.n_features),
         time_limit_s=training.time_limit_s,
         alias=request.alias,
         sweep=sweep,
-        start_from=_start_from(request, shape, models),
+        start_from=start_from,
     )
 
 
 def _check_size(request: TrainingRequest, limits: Limits) -> None:
-    """Count the values of each array that is to be made, before the first is."""
+    """Check the size of every array before the first one is made."""
     data = request.data
     counts = {
         "features": _n_in_lists(data.features),
@@ -128,18 +130,18 @@ def _sweep(request: TrainingRequest, limits: Limits) -> Sweep | None:
     if request.sweep is None:
         return None
     if request.start_from is not None:
-        refuse("/start_from", "a sweep starts its candidates from their seeds: leave one of the two out")
+        refuse("/start_from", "start_from cannot be combined with sweep")
     return Sweep(expand(request.sweep, request.training, limits.max_candidates), request.sweep.refit)
 
 
 def _start_from(request: TrainingRequest, shape: Architecture, models: ModelStore) -> VersionReference | None:
-    """Look the version up that the training is to start from, and see whether it fits."""
+    """Return the version to start from, after checking that it has the same layers."""
     if request.start_from is None:
         return None
     if request.validation is not None and request.validation.folds is not None:
-        refuse("/start_from", "cross-validation starts every fold anew: leave one of the two out")
+        refuse("/start_from", "start_from cannot be combined with folds")
     number = models.resolve(request.start_from.model, version=request.start_from.version)
-    network = decode_version(*models.load(request.start_from.model, number)).network
+    network = models.load(request.start_from.model, number).network
     if Architecture.of_network(network) != shape:
         there = Architecture.of_network(network)
         detail = (
@@ -151,7 +153,7 @@ def _start_from(request: TrainingRequest, shape: Architecture, models: ModelStor
 
 
 def _check_dtype(dataset: Dataset, training: TrainingSettings) -> None:
-    """Refuse what would be infinite in float32; standardized features are small whatever they were."""
+    """Refuse numbers that would be infinite in float32; standardized features are always small."""
     if training.dtype != "float32":
         return
     largest = float(np.finfo(np.float32).max)
@@ -170,13 +172,13 @@ def _resolved(request: TrainingRequest) -> tuple[Task, NDArray[np.float64]]:
             loss=request.training.loss,
         )
     except TargetsOutOfRangeError:
-        raise  # it names the target itself
+        raise  # it names the target
     except InvalidDatasetError as error:
         raise InvalidRequestError([Fault("/data/targets", str(error))]) from error
 
 
 def _weighted(dataset: Dataset, task: Task, request: TrainingRequest) -> Dataset:
-    """Let the instances count as much as their own weights and those of their classes say."""
+    """Return the data set with the weights of the instances and of their classes applied."""
     pointer = "/data/instance_weights"
     try:
         if request.data.instance_weights is not None:
@@ -216,7 +218,7 @@ def _feature_names(data: InlineData, n_features: int) -> tuple[str, ...]:
     seen: set[str] = set()
     for k, name in enumerate(names):
         if name in seen:
-            refuse(f"/data/feature_names/{k}", f"the name {name!r} stands twice")
+            refuse(f"/data/feature_names/{k}", f"the name {name!r} occurs twice")
         seen.add(name)
     return names
 
@@ -226,7 +228,7 @@ def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig 
     if given is None:
         return None
     if given.folds is not None and given.fraction is not None:
-        refuse("/validation/fraction", "give a fraction or folds, not both")
+        refuse("/validation/fraction", "give fraction or folds, not both")
     if dataset.n_instances < (given.folds or 2):
         needed = given.folds or 2
         refuse("/validation", f"needs at least {needed} instances to hold some out, got {dataset.n_instances}")

@@ -1,4 +1,4 @@
-"""What `/models` takes and answers."""
+"""The requests and answers of `/models`."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.http.names import Name, VersionNumber
 from service.http.payloads import RequestPayload
-from storage.models.store import Model
+from storage.models.record import Model
 
 
 class AliasRequest(RequestPayload):
-    """Where an alias is to point."""
+    """The version that an alias shall point at."""
 
     version: VersionNumber
 
@@ -21,7 +21,7 @@ class ModelsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(20, ge=1, le=100)
-    after: Name | None = Field(None, description="The last_id of the page before.")
+    after: Name | None = Field(None, description="The `last_id` of the page before.")
 
 
 class ModelSummary(BaseModel):
@@ -34,17 +34,17 @@ class ModelSummary(BaseModel):
 
     @classmethod
     def of(cls, model: Model) -> "ModelSummary":
-        """Show a model in short."""
+        """Return the payload of a model in a list."""
         return cls(
             name=model.name,
-            latest_version=model.versions[-1],
+            latest_version=model.latest,
             n_versions=len(model.versions),
             aliases=dict(model.aliases),
         )
 
 
 class ModelList(BaseModel):
-    """A page of models in the order of their names."""
+    """A page of models, sorted by name."""
 
     data: list[ModelSummary]
     has_more: bool
@@ -52,7 +52,7 @@ class ModelList(BaseModel):
 
 
 class VersionSummary(BaseModel):
-    """A version in its model's list."""
+    """A version in the list of its model."""
 
     version: int
     created_at: str
@@ -61,7 +61,7 @@ class VersionSummary(BaseModel):
 
 
 class ModelPayload(BaseModel):
-    """What exists under one name."""
+    """A model with its versions and aliases."""
 
     name: str
     latest_version: int
@@ -77,9 +77,9 @@ class VersionPayload(BaseModel):
     model: str
     version: int
     created_at: str
-    aliases: list[str] = Field(description="The aliases that point at this version now.")
+    aliases: list[str] = Field(description="The aliases that point at this version.")
     weights: list[list[list[float]]] | None = Field(
-        description="weights[k] is a matrix [n_inputs_k][n_outputs_k], in the units of the raw features; null for "
-        "networks of more than 10,000 parameters."
+        description="weights[k] is the matrix [n_inputs_k][n_outputs_k] of layer k, in the units of the raw features. "
+        "Null for networks of more than 10,000 parameters."
     )
     bias: list[list[float]] | None

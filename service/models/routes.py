@@ -3,11 +3,11 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from perceptron import Layer
+from perceptron import Architecture, Layer
+from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, problems
 from service.http.payloads import rfc3339
-from service.http.rendering import to_json
 from service.models.payloads import (
     AliasRequest,
     ModelList,
@@ -17,16 +17,20 @@ from service.models.payloads import (
     VersionPayload,
     VersionSummary,
 )
-from service.predict.memory.loaded_models import n_parameters
+from storage.jobs.description import DESCRIPTION
+from storage.models.record import Version
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
 
 MAX_SHOWN_PARAMETERS = 10_000
 
 
 def model_routes(models: ModelStore) -> APIBlueprint:
     """Build the routes from their parts."""
-    routes = APIBlueprint("models", __name__, abp_tags=[Tag(name="models", description="What was trained.")])
+    routes = APIBlueprint(
+        "models",
+        __name__,
+        abp_tags=[Tag(name="Models", description="The registry of trained networks: versions and aliases.")],
+    )
 
     @routes.get("/models", summary="List models by name", responses={200: ModelList, **problems(422)})
     def list_models(query: ModelsQuery) -> Response:
@@ -44,17 +48,16 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         return to_json(_describe(path.name))
 
     def _describe(name: str) -> ModelPayload:
-        model = models.get(name)
-        versions = [models.get_version(name, number) for number in model.versions]
+        model, versions = models.with_versions(name)
         return ModelPayload(
             name=name,
-            latest_version=model.versions[-1],
+            latest_version=model.latest,
             versions=[
                 VersionSummary(
                     version=version.number,
                     created_at=rfc3339(version.created_at_ms) or "",
-                    job=version.description["job"],
-                    metrics=version.description["metrics"],
+                    job=version.description.job,
+                    metrics=dict(version.description.metrics),
                 )
                 for version in versions
             ],
@@ -78,9 +81,9 @@ def model_routes(models: ModelStore) -> APIBlueprint:
     def show_version(path: VersionPath) -> Response:
         version = models.get_version(path.name, path.version)
         layers: tuple[Layer, ...] = ()
-        is_shown = n_parameters(version) <= MAX_SHOWN_PARAMETERS
+        is_shown = _n_parameters(version) <= MAX_SHOWN_PARAMETERS
         if is_shown:
-            layers = decode_version(*models.load(path.name, path.version)).network.layers
+            layers = models.load(path.name, path.version).network.layers
         aliases = models.get(path.name).aliases
         return to_json(
             VersionPayload(
@@ -90,13 +93,13 @@ def model_routes(models: ModelStore) -> APIBlueprint:
                 aliases=[alias for alias, number in aliases.items() if number == version.number],
                 weights=[layer.weights.tolist() for layer in layers] if is_shown else None,
                 bias=[layer.bias.tolist() for layer in layers] if is_shown else None,
-                **version.description,
+                **DESCRIPTION.dump_python(version.description),
             )
         )
 
     @routes.delete(
         "/models/<name>/versions/<version:version>",
-        summary="Delete a version that no alias names",
+        summary="Delete a version, unless an alias points at it",
         responses={204: None, **problems(404, 409)},
     )
     def delete_version(path: VersionPath) -> Response:
@@ -114,7 +117,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
 
     @routes.delete(
         "/models/<name>/aliases/<alias>",
-        summary="Forget an alias",
+        summary="Delete an alias",
         responses={204: None, **problems(404, 422)},
     )
     def delete_alias(path: AliasPath) -> Response:
@@ -122,3 +125,10 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         return Response(status=204)
 
     return routes
+
+
+def _n_parameters(version: Version) -> int:
+    """Count the weights and biases of a version without decoding them."""
+    about = version.description
+    shape = Architecture.of(about.network, n_inputs=len(about.feature_names), n_outputs=about.task.n_outputs)
+    return shape.n_parameters

@@ -1,36 +1,36 @@
-"""What a prediction adds when it is asked to: how it came about, and what other versions say."""
+"""What an answer adds on request: how the outputs came about, and what other versions give."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perceptron import explain, predict_side_by_side, predictions
 from perceptron.explanation import N_STEPS
 from service.http.errors import Fault, WrongDimensionError
 from service.http.parsing import parse_matrix, refuse
-from service.predict.answering import check_n_outputs
+from service.predict.instances import Matrix
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import LoadedModels
+from service.predict.predict import check_n_outputs
 from service.settings import Limits
+from storage.models.record import ModelReference
 
 
-def explained(model: LoadedModel, features: NDArray[np.float64], limits: Limits) -> dict[str, Any]:
-    """Make the members that say what each feature contributes to z.
+def explain_outputs(model: LoadedModel, features: Matrix, limits: Limits) -> dict[str, Any]:
+    """Return the members that show what each feature contributes to z.
 
     Raises:
-        InvalidRequestError: that is too much for one request.
-        OutputNotFiniteError: a contribution is larger than a 64-bit float can hold.
+        InvalidRequestError: there are too many contributions for one request.
+        OutputNotFiniteError: a contribution is too large for a 64-bit float.
     """
     network = model.trained.network
     n_values = features.size * network.n_outputs * (1 if len(network.layers) == 1 else N_STEPS)
     if n_values > limits.max_inline_values:
-        limit = f"{limits.max_inline_values} numbers (MAX_INLINE_VALUES)"
         refuse(
             "/explain",
-            f"takes at most {limit}: instances x features x outputs, {N_STEPS} times that with hidden layers, "
-            f"and these are {n_values}",
+            f"may take at most {limits.max_inline_values} numbers (MAX_INLINE_VALUES), not {n_values}: instances x "
+            f"features x outputs, and {N_STEPS} times that with hidden layers",
         )
     explanation = explain(network, features)
     if network.n_outputs == 1:
@@ -46,22 +46,25 @@ def explained(model: LoadedModel, features: NDArray[np.float64], limits: Limits)
     }
 
 
-def compared(
+def compare(
     model: str, versions: Sequence[int] | str, instances: Sequence[Any], models: LoadedModels, limits: Limits
 ) -> tuple[dict[str, Any], bool]:
-    """Make the member that holds what each of the versions gives, and say whether one is stale.
+    """Return the member with the outputs of several versions, and whether one of them is stale.
 
-    Versions that take the same features are one matrix product.
+    Versions with the same features are one matrix product.
+
+    Args:
+        versions: their numbers, or "aliases" for all that an alias names.
+        instances: as they are in the body, since versions may differ in their features.
 
     Raises:
-        ModelNotFoundError, VersionNotFoundError: what is named does not exist.
-        InvalidRequestError, WrongDimensionError: a version takes other instances.
+        ModelNotFoundError, VersionNotFoundError: a version does not exist.
+        InvalidRequestError, WrongDimensionError: a version has other features.
     """
-    aliases = models.aliases(model) if isinstance(versions, str) else {}
+    aliases: Mapping[str, int] = models.aliases(model) if isinstance(versions, str) else {}
     numbers = sorted(set(aliases.values())) if isinstance(versions, str) else list(dict.fromkeys(versions))
-    found = [models.get(model, version=number) for number in numbers]
-    n_outputs = sum(one.model.trained.network.n_outputs for one in found)
-    check_n_outputs(len(instances), n_outputs, limits, pointer="/versions")
+    found = [models.get(ModelReference(model, number)) for number in numbers]
+    check_n_outputs(len(instances), sum(one.model.n_outputs for one in found), limits, "/versions")
     by_features: dict[tuple[str, ...], list[LoadedModel]] = {}
     for one in found:
         by_features.setdefault(one.model.trained.feature_names, []).append(one.model)

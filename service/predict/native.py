@@ -1,191 +1,159 @@
-"""Predict: from the bytes of a request to the bytes of its answer, errors among them. Knows no framework."""
+"""The native route, `POST /predict`: its reader and its writers."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
+import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
-import msgspec
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from perceptron import predictions
 from service.http.errors import NotAcceptableError
-from service.http.media_types import JSON, answer_type, body_type
+from service.http.media_types import JSON
+from service.http.parsing import check_n_instances, parse_matrix, parse_payload, pointer_to, refuse, refuse_width
 from service.http.wire import JSON as JSON_BYTES
-from service.http.wire import Header, HttpAnswer, HttpRequest
-from service.predict.answering import (
-    SMALL_TEXT_BYTES,
-    STALE_HEADER,
-    VERSION_HEADER,
-    WouldWaitError,
-    answered,
-    find_model,
-    forward,
-)
-from service.predict.comparison import compared, explained
-from service.predict.formats.arrow import ARROW, write_arrow
-from service.predict.formats.large_json import parse_large
-from service.predict.formats.tables import CSV, NPY, write_csv, write_npy
+from service.http.wire import HttpAnswer, HttpRequest
+from service.predict.comparison import compare, explain_outputs
+from service.predict.formats.format import Format
+from service.predict.formats.plain_json import decode_plain
+from service.predict.formats.table import Negotiated, negotiate
+from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
-from service.predict.model_reference import ModelReference
 from service.predict.payloads import PredictionRequest
-from service.predict.provisional import of_job
-from service.predict.questions import Question, read_question
+from service.predict.predict import PredictRequest, with_version
+from service.predict.provisional import JobReference
 from service.settings import Limits
-
-SMALL_BODY_BYTES = 32_768
-"""Up to here a body takes well below a millisecond, so that the event loop may answer it by itself."""
-
-_FORMS = (JSON, NPY, CSV, ARROW)
+from storage.models.record import NAME_PATTERN, VERSION_PATTERN, ModelReference
 
 _PLAIN_CONTENT_TYPES = frozenset({b"", JSON_BYTES})
 _PLAIN_ACCEPTS = frozenset({b"", b"*/*", JSON_BYTES})
 
-
-class _PlainBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The members of most requests. Whatever it does not take goes to the strict way, which says what is wrong."""
-
-    model: str
-    instances: list[list[float]]
-    version: int | None = None
-    alias: str | None = None
+_NAME, _VERSION = re.compile(NAME_PATTERN), re.compile(VERSION_PATTERN)
+_NAME_NEEDED = "must be a name: letters, digits, '.', '_' and '-', at most 128"
 
 
-_decode = msgspec.json.Decoder(_PlainBody).decode
-
-
-def predict(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wait: bool = True) -> HttpAnswer | None:
-    """Answer `POST /predict`, whatever the request is.
-
-    Args:
-        may_wait: whether Redis may be asked, and Arrow be read or written, when it must; without, the answer is None
-            then.
-    """
-
-    def answer() -> HttpAnswer:
-        plain = None
-        if (
-            request.content_type in _PLAIN_CONTENT_TYPES
-            and request.accept in _PLAIN_ACCEPTS
-            and not request.content_encoding
-        ):
-            if len(request.body) <= SMALL_BODY_BYTES:
-                plain = _plain(request.body, models, limits, may_wait)
-            else:
-                plain = _plain_and_large(request.body, models, limits)
-        return plain or _strict(request, models, limits, may_wait)
-
-    return answered(request.request_id, answer)
-
-
-def _plain(body: bytes, models: LoadedModels, limits: Limits, may_wait: bool) -> HttpAnswer | None:
-    """Answer an everyday request of a few instances; None: the strict way is to say what is wrong, or special."""
-    try:
-        plain = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if plain.version is not None and plain.alias is not None:
-        return None
-    found = models.find(plain.model, version=plain.version, alias=plain.alias)
-    if found is None:
-        return None
-    rows, (model, is_stale) = plain.instances, found
-    if len(rows) == 1 and len(rows[0]) == model.n_features:
-        members = model.answer_one(rows[0])
-        if members is not None:
-            return _in_json((model.stale_head if is_stale else model.head) + members + b"}", is_stale)
-    if not rows or any(len(row) != model.n_features for row in rows):
-        return None
-    features = np.array(rows, dtype=np.float64)
-    return _answer(found, forward(model, features, limits, pointer="/instances", may_wait=may_wait))
-
-
-def _plain_and_large(body: bytes, models: LoadedModels, limits: Limits) -> HttpAnswer | None:
-    """Answer an everyday request of many instances; else None, as `_plain`."""
-    large = parse_large(body)
-    if large is None or (large.version is not None and large.alias is not None):
-        return None
-    found = models.find(large.model, version=large.version, alias=large.alias)
-    if found is None or large.features.shape[1] != found.model.n_features:
-        return None
-    if len(large.features) > limits.max_predict_instances:
-        return None
-    outputs = forward(found.model, large.features, limits, pointer="/instances", may_wait=True)
-    return _answer(found, outputs)
-
-
-def _strict(request: HttpRequest, models: LoadedModels, limits: Limits, may_wait: bool) -> HttpAnswer:
-    """Answer any request.
+def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> PredictRequest[Instances]:
+    """Read a request. JSON names the model in the body, other formats in the query.
 
     Raises:
-        NotAcceptableError, UnsupportedMediaTypeError: it is in, or asks for, an unknown form.
-        MalformedJsonError, InvalidRequestError, WrongDimensionError: the body is wrong.
-        ModelNotFoundError, VersionNotFoundError, AliasNotFoundError: what it names does not exist.
-        OutputNotFiniteError: an output is larger than a 64-bit float can hold.
+        NotAcceptableError, UnsupportedMediaTypeError: no format fits the headers.
+        MalformedJsonError, InvalidRequestError: the JSON or the query is invalid.
     """
-    form = answer_type(request, _FORMS)
-    forms = (form, body_type(request))
-    if not may_wait and (ARROW in forms or (CSV in forms and len(request.body) > SMALL_TEXT_BYTES)):
-        raise WouldWaitError  # Arrow may have to load pyarrow
-    question = read_question(request, limits)
-    payload = question.payload
-    if payload is not None and (payload.explain or payload.versions is not None or payload.job is not None):
-        if not may_wait:
-            raise WouldWaitError
-        if form != JSON:
-            raise NotAcceptableError(f"explain, versions and job are answered in {JSON} only")
-        return _more(payload, question, models, limits)
-    assert question.model is not None, "only a job can stand for it"
-    found = find_model(models, ModelReference(question.model, question.version, question.alias), may_wait=may_wait)
-    features = question.features(found.model.trained.feature_names)
-    if form == JSON and len(features) == 1 and (members := found.model.answer_one(features[0].tolist())) is not None:
-        head = found.model.stale_head if found.is_stale else found.model.head
-        return _in_json(head + members + b"}", found.is_stale)
-    outputs = forward(found.model, features, limits, pointer=question.pointer, may_wait=may_wait)
-    return _answer(found, outputs) if form == JSON else _in_table(form, found, outputs)
+    is_plain = http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS and not http.content_encoding
+    if is_plain and (plain := decode_plain(http.body)) is not None:
+        reference, rows = plain
+        check_n_instances(len(rows), "/instances", limits)
+        return PredictRequest(reference, partial(_from_rows, rows), _write_json)
+    formats = negotiate(http)
+    table = formats.body
+    if table is None:
+        return _read_json(http.body, formats, models, limits)
+    return PredictRequest(
+        _in_query(http.query),
+        lambda names: table.read(http.body, names, limits, {}),
+        _writer(formats.answer),
+        is_slow=formats.is_slow,
+    )
 
 
-def _more(payload: PredictionRequest, question: Question, models: LoadedModels, limits: Limits) -> HttpAnswer:
-    """Answer for a job, with an explanation, with a comparison."""
-    more: dict[str, Any] = {}
-    if payload.job is not None:
-        found, more = of_job(payload.job, models)
-    else:
-        assert payload.model is not None, "only a job can stand for it"
-        found = models.get(payload.model, version=payload.version, alias=payload.alias)
-    features, is_stale = question.features(found.model.trained.feature_names), found.is_stale
+def _from_rows(rows: Rows, names: tuple[str, ...]) -> Instances:
+    """Check the widths of rows whose numbers are known to be finite."""
+    n_features = len(names)
+    if isinstance(rows, np.ndarray):
+        if rows.shape[1] != n_features:
+            refuse_width("/instances/0", n_features, rows.shape[1])
+        return Instances(rows, "/instances")
+    for i, row in enumerate(rows):
+        if len(row) != n_features:
+            refuse_width(f"/instances/{i}", n_features, len(row))
+    return Instances(rows if len(rows) == 1 else np.array(rows), "/instances")
+
+
+def _read_json(body: bytes, formats: Negotiated, models: LoadedModels, limits: Limits) -> PredictRequest[Instances]:
+    payload = parse_payload(PredictionRequest, body, limits)
+    reference = _in_payload(payload)
+    check_n_instances(len(payload.instances), "/instances", limits)
+    adds = payload.explain or payload.versions is not None
+    if formats.answer is not None and (adds or payload.job is not None):
+        raise NotAcceptableError(f"explain, versions and job are answered in {JSON} only")
+
+    def instances(names: tuple[str, ...]) -> Instances:
+        return Instances(parse_matrix(payload.instances, "/instances", n_columns=len(names), names=names), "/instances")
+
+    return PredictRequest(
+        reference,
+        instances,
+        _writer(formats.answer),
+        is_slow=formats.is_slow or adds or payload.job is not None,
+        add=partial(_add, payload, models, limits) if adds else None,
+    )
+
+
+def _in_payload(payload: PredictionRequest) -> ModelReference | JobReference:
+    if payload.version is not None and payload.alias is not None:
+        refuse("/alias", "give a version or an alias, not both")
+    if payload.job is None:
+        if payload.model is None:
+            refuse("/model", "Field required")
+        return ModelReference(payload.model, payload.version, payload.alias)
+    for name in ("model", "version", "alias", "versions"):
+        if getattr(payload, name) is not None:
+            refuse(f"/{name}", f"give a job or a {name}, not both")
+    return JobReference(payload.job)
+
+
+def _in_query(query: bytes) -> ModelReference:
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=10)
+    except ValueError as error:
+        refuse("", f"the query cannot be read: {error}")
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in ("model", "version", "alias"):
+            refuse(pointer_to([name[:128]]), "there is no such parameter")
+        if name in given:
+            refuse(f"/{name}", "is given twice")
+        given[name] = value
+    model, version, alias = (given.get(name) for name in ("model", "version", "alias"))
+    if model is None or not _NAME.fullmatch(model):
+        refuse("/model", "Field required" if model is None else _NAME_NEEDED)
+    if version is not None and not _VERSION.fullmatch(version):
+        refuse("/version", "must be a whole number of at least 1")
+    if alias is not None and not _NAME.fullmatch(alias):
+        refuse("/alias", _NAME_NEEDED)
+    if version is not None and alias is not None:
+        refuse("/alias", "give a version or an alias, not both")
+    return ModelReference(model, None if version is None else int(version), alias)
+
+
+def _add(payload: PredictionRequest, models: LoadedModels, limits: Limits, found: Found, given: Instances) -> Found:
+    """Add an explanation, or the outputs of other versions."""
+    members, is_stale = dict(found.members), found.is_stale
     if payload.explain:
-        more |= explained(found.model, features, limits)
-    if payload.versions is not None and payload.model is not None:
-        comparison, is_one_stale = compared(payload.model, payload.versions, payload.instances, models, limits)
-        more |= comparison
-        is_stale |= is_one_stale
-    outputs = forward(found.model, features, limits, pointer="/instances", may_wait=True)
-    return _answer(Found(found.model, is_stale), outputs, more)
+        members |= explain_outputs(found.model, as_matrix(given.features), limits)
+    if payload.versions is not None:
+        name = found.model.trained.name
+        by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits)
+        members, is_stale = members | by_version, is_stale or is_one_stale
+    return Found(found.model, is_stale, members)
 
 
-def _answer(found: Found, outputs: NDArray[np.float64], more: Mapping[str, Any] = MappingProxyType({})) -> HttpAnswer:
+def _writer(answer: Format | None) -> Callable[[Found, Instances, Rows], HttpAnswer]:
+    return _write_json if answer is None else partial(_write_table, answer)
+
+
+def _write_json(found: Found, _instances: Instances, outputs: Rows) -> HttpAnswer:
+    members: dict[str, Any] = {"stale": True} if found.is_stale else {}
+    members["outputs"], members["predictions"] = outputs, found.model.predictions(outputs)
+    if found.members:
+        members |= found.members
+    text = orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)
+    return HttpAnswer(200, JSON_BYTES, b"%b,%b" % (found.model.head, text[1:]))
+
+
+def _write_table(answer: Format, found: Found, _instances: Instances, outputs: Rows) -> HttpAnswer:
     model = found.model
-    stale = {"stale": True} if found.is_stale else {}
-    members = {**stale, "outputs": outputs, "predictions": predictions(model.trained.task, outputs), **more}
-    text = model.head + b"," + orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)[1:]
-    return _in_json(text, found.is_stale)
-
-
-def _in_json(text: bytes, is_stale: bool) -> HttpAnswer:
-    return HttpAnswer(200, JSON_BYTES, text, (STALE_HEADER,) if is_stale else ())
-
-
-def _in_table(form: str, found: Found, outputs: NDArray[np.float64]) -> HttpAnswer:
-    """Answer in a form that has no place for the version: a header names it."""
-    trained = found.model.trained
-    headers: tuple[Header, ...] = ((VERSION_HEADER, b"%d" % trained.version),)
-    if found.is_stale:
-        headers += (STALE_HEADER,)
-    if form == NPY:
-        return HttpAnswer(200, NPY.encode(), write_npy(outputs), headers)
-    values = None if trained.task.is_list else predictions(trained.task, outputs)
-    if form == ARROW:
-        return HttpAnswer(200, ARROW.encode(), write_arrow(outputs, values), headers)
-    return HttpAnswer(200, CSV.encode() + b"; charset=utf-8", write_csv(outputs, values), headers)
+    has_predictions = answer.has_predictions and not model.trained.task.is_list
+    body = answer.write(as_matrix(outputs), model.predictions(outputs) if has_predictions else None)
+    return with_version(found, answer.content_type, body)

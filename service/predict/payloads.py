@@ -1,4 +1,4 @@
-"""What `/predict` takes and answers."""
+"""The JSON bodies and answers of `/predict`."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,12 +6,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonS
 
 from service.http.names import Name, VersionNumber
 from service.http.payloads import ROW, TAG, RequestPayload, json_tag
+from service.predict.formats.table import openapi_content
 
 MAX_COMPARED = 64
-
-
-"""Versions that one prediction compares."""
-
+"""The most versions that one prediction may compare."""
 
 Instances = Annotated[
     list[Any],
@@ -29,7 +27,6 @@ Instances = Annotated[
     ),
 ]
 
-
 Versions = Annotated[
     Annotated[Literal["aliases"], Tag(f"{TAG}string")]
     | Annotated[list[VersionNumber], Field(min_length=1, max_length=MAX_COMPARED, fail_fast=True), Tag(f"{TAG}array")],
@@ -38,73 +35,73 @@ Versions = Annotated[
 
 
 class PredictionRequest(RequestPayload):
-    """Instances to run through a model."""
+    """Instances to predict for."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"model": "or", "instances": [[0, 1], [0, 0]]}})
 
-    model: Name | None = Field(None, description="Required, unless a job is given.")
-    version: VersionNumber | None = Field(None, description="The latest when neither it nor an alias is given.")
+    model: Name | None = Field(None, description="Required without a job.")
+    version: VersionNumber | None = Field(None, description="The latest if neither a version nor an alias is given.")
     alias: Name | None = None
     job: str | None = Field(
         None,
-        description="Instead of a model: the best network so far of a job that still runs, later its version.",
+        description="Instead of a model: the best network so far of a job that still runs, then its version.",
     )
     instances: Instances = Field(
-        description="A list of numbers each in the order of the features, or an object each by feature name."
+        description="Each a list of numbers in the order of the features, or an object by feature name."
     )
     explain: bool = Field(False, description="Add what each feature contributes to z.")
     versions: Versions | None = Field(
-        None, description='Add the outputs of these versions, or of all that "aliases" name, for comparison.'
+        None, description='Add the outputs of these versions, or with "aliases" of all that an alias names.'
     )
 
 
 class OutputsPayload(BaseModel):
-    """What forward propagation gives."""
+    """The outputs of forward propagation, and what they stand for."""
 
     outputs: list[list[float]] = Field(description="y_hat, one row for each instance")
     predictions: list[Any] = Field(description="The class, the value, or the list of values for each instance")
 
 
 class VersionOutputsPayload(OutputsPayload):
-    """What one of several versions gives."""
+    """The outputs of one of several versions."""
 
-    aliases: list[str] | None = Field(None, description="The aliases that name it, if they were asked for.")
+    aliases: list[str] | None = Field(
+        None, description='The aliases that name the version, if the request names "aliases".'
+    )
 
 
 class PredictionPayload(OutputsPayload):
-    """What a model gives."""
+    """The outputs of a model."""
 
     model_config = ConfigDict(
         openapi_extra={  # type: ignore[typeddict-unknown-key]  # flask-openapi3's
-            "description": "The outputs, in the form that `Accept` asks for; npy has the outputs alone.",
+            "description": "The outputs in the format that `Accept` names. The npy format has no predictions.",
             "headers": {
                 "Server-Timing": {"description": "`predict;dur=` and milliseconds", "schema": {"type": "string"}},
                 "X-Model-Stale": {"description": "true while Redis is away", "schema": {"type": "string"}},
-                "X-Model-Version": {"description": "in npy, CSV and Arrow answers", "schema": {"type": "string"}},
+                "X-Model-Version": {"description": "in all formats but JSON", "schema": {"type": "string"}},
             },
-            "content": {
-                "application/x-npy": {"schema": {"type": "string", "format": "binary"}},
-                "text/csv": {"schema": {"type": "string"}, "example": "output,prediction\n0.95,1\n0.04,0\n"},
-                "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},
-            },
+            "content": openapi_content(with_examples=False),
         }
     )
 
     model: str
-    version: int | None = Field(None, description="None of a provisional network, which is no version.")
-    job: str | None = Field(None, description="As asked for.")
-    provisional: bool = Field(False, description="From the best network so far of a job that still runs.")
-    epoch: int | None = Field(None, description="Of a provisional network, as are cost and validation_cost.")
+    version: int | None = Field(None, description="null for a provisional network, which is not a version.")
+    job: str | None = Field(None, description="The job of the request.")
+    provisional: bool = Field(False, description="The network is the best so far of a job that still runs.")
+    epoch: int | None = Field(None, description="The epoch of a provisional network; so are cost and validation_cost.")
     cost: float | None = None
     validation_cost: float | None = None
-    stale: bool = Field(False, description="Redis could not be asked: the version may have been superseded.")
+    stale: bool = Field(False, description="Redis is away: there may be a newer version.")
     contributions: list[Any] | None = Field(
         None,
-        description="With explain: for each instance a number for each feature (with several outputs, such a list for "
-        "each output); with base and residual they sum to z.",
+        description="With explain: a number for each feature of each instance, or with several outputs such a list for "
+        "each output. With base and residual they sum to z.",
     )
     base: float | list[float] | None = Field(None, description="z of an instance whose features are all 0")
     residual: list[Any] | None = Field(
-        None, description="What is missing of z: rounding, or for hidden layers the error of the integral"
+        None, description="z minus base and contributions: rounding, or with hidden layers the error of the integral"
     )
-    by_version: dict[str, VersionOutputsPayload] | None = Field(None, description="With versions.")
+    by_version: dict[str, VersionOutputsPayload] | None = Field(
+        None, description="The outputs of each version, if the request has versions."
+    )

@@ -1,26 +1,38 @@
-"""Predict with a job: the best network so far while it runs, the version that it published after that."""
+"""Predict with a job: its best network so far while it runs, then the version that it published."""
 
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
 from storage.errors import NoNetworkError
+from storage.models.record import ModelReference
 from storage.models.trained_model import decode_best
 
 
-def of_job(job_id: str, models: LoadedModels) -> tuple[Found, dict[str, Any]]:
-    """Return what stands for a job, and the members that say what it is.
+@dataclass(frozen=True, slots=True)
+class JobReference:
+    """The network of a job."""
+
+    job: str
+
+
+def find_network(reference: JobReference, models: LoadedModels) -> Found:
+    """Return the network of a job.
 
     Raises:
         JobNotFoundError: there is no such job.
         NoNetworkError: it has no network yet, or ended without one.
     """
+    job_id = reference.job
     try:
-        best = models.jobs.best(job_id)
+        with models.breaker.calling():
+            best = models.jobs.best(job_id)
     except NoNetworkError:
-        job = models.jobs.get(job_id)
+        with models.breaker.calling():
+            job = models.jobs.get(job_id)
         if job.version is None:
             raise
-        return models.get(job.model, version=job.version), {"job": job_id, "provisional": False}
-    network = LoadedModel(decode_best(best))
-    return Found(network, is_stale=False), {"job": job_id, "provisional": True, **best.figures}
+        found = models.get(ModelReference(job.model, job.version))
+        return found._replace(members={"job": job_id, "provisional": False})
+    members = {"job": job_id, "provisional": True, **asdict(best.figures)}
+    return Found(LoadedModel(decode_best(best)), is_stale=False, members=members)

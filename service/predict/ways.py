@@ -1,75 +1,59 @@
-"""Which function answers which way to predict: one table, for Flask's threads and for the event loop."""
+"""The table of the ways to predict: which reader a path leads to, in Flask's threads and on the event loop."""
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from service.http.names import NAME_PATTERN
-from service.http.wire import HttpAnswer, HttpRequest
-from service.predict.memory.loaded_models import LoadedModels
-from service.predict.native import predict
-from service.predict.protocols.hosting.invocations import invoke
-from service.predict.protocols.open_inference.infer import infer
-from service.predict.protocols.tensorflow.predict import predict_tensorflow
-from service.settings import Limits
+from service.predict.native import read_native
+from service.predict.predict import Read
+from service.predict.protocols.hosting.invocations import read_invocation
+from service.predict.protocols.open_inference.infer import read_infer
+from service.predict.protocols.tensorflow.predict import read_tensorflow
+from storage.models.record import NAME_PATTERN, VERSION_PATTERN
 
-CONVERTERS: Mapping[str, str] = MappingProxyType({"name": NAME_PATTERN.strip("^$"), "version": r"[1-9][0-9]{0,15}"})
-"""What may stand in a path at `<name:...>` and `<version:...>`; anything else there is no route."""
+CONVERTERS: Mapping[str, str] = MappingProxyType({"name": NAME_PATTERN, "version": VERSION_PATTERN})
+"""What `<name:...>` and `<version:...>` match in a rule."""
 
-
-class Predict(Protocol):
-    """Answers one way to predict, whatever the request is."""
-
-    def __call__(
-        self, request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wait: bool = True
-    ) -> HttpAnswer | None:
-        """Return the answer.
-
-        Args:
-            may_wait: whether Redis may be asked, and much be computed, when it must; without, the answer is None then.
-        """
-
-
-PREDICT: Mapping[str, Predict] = MappingProxyType(
+PREDICT: Mapping[str, Read] = MappingProxyType(
     {
-        "/predict": predict,
-        "/v2/models/<name:name>/infer": infer,
-        "/v2/models/<name:name>/versions/<version:version>/infer": infer,
-        "/invocations": invoke,
-        "/v1/models/<name:name>:predict": predict_tensorflow,
-        "/v1/models/<name:name>/versions/<version:version>:predict": predict_tensorflow,
-        "/v1/models/<name:name>/labels/<name:alias>:predict": predict_tensorflow,
+        "/predict": read_native,
+        "/v2/models/<name:name>/infer": read_infer,
+        "/v2/models/<name:name>/versions/<version:version>/infer": read_infer,
+        "/invocations": read_invocation,
+        "/v1/models/<name:name>:predict": read_tensorflow,
+        "/v1/models/<name:name>/versions/<version:version>:predict": read_tensorflow,
+        "/v1/models/<name:name>/labels/<name:alias>:predict": read_tensorflow,
     }
 )
-"""By rule: a path as Flask writes it. All of them are asked with POST."""
+"""The readers by rule, which is a path in Flask's notation. The method is always POST."""
 
 
 class Match(NamedTuple):
     """What a path leads to."""
 
-    predict: Predict
+    read: Read
     values: dict[str, str]
-    """What the path has for the variables of its rule."""
+    """The values of the variables in the rule."""
 
 
 def find(method: str, path: str) -> Match | None:
-    """Return what answers a request; None: it is not one to predict."""
+    """Return what reads a request; None if it does not predict."""
     if method != "POST":
         return None
     if (exact := _EXACT.get(path)) is not None:
         return exact
-    for of_rule, answer in _PATTERNS:
-        if (found := of_rule.fullmatch(path)) is not None:
-            return Match(answer, found.groupdict())
+    for rule, read in _PATTERNS:
+        if (found := rule.fullmatch(path)) is not None:
+            return Match(read, found.groupdict())
     return None
 
 
 def pattern(rule: str) -> re.Pattern[str]:
-    """Make the pattern of the paths that Flask would take for a rule."""
+    """Return the pattern of the paths that Flask routes to a rule."""
     text = re.sub(r"<(\w+):(\w+)>", lambda found: f"(?P<{found[2]}>{CONVERTERS[found[1]]})", rule)
     return re.compile(text)
 
 
-_EXACT = {rule: Match(answer, {}) for rule, answer in PREDICT.items() if "<" not in rule}
-_PATTERNS = tuple((pattern(rule), answer) for rule, answer in PREDICT.items() if "<" in rule)
+_EXACT = {rule: Match(read, {}) for rule, read in PREDICT.items() if "<" not in rule}
+_PATTERNS = tuple((pattern(rule), read) for rule, read in PREDICT.items() if "<" in rule)

@@ -1,4 +1,4 @@
-"""Hears of every change of a job or a model as it happens: one connection to Redis for the whole process."""
+"""Hears every change of a job or model as it happens, over one connection to Redis for the whole process."""
 
 import asyncio
 import contextlib
@@ -14,24 +14,24 @@ from storage import keys
 from storage.availability import is_unavailable
 
 SILENCE_S = 3.0
-"""The server is asked to answer every second; a connection without any answer for so long is given up."""
+"""The server is pinged every second; a connection that is silent for this long is dropped."""
 
 _PING_EVERY_S = 1.0
-_TRY_AGAIN_AFTER_S = 0.2
+_RECONNECT_AFTER_S = 0.2
 
 _log = logging.getLogger(__name__)
 
 
 class JobWatch:
-    """Wakes whoever waits for a change of one job."""
+    """Wakes one waiter when its job changes."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
         self.status: str | None = None
-        """The job's state as far as heard; None: unknown, anything may have happened."""
+        """The last state heard of. None: unknown, read it from Redis."""
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait for the next change; False when none came in time."""
+        """Wait for the next change; False if none came in time."""
         try:
             await asyncio.wait_for(self._changed.wait(), timeout_s)
         except TimeoutError:
@@ -40,16 +40,16 @@ class JobWatch:
         return True
 
     def wake(self, status: str | None) -> None:
-        """Say that the job has changed, and its state."""
+        """Tell the waiter that the job has changed, and its new state."""
         self.status = status
         self._changed.set()
 
 
 class Changes:
-    """Listens on the event loop and tells whoever asked.
+    """Listens on the event loop and tells its subscribers.
 
-    What is heard is a hint: a message may be lost with a connection. So everybody is told after each connection is made
-    anew that anything may have changed, and reads Redis for the truth.
+    Messages are hints: one may be lost with a connection. So after each reconnect all subscribers are told that
+    anything may have changed, and they read the truth from Redis.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -57,15 +57,15 @@ class Changes:
         self._jobs: dict[str, set[JobWatch]] = defaultdict(set)
         self._on_model: list[Callable[[str | None], None]] = []
         self.is_connected = False
-        """Whether changes are heard now: what was read since the connection was made and not told of is up to date."""
+        """True while subscribed; later reads stay current unless a message says otherwise."""
 
     def on_model(self, callback: Callable[[str | None], None]) -> None:
-        """Call back, on the event loop, with the name of each model that changes; with None when any may have."""
+        """Call back, on the event loop, with the name of each model that changes; None: any may have changed."""
         self._on_model.append(callback)
 
     @contextlib.contextmanager
     def job(self, job_id: str) -> Iterator[JobWatch]:
-        """Watch a job inside a `with` block."""
+        """Watch a job inside the `with` block."""
         watch = JobWatch()
         self._jobs[job_id].add(watch)
         try:
@@ -76,7 +76,7 @@ class Changes:
                 del self._jobs[job_id]
 
     def wake_all(self) -> None:
-        """Tell everybody that anything may have changed."""
+        """Tell all subscribers that anything may have changed."""
         for watches in self._jobs.values():
             for watch in watches:
                 watch.wake(None)
@@ -84,7 +84,7 @@ class Changes:
             callback(None)
 
     async def listen(self) -> None:
-        """Listen until cancelled, over every loss of the connection."""
+        """Listen until cancelled; reconnect whenever the connection is lost."""
         while True:
             try:
                 async with self._redis.pubsub() as subscription:
@@ -92,17 +92,17 @@ class Changes:
                     await self._hear(subscription)
             except Exception as error:
                 if not is_unavailable(error):
-                    _log.exception("the listener for changes met an unexpected error")
+                    _log.exception("unexpected error while listening for changes")
                 elif self.is_connected:
-                    _log.warning("changes are not heard until Redis is back: %s", error)
+                    _log.warning("no changes are heard until Redis is back: %s", error)
             self.is_connected = False
-            await asyncio.sleep(_TRY_AGAIN_AFTER_S)
+            await asyncio.sleep(_RECONNECT_AFTER_S)
 
     async def _hear(self, subscription: PubSub) -> None:
-        """Pass messages on until the connection is lost or silent.
+        """Pass messages on until the connection is silent.
 
         Raises:
-            One of UNAVAILABLE_ERRORS: it is lost.
+            redis.ConnectionError: the connection is lost.
         """
         loop = asyncio.get_running_loop()
         heard_at = asked_at = loop.time()
@@ -118,7 +118,7 @@ class Changes:
                     case "message":
                         self._pass_on(message["data"].decode())
             elif now - heard_at > SILENCE_S:
-                _log.warning("changes are not heard until Redis answers again: silent for %g s", SILENCE_S)
+                _log.warning("no changes are heard until Redis answers again: it was silent for %g s", SILENCE_S)
                 return
             if now - asked_at >= _PING_EVERY_S:
                 await subscription.ping()

@@ -1,4 +1,4 @@
-"""The ASGI shell around the Flask app: what threads would choke on, it does by itself on the event loop."""
+"""The ASGI shell around the Flask app: it answers on the event loop what would hold a thread for long."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from a2wsgi import WSGIMiddleware
 from redis.asyncio import Redis
 
 from service.http.errors import problem_body
-from service.http.requests import ALIVE
+from service.observe.payloads import ALIVE
 from service.predict.memory.loaded_models import LoadedModels
 from service.server.changes import Changes
 from service.server.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
@@ -22,18 +22,17 @@ _ALIVE = {path: orjson.dumps(answer) for path, answer in ALIVE.items()}
 
 
 class Shell:
-    """Hands whole requests to Flask's threads, and keeps from them what only waits.
+    """Hands requests to Flask's threads once their body is here, and answers by itself those that only wait.
 
-    A client that sends its body drop by drop so costs a buffer, not a thread. Which bodies are refused is for the
-    Flask app to say: from the headers alone, so those bodies are not waited for.
+    A client that sends its body slowly costs a buffer, not a thread. A body that is too large is not read: the Flask
+    app refuses it from the headers alone.
 
-    `/livez` and its like are answered here, so that they need no thread: all of them may be waiting for a Redis that
-    hangs.
+    Liveness is answered here, because all threads may be waiting for a Redis that hangs.
 
     Args:
-        models: what the Flask app predicts with, too.
-        body_timeout_s: how long a client may send nothing in the middle of its body.
-        renamed: paths that stand for others, by method.
+        models: the same that the Flask app predicts with.
+        body_timeout_s: how long a client may pause while it sends its body.
+        renamed: paths to replace by others, by method and path.
     """
 
     def __init__(
@@ -58,15 +57,12 @@ class Shell:
         self._renamed = renamed
 
     def drain(self) -> None:
-        """Let every request that waits end soon, and every connection with its next answer.
-
-        The server calls it when it begins to stop.
-        """
+        """End waiting requests soon, and close each connection after its next answer. Called when the server stops."""
         self._is_draining = True
         self._waiting.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection's event, as ASGI 3 has it."""
+        """Handle one request, or the lifespan of the process (ASGI 3)."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
@@ -96,7 +92,7 @@ class Shell:
         await self._flask(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """Listen for changes from the start of the process to its end."""
+        """Listen for changes as long as the process lives."""
         await receive()  # lifespan.startup
         self._models.follow(self._changes)
         listening = asyncio.create_task(self._changes.listen())
@@ -107,7 +103,7 @@ class Shell:
 
     async def _refuse_silence(self, scope: Scope, send: Send) -> None:
         headers = own_headers(scope, b"application/problem+json")
-        detail = f"nothing more of the body came for {self._body_timeout_s:g} s"
+        detail = f"no more of the body arrived for {self._body_timeout_s:g} s"
         request_id = dict(headers)[b"x-request-id"].decode()
         body = orjson.dumps(problem_body(408, "request_timeout", detail, request_id=request_id))
         await send_answer(scope, send, 408, [*headers, (b"connection", b"close")], body)

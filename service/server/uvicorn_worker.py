@@ -1,4 +1,4 @@
-"""gunicorn's worker process, as uvicorn with our settings."""
+"""gunicorn's worker process: uvicorn with our settings."""
 
 import asyncio
 import socket
@@ -13,20 +13,20 @@ from uvicorn_worker import UvicornWorker
 from service.server.reloads import RELOADS
 
 _SUCCESSOR_S = 10.0
-"""In a reload, a process serves on for so long at most until one with the new code does."""
+"""On a reload, an old process serves at most this long until a new one does."""
 
 _REQUESTS_S = 16
-"""So long requests under way may take, of gunicorn's 20 s: what a reload's successor is waited for included."""
+"""Drain budget: 16 of gunicorn's 20 s, including the wait for a successor."""
 
 _LAST_CALLS_S = 0.2
-"""So long it accepts connections that came before: closing the socket would break those not accepted yet."""
+"""Keep accepting this long before closing the socket, so that the backlog is not reset."""
 
 _FAREWELL_S = 2.0
-"""So long a process that is about to stop waits for kept connections to end with an answer."""
+"""How long a stopping process waits for kept connections to end with an answer."""
 
 
 class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ships no types
-    """uvicorn on uvloop and httptools, without headers that tell strangers what runs here."""
+    """uvicorn on uvloop and httptools, without headers that reveal what runs here."""
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as the base class declares it
         "loop": "uvloop",
@@ -35,14 +35,14 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
         "ws": "none",
         "access_log": False,
         "server_header": False,
-        # Nobody asks who the client is.
+        # Nothing reads the client's address.
         "proxy_headers": False,
-        # uvicorn itself would wait for ever for a client that reads its answer slowly.
+        # By default uvicorn waits for ever for a client that reads its answer slowly.
         "timeout_graceful_shutdown": _REQUESTS_S,
     }
 
     async def _serve(self) -> None:
-        # As the base class does it, but for the class of the server.
+        # The same as in the base class, except for the class of the server.
         self.config.app = self.wsgi
         server = _DrainingServer(config=self.config)
         self._install_sigquit_handler()
@@ -52,10 +52,11 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
 
 
 class _DrainingServer(Server):
-    """Tells the app that it is about to stop: uvicorn itself would wait for whoever waits.
+    """Tells the app to drain, and closes kept connections gently.
 
-    And it would close kept connections at once, also one on which the next request is already under way. So clients
-    get some time to ask once more and to be told, by `Connection: close`, to come back on another one.
+    uvicorn alone would wait for held requests, and would close kept connections at once, even one on which the next
+    request is already on its way. Here clients get some time for one more request, whose answer tells them with
+    `Connection: close` to open another connection.
     """
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -66,7 +67,7 @@ class _DrainingServer(Server):
         told_at = time.monotonic()
         while RELOADS.is_awaiting_successor and time.monotonic() < told_at + _SUCCESSOR_S:
             await asyncio.sleep(0.05)
-        # What this took is not there for the rest: gunicorn kills who is not gone after its graceful_timeout.
+        # The rest of the budget: gunicorn kills a process that is not gone after its graceful_timeout.
         self.config.timeout_graceful_shutdown = _REQUESTS_S - round(time.monotonic() - told_at)
         self.config.app.drain()  # type: ignore[union-attr]
         await asyncio.sleep(_LAST_CALLS_S)

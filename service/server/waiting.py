@@ -1,4 +1,4 @@
-"""Requests that wait for a job: event streams and long polls. They wait on the event loop, without a thread."""
+"""Requests that wait for a job, event streams and long polls: they wait on the event loop, without a thread."""
 
 import asyncio
 import contextlib
@@ -14,18 +14,17 @@ from service.jobs.payloads import EventPayload
 from service.server.changes import Changes, JobWatch
 from service.server.messages import App, Receive, Scope, Send, ask, header, own_headers, send_answer, without
 from storage import keys
-from storage.availability import is_unavailable
+from storage.availability import as_unavailable
+from storage.circuit_breaker import RETRY_AFTER_S, CircuitBreaker
+from storage.errors import UnavailableError
 from storage.jobs.events import Event, decode_events
 from storage.jobs.record import DONE_STATUSES
 
 MAX_WAIT_S = 60
-"""The longest that `Prefer: wait=N` holds an answer."""
+"""The most that `Prefer: wait=N` holds an answer."""
 
 STILL_HERE_EVERY_S = 15.0
-"""A silent stream shows so often that it is alive: proxies close what is silent for a minute."""
-
-_ASK_AGAIN_AFTER_S = 1.0
-"""Redis that hangs for a moment, or has too many to answer, wakes nobody when that is over."""
+"""How often a silent stream sends a sign of life: proxies close connections that are silent for a minute."""
 
 _READ_AT_ONCE = 500
 _RETRY_MS = 1_000
@@ -36,23 +35,24 @@ _WAIT = re.compile(rb"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:[,;]|$)", re.
 class Waiting:
     """Holds requests until their job changes.
 
-    Whether a request may be answered at all is for the Flask app to say, which is asked first; so its checks,
-    errors and representations hold here, too.
+    Each request goes to the Flask app first, so that its checks, errors and representations apply here, too.
     """
 
     def __init__(self, flask: App, redis: Redis, changes: Changes) -> None:
         self._flask = flask
         self._redis: Any = redis
         self._changes = changes
+        # Its own: connections of the event loop can run out, which says nothing about those of the threads.
+        self._breaker = CircuitBreaker(as_unavailable)
         self._is_draining = False
 
     def drain(self) -> None:
-        """Let nobody wait any longer: the process is about to end. A stream's client resumes it elsewhere."""
+        """Stop all waiting: the process is about to end. Clients resume their streams elsewhere."""
         self._is_draining = True
         self._changes.wake_all()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer the request if it is one that waits; else say False."""
+        """Answer the request if it is one that waits; return whether it is."""
         match = _SHOW_OR_EVENTS.fullmatch(scope["path"]) if scope["method"] == "GET" else None
         if match is None:
             return False
@@ -71,7 +71,7 @@ class Waiting:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         async with self._watched(job_id, receive) as (watch, gone):
-            # Without If-None-Match, which would hide whether the job is done.
+            # Without If-None-Match: a 304 would not say whether the job is done.
             first = await ask(self._flask, without(scope, b"if-none-match"))
             if first.status != 200:
                 await first.relay(send)
@@ -83,7 +83,7 @@ class Waiting:
                 status = watch.status or await self._status(job_id)
         if gone.is_set():
             return
-        # What a drain cuts short was not applied.
+        # A drain cuts the wait short, so the preference was not applied.
         applied = [] if self._is_draining else [(b"preference-applied", b"wait=%d" % wait_s)]
         await (await ask(self._flask, scope)).relay(send, *applied)
 
@@ -94,10 +94,10 @@ class Waiting:
             await answer.relay(send)
             return
         last_id = header(scope, b"last-event-id").decode("latin-1")
-        # Of several, the first: it is the one that Flask has checked.
+        # The first one, if there are several: Flask has checked that one.
         after = last_id or parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0-0"])[0]
         if after != "0-0" and await self._is_over(job_id, after):
-            # An EventSource comes back for more after each end of a stream, but not after a 204.
+            # An EventSource reconnects after each end of a stream, but not after a 204.
             await send_answer(scope, send, 204, own_headers(scope, b"text/event-stream"), b"")
             return
         async with self._watched(job_id, receive) as (watch, gone):
@@ -115,15 +115,15 @@ class Waiting:
                     if events[-1].ends_the_job:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
                         break
-                elif not await watch.wait(STILL_HERE_EVERY_S if events is not None else _ASK_AGAIN_AFTER_S):
+                elif not await watch.wait(STILL_HERE_EVERY_S if events is not None else RETRY_AFTER_S):
                     if await self._status(job_id) == "" or await self._is_over(job_id, after):
-                        break  # the job's time of retention is over, or the client began after its last event
+                        break  # the job has expired, or the client began after its last event
                     chunk = b": still here\n\n"
         await send({"type": "http.response.body", "body": b""})
 
     @contextlib.asynccontextmanager
     async def _watched(self, job_id: str, receive: Receive) -> AsyncIterator[tuple[JobWatch, asyncio.Event]]:
-        """Watch a job, and whether the client goes away meanwhile: that wakes the watch, too."""
+        """Watch a job and the client: the watch also wakes up when the client disconnects."""
         gone = asyncio.Event()
         with self._changes.job(job_id) as watch:
 
@@ -140,31 +140,29 @@ class Waiting:
                 noticing.cancel()
 
     async def _is_over(self, job_id: str, after: str) -> bool:
-        # The state first: the last event comes together with it, and must not be missed in between.
+        # The state first: the last event is written together with it, and must not be missed in between.
         return await self._status(job_id) in DONE_STATUSES and await self._events(job_id, after) == []
 
     async def _status(self, job_id: str) -> str | None:
-        """Return the job's state, empty when there is no such job, None while Redis cannot say."""
+        """Return the job's state, empty if there is no such job, None while Redis is away."""
         try:
-            return (await self._redis.hget(keys.job(job_id), "status") or b"").decode()
-        except Exception as error:
-            if is_unavailable(error):
-                return None
-            raise
+            with self._breaker.calling():
+                return (await self._redis.hget(keys.job(job_id), "status") or b"").decode()
+        except UnavailableError:
+            return None
 
     async def _events(self, job_id: str, after: str) -> list[Event] | None:
-        """Return the next events; None while Redis cannot say."""
+        """Return the next events; None while Redis is away."""
         try:
-            entries = await self._redis.xrange(keys.events(job_id), f"({after}", "+", count=_READ_AT_ONCE)
-            return decode_events(entries)
-        except Exception as error:
-            if is_unavailable(error):
-                return None
-            raise
+            with self._breaker.calling():
+                entries = await self._redis.xrange(keys.events(job_id), f"({after}", "+", count=_READ_AT_ONCE)
+        except UnavailableError:
+            return None
+        return decode_events(entries)
 
 
 def _wait_s(scope: Scope) -> int | None:
-    """Return the seconds that `Prefer: wait=N` (RFC 7240) asks for, at most 60."""
+    """Return the seconds of `Prefer: wait=N` (RFC 7240), at most 60."""
     preferences = b",".join(value for name, value in scope["headers"] if name == b"prefer")
     match = _WAIT.search(preferences)
     return None if match is None else min(int(match[1]), MAX_WAIT_S)

@@ -1,1 +1,1 @@
-"""Training jobs: the record, its transitions, events, checkpoints, and what looks after stalled jobs."""
+"""Training jobs: their records, attempts, events and checkpoints, and the repair of stalled jobs."""

@@ -1,29 +1,47 @@
-"""Checkpoints as bytes: what a training goes on from, its arrays as safetensors and all else as JSON among them.
+"""Serialize checkpoints: arrays as safetensors, the rest as one JSON entry among them.
 
-The blob store names them by their sha256 and compares it when they are read. They name types, and only those of
-`STATE_TYPES` are known: nothing in them is run.
+The blob store names a checkpoint by its sha256 and verifies it when it is read. A checkpoint names types, and only
+those of `state_types` are known, so reading one runs no code.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron import STATE_TYPES
+from perceptron import state_types
 from storage.codec import load_arrays, save_arrays
 from storage.errors import CorruptDataError
+from storage.jobs.reports import RESULT, Result
 
-_MEANING = 1
-"""To be raised when the fields of the states stay the same and what they mean does not."""
+State: TypeAlias = Any
+"""What a training of `perceptron` yields and resumes from: one of `state_types`, which the training checks."""
+
+_MEANING = 2
+"""Increase it when states keep their fields but change their meaning, or when the JSON entry changes."""
 
 _FORMAT = hashlib.sha256(
-    json.dumps([_MEANING, {name: kind._fields for name, kind in STATE_TYPES.items()}]).encode()
+    json.dumps([_MEANING, {name: kind._fields for name, kind in state_types().items()}]).encode()
 ).hexdigest()[:16]
-"""Changes with the types of the states: what other code wrote is not gone on from."""
+"""Fingerprint of the state types; a checkpoint with another one is discarded."""
+
+
+@dataclass(frozen=True, eq=False)
+class RefitStage:
+    """What a sweep came to, while its winner is trained once more on all rows."""
+
+    result: Result
+    """Of the sweep, as it is published with the refitted network."""
+    fallback: Result
+    """The same for a network that was measured: it is published when the time limit passes before the refit ends."""
+    fallback_weights: bytes
+    """That network, as `encode_model` wrote it."""
+    total_epochs: int
+    """Done by the sweep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,29 +49,34 @@ class Checkpoint:
     """Where a training was."""
 
     job_id: str
-    """Makes the bytes of two jobs differ, so that one can be deleted without a look at the other."""
+    """Makes the bytes of two jobs differ, so that deleting the one never deletes the other."""
     total_epochs: int
     """Done by all attempts together; a later checkpoint of the job has more."""
     used_s: float
     """Of the job's time limit."""
-    state: Any
-    """A `TrainingState`, `RaceState` or `OneByOneState`; None when the stage has not begun."""
-    stage: Mapping[str, Any]
-    """What the worker has to know beside: the outcome of stages that are over. Goes through JSON."""
+    state: State
+    """None when the stage has not begun."""
+    refit: RefitStage | None = None
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Write a checkpoint. The arrays of its state are copied, so the training may go on."""
     arrays: dict[str, NDArray[Any]] = {}
-    tree = _to_json(checkpoint.state, "state", arrays)
     content = {
         "format": _FORMAT,
         "job_id": checkpoint.job_id,
         "total_epochs": checkpoint.total_epochs,
         "used_s": checkpoint.used_s,
-        "state": tree,
-        "stage": checkpoint.stage,
+        "state": _to_json(checkpoint.state, "state", arrays),
     }
+    refit = checkpoint.refit
+    if refit is not None:
+        arrays["fallback"] = np.frombuffer(refit.fallback_weights, dtype=np.uint8)
+        content["refit"] = {
+            "result": RESULT.dump_python(refit.result),
+            "fallback": RESULT.dump_python(refit.fallback),
+            "total_epochs": refit.total_epochs,
+        }
     arrays["json"] = np.frombuffer(json.dumps(content).encode(), dtype=np.uint8)
     return save_arrays(arrays)
 
@@ -62,26 +85,33 @@ def decode_checkpoint(content: bytes) -> Checkpoint:
     """Read what `encode_checkpoint` wrote.
 
     Raises:
-        CorruptDataError: the bytes are something else, or were written by code with other states.
+        CorruptDataError: the bytes are something else, or were written by code with other state types.
     """
     arrays = load_arrays(content)
     try:
         tree = json.loads(arrays["json"].tobytes())
         if tree["format"] != _FORMAT:
             raise CorruptDataError(f"the checkpoint has format {tree['format']}, and this code reads {_FORMAT}")
+        refit = tree.get("refit")
         return Checkpoint(
             job_id=str(tree["job_id"]),
             total_epochs=int(tree["total_epochs"]),
             used_s=float(tree["used_s"]),
             state=_from_json(tree["state"], arrays),
-            stage=tree["stage"],
+            refit=refit
+            and RefitStage(
+                result=RESULT.validate_python(refit["result"]),
+                fallback=RESULT.validate_python(refit["fallback"]),
+                fallback_weights=arrays["fallback"].tobytes(),
+                total_epochs=int(refit["total_epochs"]),
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptDataError(f"the bytes are no checkpoint: {error!r}") from error
 
 
 def _to_json(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Turn a state into JSON, and put its arrays aside under their paths."""
+    """Turn a state into JSON, and move its arrays to `arrays`, by path."""
     if isinstance(value, np.ndarray):
         arrays[path] = value
         return {"array": path}
@@ -96,12 +126,12 @@ def _to_json(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
 def _from_json(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     match value:
         case {"array": str(path)}:
-            # A copy: the bytes that it came in have any alignment, and one order of sums goes with one alignment.
+            # A copy is aligned, the bytes that were read may not be; and the order of sums depends on the alignment.
             return arrays[path].copy()
         case {"tuple": list(items)}:
             return tuple(_from_json(item, arrays) for item in items)
         case {"type": str(name), "fields": list(items)}:
-            return STATE_TYPES[name](*(_from_json(item, arrays) for item in items))
+            return state_types()[name](*(_from_json(item, arrays) for item in items))
         case None | bool() | int() | float() | str():
             return value
     raise ValueError(f"unknown part {str(value)[:40]!r}")

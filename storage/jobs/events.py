@@ -1,4 +1,4 @@
-"""What a job has to tell: its states, its learning curve and its log, a stream that can be read from any place."""
+"""The events of a job: its states, its learning curve and its log, as a stream that can be read from any event on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from storage.errors import CorruptDataError
 EventType = Literal["status", "epoch", "log"]
 
 MAX_EVENTS = 2_000
-"""About so many events are kept of a job, the newest ones; the points of a learning curve are fewer."""
+"""About this many of the newest events of a job are kept. A learning curve has fewer points."""
 
 EVENT_ID_PATTERN = r"[0-9]{1,16}-[0-9]{1,16}"
 
@@ -20,15 +20,15 @@ EVENT_ID_PATTERN = r"[0-9]{1,16}-[0-9]{1,16}"
 class Event:
     """Something that happened to a job.
 
-    `type` says what `data` holds: `status` the state the job is in since then, its attempt and the reason; `epoch` a
-    point of the learning curve; `log` a message.
+    What `data` holds depends on `type`. `status`: the new state, the attempt and the reason. `epoch`: a point of the
+    learning curve. `log`: a message.
     """
 
     id: str
-    """The later of two events of a job has the greater one, as pairs of numbers."""
+    """Two numbers and a hyphen; compared as pairs of numbers, a later event has a greater id."""
     type: EventType
     at_ms: int
-    """Since 1970, UTC."""
+    """Milliseconds since 1970, UTC."""
     data: Mapping[str, Any]
 
     @property
@@ -41,7 +41,7 @@ def decode_events(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> lis
     """Read what XRANGE gives of an event stream.
 
     Raises:
-        CorruptDataError: an entry is something else.
+        CorruptDataError: an entry is not an event.
     """
     return [_decode(entry_id.decode(), fields) for entry_id, fields in entries]
 

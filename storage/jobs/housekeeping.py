@@ -1,4 +1,4 @@
-"""Removes what nobody needs any more: jobs done long ago, and blobs that no job will read."""
+"""Deletes what is no longer needed: jobs done long ago, and blobs that no job will read."""
 
 import logging
 import time
@@ -13,12 +13,12 @@ from storage.jobs.record import DONE_STATUSES
 from storage.scripts import load_script
 
 KEEP_BLOBS_S = 3600.0
-"""A blob nobody refers to may have been written for a job that is about to be: longer than any upload takes."""
+"""Keep an unused blob this long, because its job may not be recorded yet. No upload takes longer."""
 
 EVERY_S = 60.0
 JOBS_AT_ONCE = 500
 FOLDERS_AT_ONCE = 8
-"""Of 256: every blob is looked at about twice an hour."""
+"""Of 256 folders, one run a minute: every blob is checked about twice an hour."""
 
 _N_FOLDERS = 256
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Housekeeping:
-    """Does a little at a time; the reconciler that holds the lease calls `run` every few seconds.
+    """Works in small steps. The reconciler that holds the lease calls `run` every few seconds.
 
     Args:
         keep_jobs_s: how long after its end a job is kept, with its events.
@@ -47,47 +47,47 @@ class Housekeeping:
         self._forget = load_script(redis, "forget")
         self._due_at = clock()
         self._skipped = dict.fromkeys(DONE_STATUSES, 0)
-        """jobs that were made long ago and ended lately, which the next look begins after"""
+        """how many old jobs the next step skips, because they ended only lately"""
         self._next_folder = 0
 
     def run(self) -> None:
-        """Do the next part, when it is time.
+        """Do the next step, if it is time.
 
         Raises:
-            One of UNAVAILABLE_ERRORS: it is done another time.
+            One of UNAVAILABLE_ERRORS: the step will be repeated.
         """
         if self._clock() < self._due_at:
             return
         is_all_done = self._forget_jobs()
-        self._sweep_blobs()
+        self._delete_blobs()
         self._due_at = self._clock() + (EVERY_S if is_all_done else 0.0)
 
     def _forget_jobs(self) -> bool:
-        """Forget some jobs, and say whether all have been looked at."""
+        """Forget some jobs. Return whether all have been checked."""
         seconds, _ = self._redis.time()
         done_by_ms = int((seconds - self._keep_jobs_s) * 1000)
         is_all_done = True
         for status in DONE_STATUSES:
             index, skipped = keys.jobs_with_status(status), self._skipped[status]
-            # The index is by the time of creation, which is no later than that of the end.
+            # The index is by time of creation, which is before the time of the end.
             found = self._redis.zrangebyscore(index, "-inf", done_by_ms, start=skipped, num=JOBS_AT_ONCE)
             with self._redis.pipeline(transaction=False) as pipeline:
                 for job_id in (member.decode() for member in found):
                     self._forget(
                         keys=[keys.job(job_id), keys.events(job_id), keys.JOBS, index],
-                        args=[job_id, done_by_ms],
+                        args=[done_by_ms],
                         client=pipeline,
                     )
                 n_forgotten = sum(pipeline.execute())
             if n_forgotten:
-                _log.info("forgot %d jobs that %s long ago", n_forgotten, status)
+                _log.info("forgot %d %s jobs that ended long ago", n_forgotten, status)
             is_last = len(found) < JOBS_AT_ONCE
             is_all_done = is_all_done and is_last
             self._skipped[status] = 0 if is_last else skipped + len(found) - n_forgotten
         return is_all_done
 
-    def _sweep_blobs(self) -> None:
-        """Delete the old blobs of some folders that no job which is not done refers to."""
+    def _delete_blobs(self) -> None:
+        """Delete old blobs of some folders, if no queued or running job refers to them."""
         older_than = time.time() - KEEP_BLOBS_S
         folders = [f"{(self._next_folder + k) % _N_FOLDERS:02x}" for k in range(FOLDERS_AT_ONCE)]
         old = [digest for folder in folders for digest in self._blobs.old(folder, older_than)]
@@ -100,8 +100,8 @@ class Housekeeping:
         self._next_folder = (self._next_folder + FOLDERS_AT_ONCE) % _N_FOLDERS
 
     def _needed_blobs(self) -> set[str]:
-        """Return the instances and the checkpoints of all jobs that are not done."""
-        with self._redis.pipeline() as transaction:  # else a job that is handed back between the two is in neither
+        """Return the blobs of the instances and checkpoints of all jobs that are not done."""
+        with self._redis.pipeline() as transaction:  # else a job handed back between the two reads is in neither
             for status in ("queued", "running"):
                 transaction.zrange(keys.jobs_with_status(status), 0, -1)
             job_ids = [member.decode() for members in transaction.execute() for member in members]

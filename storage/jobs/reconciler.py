@@ -1,53 +1,43 @@
-"""Looks after jobs that stalled: the only part that gives a job another attempt."""
+"""Looks after stalled jobs. It is the only part that gives a job another attempt."""
 
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis import Redis
 
 from storage import keys
 from storage.errors import BlobStoreUnavailableError
 from storage.jobs.housekeeping import Housekeeping
-from storage.jobs.record import JobStatus
+from storage.jobs.record import JobStatus, SilentAttempt
 from storage.jobs.store import JobStore
 from storage.queue import TrainingQueue
 
 DEAD_AFTER_S = 8.0
-"""A running attempt whose heartbeat stood still for so long is dead."""
+"""A running attempt without a new heartbeat for this long is dead."""
 
-RING_AGAIN_AFTER_S = 5.0
-"""A queued job is rung for again when its ring was so long ago and no worker still has it before it."""
+ENQUEUE_AGAIN_AFTER_S = 5.0
+"""A queued job that is no longer in the queue is enqueued again, this long after it was enqueued last."""
 
-MAX_DEATHS = 3
-"""So many attempts of a job may die; then it is given up as `attempts_exhausted`."""
-
-RINGS_AT_ONCE = 500
-"""Of many lost rings so many are rung again in one run, in about a second; while it lasts, nobody else is looked at."""
+ENQUEUE_AT_ONCE = 500
+"""Re-enqueue at most this many jobs per run, about a second's work, so heartbeats are still checked in time."""
 
 _LEASE_S = 10
 
 _log = logging.getLogger(__name__)
 
 
-class _Attempt(NamedTuple):
-    """An attempt and the heartbeat that it was seen with."""
-
-    job_id: str
-    number: int
-    heartbeat_at_ms: int
-
-
 class Reconciler:
-    """Compares the job records with what is going on, and puts right what a death left behind.
+    """Compares the job records with what is going on, and repairs what a death left behind.
 
     Every worker has one and calls `run` every few seconds. All of them watch, a lease lets one of them act, and every
-    step is fenced, so that acting twice would do no harm. RQ's own retries and clean-up are not relied on: see
-    `docs/architecture.md`.
+    step is fenced, so that acting twice does no harm. `docs/architecture.md` says why RQ's own retries and clean-up are
+    not used.
 
     Args:
         holder: a name for the lease that no other reconciler has.
+        max_attempts: a job fails when this many of its attempts died without progress.
         housekeeping: run by the reconciler that holds the lease.
         clock: seconds that never run backwards.
     """
@@ -59,6 +49,7 @@ class Reconciler:
         queue: TrainingQueue,
         *,
         holder: str,
+        max_attempts: int,
         housekeeping: Housekeeping | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,14 +57,15 @@ class Reconciler:
         self._jobs = jobs
         self._queue = queue
         self._holder = holder
+        self._max_attempts = max_attempts
         self._housekeeping = housekeeping
         self._clock = clock
-        self._last_seen: dict[_Attempt, float] = {}
-        """when this reconciler saw it first"""
+        self._last_seen: dict[SilentAttempt, float] = {}
+        """when this reconciler first saw the attempt with this heartbeat"""
         self._was_away = False
-        """whether Redis has refused to answer since it was read last"""
-        self._interrupted: set[_Attempt] = set()
-        """those that had to report through an outage, and have not been heard of since"""
+        """whether Redis refused to answer since the last complete look"""
+        self._interrupted: set[SilentAttempt] = set()
+        """attempts that ran through an outage and have sent no heartbeat since"""
 
     def run(self) -> None:
         """Look at all jobs that are queued or running.
@@ -87,7 +79,7 @@ class Reconciler:
                 return
             for attempt in dead:
                 self._end(attempt)
-            self._ring_for_forgotten()
+            self._enqueue_lost()
             if self._housekeeping is not None:
                 self._keep_house(self._housekeeping)
         except BaseException:
@@ -95,38 +87,27 @@ class Reconciler:
             self._was_away = True
             raise
 
-    def _watch_heartbeats(self) -> list[_Attempt]:
-        """Return the attempts whose heartbeat did not move while this reconciler looked on, by its own clock.
+    def _watch_heartbeats(self) -> list[SilentAttempt]:
+        """Return the attempts whose heartbeat did not move for `DEAD_AFTER_S` of this reconciler's own clock.
 
         Heartbeats are times of the server's clock, but are only compared with one another: no two clocks need agree.
         """
         now = self._clock()
         records = self._read("running", "attempt", "heartbeat_at_ms")
-        seen = [_Attempt(job_id, attempt, heartbeat) for job_id, (attempt, heartbeat) in records.items()]
+        seen = [SilentAttempt(job_id, attempt, heartbeat) for job_id, (attempt, heartbeat) in records.items()]
         self._interrupted = set(seen) if self._was_away else self._interrupted.intersection(seen)
         self._was_away = False
         self._last_seen = {attempt: self._last_seen.get(attempt, now) for attempt in seen}
         return [attempt for attempt, since in self._last_seen.items() if now - since >= DEAD_AFTER_S]
 
-    def _end(self, dead: _Attempt) -> None:
+    def _end(self, dead: SilentAttempt) -> None:
         is_victim = dead in self._interrupted or dead.heartbeat_at_ms < self._server_started_at_ms()
-        detail = (
-            f"{MAX_DEATHS} attempts died without getting further than those before, the last one was attempt "
-            f"{dead.number}; does the job fit in memory?"
-        )
-        status = self._jobs.end_dead_attempt(
-            dead.job_id,
-            dead.number,
-            dead.heartbeat_at_ms,
-            max_deaths=MAX_DEATHS,
-            error={"code": "attempts_exhausted", "detail": detail},
-            counts=not is_victim,
-        )
+        status = self._jobs.end_dead_attempt(dead, max_attempts=self._max_attempts, counts=not is_victim)
         if status is not None:
             _log.warning("attempt %d of job %s is dead; the job is %s", dead.number, dead.job_id, status)
 
     def _server_started_at_ms(self) -> int:
-        uptime_s: int = self._redis.info("server")["uptime_in_seconds"]  # less than a second too few
+        uptime_s: int = self._redis.info("server")["uptime_in_seconds"]  # whole seconds, rounded down
         return self._now_ms() - 1000 * (uptime_s + 1)
 
     def _now_ms(self) -> int:
@@ -140,16 +121,16 @@ class Reconciler:
         except BlobStoreUnavailableError as error:
             _log.warning("no housekeeping: %s", error)  # jobs are looked after all the same
 
-    def _ring_for_forgotten(self) -> None:
-        long_ago_ms = self._now_ms() - int(RING_AGAIN_AFTER_S * 1000)
-        queued = self._read("queued", "rung_at_ms")
-        forgotten = [job_id for job_id, (rung_at_ms,) in queued.items() if rung_at_ms <= long_ago_ms]
-        if not forgotten:
+    def _enqueue_lost(self) -> None:
+        long_ago_ms = self._now_ms() - int(ENQUEUE_AGAIN_AFTER_S * 1000)
+        queued = self._read("queued", "enqueued_at_ms")
+        candidates = [job_id for job_id, (enqueued_at_ms,) in queued.items() if enqueued_at_ms <= long_ago_ms]
+        if not candidates:
             return
         waiting = self._queue.waiting_job_ids()
-        for job_id in [job_id for job_id in forgotten if job_id not in waiting][:RINGS_AT_ONCE]:
-            _log.warning("the ring for job %s was lost; ringing again", job_id)
-            self._jobs.ring_again(job_id)
+        for job_id in [job_id for job_id in candidates if job_id not in waiting][:ENQUEUE_AT_ONCE]:
+            _log.warning("the queue entry of job %s was lost; enqueueing it again", job_id)
+            self._jobs.enqueue_again(job_id)
 
     def _read(self, status: JobStatus, *fields: str) -> dict[str, list[int]]:
         """Return the named numbers (0 where absent) of every job in one state, by job id."""

@@ -1,13 +1,13 @@
-"""One training job as its record in Redis says it is."""
+"""One training job as its record in Redis describes it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
-import orjson
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 
 from storage.errors import CorruptDataError
+from storage.jobs.reports import ERROR, PROGRESS, RESULT, Figures, JobError, Progress, Result
 from storage.jobs.spec import SPEC, TrainingSpec
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -17,7 +17,7 @@ DONE_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
 
 @dataclass(frozen=True)
 class CheckpointReference:
-    """Where the newest checkpoint of a job lies."""
+    """The newest checkpoint of a job."""
 
     blob: str
     """sha256 and name in the blob store."""
@@ -39,18 +39,18 @@ class Job:
     created_at_ms: int
     started_at_ms: int | None
     finished_at_ms: int | None
-    progress: Mapping[str, Any] | None
+    progress: Progress | None
     version: int | None
     """The version that the job published."""
-    result: Mapping[str, Any] | None
-    error: Mapping[str, Any] | None
+    result: Result | None
+    error: JobError | None
     checkpoint: CheckpointReference | None
     n_deaths: int
     """Attempts that died without getting further than those before."""
 
     @property
     def is_done(self) -> bool:
-        """Whether the state is one that never changes again."""
+        """Whether the job is in a state that never changes again."""
         return self.status in DONE_STATUSES
 
 
@@ -60,31 +60,35 @@ class BestNetwork:
 
     job: Job
     weights: bytes
-    """As safetensors, with the mean and scale of its features."""
-    figures: Mapping[str, Any]
-    """`epoch`, `cost`, `validation_cost`."""
+    """As `encode_model` writes them, with the mean and scale of the features."""
+    figures: Figures
 
 
-@dataclass(frozen=True)
-class Claim:
-    """The right of one attempt to report on a job, granted by `JobStore.claim`; a later attempt or a cancel ends it."""
+class SilentAttempt(NamedTuple):
+    """A running attempt, and the last heartbeat that was seen of it."""
 
-    job: Job
-    attempt: int
+    job_id: str
+    number: int
+    heartbeat_at_ms: int
+
+
+METADATA = TypeAdapter(dict[str, str])
+
+Value = TypeVar("Value")
 
 
 def decode_job(job_id: str, record: Mapping[bytes, bytes]) -> Job:
     """Read what HGETALL gives of a job.
 
     Raises:
-        CorruptDataError: it is something else.
+        CorruptDataError: it is not the record of a job.
     """
 
     def number(name: bytes) -> int | None:
         return int(record[name]) if name in record else None
 
-    def value(name: bytes) -> Any:
-        return orjson.loads(record[name]) if name in record else None
+    def value(name: bytes, kind: TypeAdapter[Value]) -> Value | None:
+        return kind.validate_json(record[name]) if name in record else None
 
     try:
         status = record[b"status"].decode()
@@ -97,18 +101,18 @@ def decode_job(job_id: str, record: Mapping[bytes, bytes]) -> Job:
             attempt=int(record[b"attempt"]),
             revision=int(record[b"revision"]),
             spec=SPEC.validate_json(record[b"spec"]),
-            metadata=value(b"metadata"),
+            metadata=METADATA.validate_json(record[b"metadata"]),
             created_at_ms=int(record[b"created_at_ms"]),
             started_at_ms=number(b"started_at_ms"),
             finished_at_ms=number(b"finished_at_ms"),
-            progress=value(b"progress"),
+            progress=value(b"progress", PROGRESS),
             version=number(b"version"),
-            result=value(b"result"),
-            error=value(b"error"),
+            result=value(b"result", RESULT),
+            error=value(b"error", ERROR),
             checkpoint=CheckpointReference(record[b"checkpoint"].decode(), int(record[b"checkpoint_epochs"]))
             if b"checkpoint" in record
             else None,
             n_deaths=number(b"n_deaths") or 0,
         )
-    except (KeyError, ValueError, ValidationError) as error:
+    except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError
         raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""What a worker needs to know to train a job: all defaults chosen, nothing left to decide."""
+"""What a job trains, with every default chosen: all that a worker needs to know."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from perceptron import Candidate, NetworkConfig, Task, TrainingConfig, Validatio
 
 @dataclass(frozen=True)
 class DataReference:
-    """Where the instances of a job lie."""
+    """Where the instances of a job are stored."""
 
     blob: str
     """sha256 and name of the encoded `Dataset` in the blob store."""
@@ -31,12 +31,12 @@ class Sweep:
 
     candidates: tuple[Candidate, ...]
     refit: bool = False
-    """Whether the best one is trained once more on all rows before it becomes the version."""
+    """Whether the best one is trained once more, on all rows, before it becomes the version."""
 
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """One request to train, checked and complete."""
+    """A request to train, checked and complete."""
 
     task: Task
     network: NetworkConfig

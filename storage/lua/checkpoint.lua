@@ -1,6 +1,6 @@
--- The running attempt can be gone on with from here.
+-- Name the checkpoint that the next attempt resumes from.
 -- KEYS: job. ARGV: attempt, digest of the checkpoint's blob, how many epochs are done by then.
--- Returns 1; 2 when the job has a newer checkpoint, which stays; 0 when the attempt no longer owns the job.
+-- Returns 1; 2 when the job keeps a newer checkpoint; 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return 0
 end

@@ -1,4 +1,4 @@
--- Nobody can go on from the job's checkpoint. How far it was still counts: who gets no further has made no progress.
+-- Forget the job's checkpoint. `furthest_epochs` stays: an attempt that gets no further has made no progress.
 -- KEYS: job. ARGV: attempt. Returns 1, or 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return 0

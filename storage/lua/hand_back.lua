@@ -1,12 +1,10 @@
--- A running attempt ends without a result, and the job waits for the next one.
--- KEYS: job, running jobs, queued jobs. ARGV: job id, attempt.
--- Returns 1, also when this attempt has handed the job back already (a repeated command); 0 when it does not own it.
-if not owns(KEYS[1], ARGV[2]) then
-  local state = redis.call('HMGET', KEYS[1], 'status', 'attempt')
-  return state[1] == 'queued' and state[2] == ARGV[2] and 1 or 0
+-- End a running attempt without a result, and queue the job for the next one.
+-- KEYS: job, running jobs, queued jobs. ARGV: attempt.
+-- Returns 1, also when the command was sent twice; 0 when the attempt no longer owns the job.
+if not owns(KEYS[1], ARGV[1]) then
+  return has_ended_as(KEYS[1], 'queued', ARGV[1]) and 1 or 0
 end
-move(ARGV[1], KEYS[2], KEYS[3])
-redis.call('HSET', KEYS[1], 'status', 'queued', 'rung_at_ms', now_ms())
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+move(KEYS[1], KEYS[2], KEYS[3])
+redis.call('HSET', KEYS[1], 'status', 'queued', 'enqueued_at_ms', now_ms())
 note_status(KEYS[1], 'handed_back')
 return 1

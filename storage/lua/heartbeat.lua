@@ -1,4 +1,5 @@
--- The running attempt is alive. KEYS: job. ARGV: attempt. Returns 1, or 0 when the attempt no longer owns the job.
+-- Note that the running attempt is alive.
+-- KEYS: job. ARGV: attempt. Returns 1, or 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return 0
 end

@@ -5,16 +5,22 @@ local function now_ms()
   return now[1] * 1000 + math.floor(now[2] / 1000)
 end
 
--- Move a job from one state's sorted set to another's, keeping its time of creation.
--- First out, then in: a server whose memory is full refuses what may need some, but only until a script has written
--- something. So a job can be cancelled, fail and be handed back when there is no memory left.
-local function move(job_id, from, to)
-  local created_at_ms = redis.call('ZSCORE', from, job_id) or 0
-  redis.call('ZREM', from, job_id)
-  redis.call('ZADD', to, created_at_ms, job_id)
+-- A job's key ends with its id.
+local function id_of(job)
+  return string.match(job, '[^:]+$')
 end
 
--- Go on though memory may be full, for the same reason: what follows takes none to speak of.
+-- Move a job from one state's sorted set to another's, keeping its time of creation.
+-- Remove it first, then add it: when memory is full, the server refuses the first command that may need memory, but
+-- allows everything once the script has written something. So a job can be cancelled, fail and be handed back even
+-- when there is no memory left.
+local function move(job, from, to)
+  local created_at_ms = redis.call('ZSCORE', from, id_of(job)) or 0
+  redis.call('ZREM', from, id_of(job))
+  redis.call('ZADD', to, created_at_ms, id_of(job))
+end
+
+-- Let the script go on when memory is full, for the same reason. Use it only before writes that need next to none.
 local function even_when_full(key)
   redis.call('HDEL', key, '')
 end
@@ -24,19 +30,26 @@ local function owns(job, attempt)
   return redis.call('HGET', job, 'status') == 'running' and redis.call('HGET', job, 'attempt') == attempt
 end
 
--- Tell the API processes that listen that a model's versions or aliases have changed.
+-- Whether the attempt has brought the job into this state already: then its command was sent twice.
+local function has_ended_as(job, status, attempt)
+  return redis.call('HGET', job, 'status') == status and redis.call('HGET', job, 'attempt') == attempt
+end
+
+-- Tell the API processes that a model's versions or aliases have changed.
 local function tell_model(model)
   redis.call('PUBLISH', CHANGES, 'model ' .. model)
 end
 
--- Add an event to what a job has to tell, and wake those who wait for one. The job's key ends with its id.
+-- Add an event to the job's stream, and wake the clients that wait for one.
 local function note(job, kind, data)
   redis.call('XADD', job .. ':events', 'MAXLEN', '~', MAX_EVENTS, '*', 'type', kind, 'data', data)
-  redis.call('PUBLISH', CHANGES, 'job ' .. string.match(job, '[^:]+$') .. ' ' .. redis.call('HGET', job, 'status'))
+  redis.call('PUBLISH', CHANGES, 'job ' .. id_of(job) .. ' ' .. redis.call('HGET', job, 'status'))
 end
 
--- Note the state that a job is in now, and why. What it has learned so far is of use until it is done.
+-- Count the change of the record, and add its new state as an event, with the reason. The best network so far is
+-- deleted once the job is done.
 local function note_status(job, reason)
+  redis.call('HINCRBY', job, 'revision', 1)
   local state = redis.call('HMGET', job, 'status', 'attempt', 'version')
   if state[1] ~= 'queued' and state[1] ~= 'running' then
     redis.call('DEL', job .. ':best')

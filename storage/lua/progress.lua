@@ -1,5 +1,5 @@
--- The running attempt reports how far it is.
--- KEYS: job. ARGV: attempt, progress as JSON, the same as a point of the learning curve or ''.
+-- Note how far the running attempt is.
+-- KEYS: job. ARGV: attempt, progress as JSON, point of the learning curve as JSON or ''.
 -- Returns 1, or 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return 0

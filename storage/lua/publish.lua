@@ -1,23 +1,21 @@
--- The running attempt ends the job with a new version: version, alias and job change in one step.
+-- End the job with a new version: version, alias and job change in one step.
 -- KEYS: job, running jobs, succeeded jobs, version numbers, models, versions of the model, aliases of the model,
 --       prefix of the versions' keys.
--- ARGV: job id, attempt, model, weights, description as JSON, result as JSON, alias or ''.
--- Returns the version, also when this attempt has published already (a repeated command); else 0.
-if not owns(KEYS[1], ARGV[2]) then
-  local state = redis.call('HMGET', KEYS[1], 'status', 'attempt', 'version')
-  return state[1] == 'succeeded' and state[2] == ARGV[2] and tonumber(state[3]) or 0
+-- ARGV: attempt, model, weights, description as JSON, result as JSON, alias or ''.
+-- Returns the version, also when the command was sent twice; 0 when the attempt no longer owns the job.
+if not owns(KEYS[1], ARGV[1]) then
+  return has_ended_as(KEYS[1], 'succeeded', ARGV[1]) and tonumber(redis.call('HGET', KEYS[1], 'version')) or 0
 end
 local now = now_ms()
-local version = redis.call('HINCRBY', KEYS[4], ARGV[3], 1)
-redis.call('HSET', KEYS[8] .. version, 'weights', ARGV[4], 'description', ARGV[5], 'created_at_ms', now)
-redis.call('ZADD', KEYS[5], 0, ARGV[3])
+local version = redis.call('HINCRBY', KEYS[4], ARGV[2], 1)
+redis.call('HSET', KEYS[8] .. version, 'weights', ARGV[3], 'description', ARGV[4], 'created_at_ms', now)
+redis.call('ZADD', KEYS[5], 0, ARGV[2])
 redis.call('ZADD', KEYS[6], version, version)
-if ARGV[7] ~= '' then
-  redis.call('HSET', KEYS[7], ARGV[7], version)
+if ARGV[6] ~= '' then
+  redis.call('HSET', KEYS[7], ARGV[6], version)
 end
-move(ARGV[1], KEYS[2], KEYS[3])
-redis.call('HSET', KEYS[1], 'status', 'succeeded', 'version', version, 'result', ARGV[6], 'finished_at_ms', now)
-redis.call('HINCRBY', KEYS[1], 'revision', 1)
+move(KEYS[1], KEYS[2], KEYS[3])
+redis.call('HSET', KEYS[1], 'status', 'succeeded', 'version', version, 'result', ARGV[5], 'finished_at_ms', now)
 note_status(KEYS[1], 'published')
-tell_model(ARGV[3])
+tell_model(ARGV[2])
 return version

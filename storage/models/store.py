@@ -1,10 +1,8 @@
 """The registry: immutable versions under a name, and aliases that point at them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import orjson
 from redis import Redis
 
 from storage import keys
@@ -15,35 +13,19 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
+from storage.jobs.description import DESCRIPTION
+from storage.models.record import Model, Version
+from storage.models.trained_model import TrainedModel, decode_version
 from storage.scripts import load_script
 
-
-@dataclass(frozen=True)
-class Model:
-    """What exists under one name."""
-
-    name: str
-    versions: tuple[int, ...]
-    """In ascending order, at least one."""
-    aliases: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Version:
-    """One immutable trained network."""
-
-    model: str
-    number: int
-    created_at_ms: int
-    description: Mapping[str, Any]
-    """As it was published: task, network, training, metrics, digests and so on."""
+_PAGE = 200
 
 
 class ModelStore:
-    """All models, in Redis. `JobStore.publish` is what adds versions."""
+    """All models, in Redis. `JobStore.publish` adds versions."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+        self._redis: Any = redis  # its types include decoded answers; ours are bytes
         self._set_alias = load_script(redis, "set_alias")
         self._delete_alias = load_script(redis, "delete_alias")
         self._delete_version = load_script(redis, "delete_version")
@@ -57,8 +39,16 @@ class ModelStore:
         """
         start = "-" if after is None else f"({after}"
         names = self._redis.zrangebylex(keys.MODELS, start, "+", start=0, num=limit + 1)
-        page = [model for name in names[:limit] if (model := self._read(name.decode())) is not None]
-        return page, len(names) > limit
+        found = self.find([name.decode() for name in names[:limit]])
+        return [model for model in found if model is not None], len(names) > limit
+
+    def all(self) -> Iterator[Model]:
+        """Yield every model in the order of their names, a page at a time."""
+        after, has_more = None, True
+        while has_more:
+            page, has_more = self.page(limit=_PAGE, after=after)
+            yield from page
+            after, has_more = (page[-1].name, has_more) if page else (None, False)
 
     def get(self, model: str) -> Model:
         """Return the versions and aliases of one model.
@@ -66,13 +56,10 @@ class ModelStore:
         Raises:
             ModelNotFoundError: it has no version.
         """
-        found = self._read(model)
+        found = self.find([model])[0]
         if found is None:
             raise ModelNotFoundError(model)
         return found
-
-    def _read(self, model: str) -> Model | None:
-        return self.find([model])[0]
 
     def find(self, models: Sequence[str]) -> list[Model | None]:
         """Return the versions and aliases of each model, all as of one moment; None for one that does not exist."""
@@ -82,41 +69,40 @@ class ModelStore:
                 transaction.hgetall(keys.aliases(model))
             answers = transaction.execute()
         return [
-            Model(
-                name=model,
-                versions=tuple(int(number) for number in numbers),
-                aliases={alias.decode(): int(number) for alias, number in sorted(aliases.items())},
-            )
-            if numbers
-            else None
+            _model(model, numbers, aliases) if numbers else None
             for model, numbers, aliases in zip(models, answers[::2], answers[1::2], strict=True)
         ]
 
     def resolve(self, model: str, *, version: int | None = None, alias: str | None = None) -> int:
-        """Return the number of the version meant: the one given, the alias's, or else the latest.
+        """Return the number of the version meant, by the rule of `Model.number`.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError, AliasNotFoundError: what was named does not exist.
         """
-        if version is not None:
-            if self._redis.zscore(keys.versions(model), str(version)) is not None:
-                return version
-        elif alias is not None:
-            number = self._redis.hget(keys.aliases(model), alias)
-            if number is not None:
-                return int(number)
-        else:
-            latest = self._redis.zrevrange(keys.versions(model), 0, 0)
-            if latest:
-                return int(latest[0])
-        if not self._redis.exists(keys.versions(model)):
+        found = self.get(model)
+        number = found.number(version, alias)
+        if number is None:
+            raise found.missing(version, alias)
+        return number
+
+    def with_versions(self, model: str) -> tuple[Model, list[Version]]:
+        """Return one model with all its versions, in one round trip and as of one moment.
+
+        Raises:
+            ModelNotFoundError: it has no version.
+        """
+        with self._redis.pipeline() as transaction:
+            transaction.zrange(keys.versions(model), 0, -1)
+            transaction.hgetall(keys.aliases(model))
+            fields = [f"{keys.version(model, '*')}->{field}" for field in ("created_at_ms", "description")]
+            transaction.sort(keys.versions(model), by="nosort", get=fields, groups=True)
+            numbers, aliases, versions = transaction.execute()
+        if not numbers:
             raise ModelNotFoundError(model)
-        if version is not None:
-            raise VersionNotFoundError(model, version)
-        # A latest version exists by now: it can only have been published since it was looked for.
-        if alias is None:
-            return self.resolve(model)
-        raise AliasNotFoundError(model, alias)
+        found = _model(model, numbers, aliases)
+        return found, [
+            _version(model, number, *fields) for number, fields in zip(found.versions, versions, strict=True)
+        ]
 
     def get_version(self, model: str, number: int) -> Version:
         """Return one version without its weights.
@@ -124,25 +110,33 @@ class ModelStore:
         Raises:
             ModelNotFoundError, VersionNotFoundError: what was named does not exist.
         """
-        created_at_ms, description = self._redis.hmget(keys.version(model, number), "created_at_ms", "description")
-        if description is None:
-            self.resolve(model, version=number)
-            raise VersionNotFoundError(model, number)
-        return _version(model, number, created_at_ms, description)
+        return self._read(model, number, ())[0]
 
-    def load(self, model: str, number: int) -> tuple[Version, bytes]:
-        """Return one version and its weights as safetensors bytes.
+    def load(self, model: str, number: int) -> TrainedModel:
+        """Return one version ready for use, its weights checked against their digest.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError: what was named does not exist.
+            CorruptDataError: the version is not what was published.
+        """
+        return decode_version(*self.load_bytes(model, number))
+
+    def load_bytes(self, model: str, number: int) -> tuple[Version, bytes]:
+        """Return one version and its weights as they were published, as safetensors bytes.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: what was named does not exist.
         """
-        created_at_ms, description, weights = self._redis.hmget(
-            keys.version(model, number), "created_at_ms", "description", "weights"
-        )
-        if description is None or weights is None:
-            self.resolve(model, version=number)
+        version, (weights,) = self._read(model, number, ("weights",))
+        return version, weights
+
+    def _read(self, model: str, number: int, more: Sequence[str]) -> tuple[Version, list[bytes]]:
+        """Return one version with more fields of its record."""
+        fields = self._redis.hmget(keys.version(model, number), "created_at_ms", "description", *more)
+        if None in fields:
+            self.get(model)
             raise VersionNotFoundError(model, number)
-        return _version(model, number, created_at_ms, description), weights
+        return _version(model, number, *fields[:2]), fields[2:]
 
     def set_alias(self, model: str, alias: str, number: int) -> None:
         """Point the alias at an existing version.
@@ -155,7 +149,7 @@ class ModelStore:
             raise VersionNotFoundError(model, number)
 
     def delete_alias(self, model: str, alias: str) -> None:
-        """Forget the alias; the version it points at stays.
+        """Delete the alias; the version it points at stays.
 
         Raises:
             ModelNotFoundError, AliasNotFoundError: what was named does not exist.
@@ -165,11 +159,11 @@ class ModelStore:
             raise AliasNotFoundError(model, alias)
 
     def delete_version(self, model: str, number: int) -> None:
-        """Delete a version for ever; its number is not used again.
+        """Delete a version; its number is never used again.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: what was named does not exist.
-            VersionInUseError: an alias names it.
+            VersionInUseError: an alias points at it.
         """
         answer = self._delete_version(
             keys=[keys.MODELS, keys.versions(model), keys.aliases(model), keys.version(model, number)],
@@ -182,7 +176,7 @@ class ModelStore:
             raise VersionNotFoundError(model, number)
 
     def delete(self, model: str) -> None:
-        """Delete a model with all its versions and aliases; its version numbers are not used again.
+        """Delete a model with all its versions and aliases; its version numbers are never used again.
 
         Raises:
             ModelNotFoundError: it does not exist.
@@ -195,8 +189,16 @@ class ModelStore:
             raise ModelNotFoundError(model)
 
 
-def _version(model: str, number: int, created_at_ms: bytes | None, description: bytes) -> Version:
+def _model(name: str, numbers: Sequence[bytes], aliases: dict[bytes, bytes]) -> Model:
+    return Model(
+        name=name,
+        versions=tuple(int(number) for number in numbers),
+        aliases={alias.decode(): int(number) for alias, number in sorted(aliases.items())},
+    )
+
+
+def _version(model: str, number: int, created_at_ms: bytes, description: bytes) -> Version:
     try:
-        return Version(model, number, int(created_at_ms or 0), orjson.loads(description))
+        return Version(model, number, int(created_at_ms), DESCRIPTION.validate_json(description))
     except ValueError as error:
         raise CorruptDataError(f"version {number} of model {model!r} cannot be read: {error}") from error

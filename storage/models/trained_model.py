@@ -1,61 +1,49 @@
-"""A version made ready for use: its network folded into raw units, and what its outputs stand for."""
+"""A version ready for use: its network in raw units, and what its outputs stand for."""
 
 import hashlib
 from dataclasses import dataclass
-
-from pydantic import TypeAdapter, ValidationError
 
 from perceptron import Network, NetworkConfig, Task, fold
 from storage.codec import decode_model
 from storage.errors import CorruptDataError
 from storage.jobs.record import BestNetwork
-from storage.models.store import Version
-
-_TASK = TypeAdapter(Task)
-_NETWORK = TypeAdapter(NetworkConfig)
-_NAMES = TypeAdapter(tuple[str, ...])
+from storage.models.record import Version
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A version with its network folded into the units of the raw features, in float64."""
+    """A version whose network is folded into the units of the raw features, in float64."""
 
     name: str
     version: int
-    """0 for the network of a job that still runs: no version has this number."""
+    """0 for the network of a job that still runs; no version has this number."""
     task: Task
     feature_names: tuple[str, ...]
     network: Network
 
 
 def decode_version(version: Version, weights: bytes) -> TrainedModel:
-    """Make a version ready for use.
+    """Return a version ready for use.
 
     Raises:
-        CorruptDataError: the description or the weights are not what was published.
+        CorruptDataError: the weights are not what was published.
     """
     description = version.description
-    try:
-        task = _TASK.validate_python(description["task"])
-        names = _NAMES.validate_python(description["feature_names"])
-        network = _NETWORK.validate_python(description["network"])
-        digest = description["digests"]["weights"]
-    except (KeyError, TypeError, ValidationError) as error:
-        raise CorruptDataError(f"{_named(version)} cannot be read: {error!r}") from error
-    if hashlib.sha256(weights).hexdigest() != digest:
-        raise CorruptDataError(f"{_named(version)} has other weights than were published")
-    model = TrainedModel(version.model, version.number, task, names, _folded(weights, network, task))
+    task, names = description.task, description.feature_names
+    if hashlib.sha256(weights).hexdigest() != description.digests.weights:
+        raise CorruptDataError(f"{_named(version)} has weights with another digest than those published")
+    model = TrainedModel(version.model, version.number, task, names, _folded(weights, description.network, task))
     if (model.network.n_inputs, model.network.n_outputs) != (len(names), task.n_outputs):
         shape = f"{model.network.n_inputs} inputs and {model.network.n_outputs} outputs"
-        raise CorruptDataError(f"{_named(version)} has a network with {shape}, which its description has not")
+        raise CorruptDataError(f"{_named(version)} has a network with {shape}, unlike its description")
     return model
 
 
 def decode_best(best: BestNetwork) -> TrainedModel:
-    """Make the best network so far of a job ready for use.
+    """Return the best network so far of a job ready for use.
 
     Raises:
-        CorruptDataError: its weights are not what was written.
+        CorruptDataError: the weights are not what was written.
     """
     job, spec = best.job, best.job.spec
     return TrainedModel(job.model, 0, spec.task, spec.feature_names, _folded(best.weights, spec.network, spec.task))

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from tests.api_process import Api, running_api
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ("REDIS_URL", "DATA_DIR", "BLOB_URL", "HOST", "PORT", "API_PROCESSES", "WEB_CONCURRENCY", "WORKERS")
@@ -23,9 +23,7 @@ class Stack:
     """A running service, its address and its process tree."""
 
     def __init__(self, data_dir: Path, *options: str) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data_dir = data_dir
         self._options = options
@@ -46,7 +44,7 @@ class Stack:
         return self
 
     def tree(self) -> list[int]:
-        """The process ids of the supervisor and everything below it."""
+        """The pids of the supervisor and all its descendants."""
         pids = [self.process.pid]
         for pid in pids:
             children = Path(f"/proc/{pid}/task/{pid}/children")
@@ -54,7 +52,7 @@ class Stack:
         return pids
 
     def kill(self) -> None:
-        """End every process at once, as a power cut would."""
+        """Kill -9 every process at once, as a power cut would."""
         self.http.close()
         for pid in self.tree():
             os.kill(pid, signal.SIGKILL)
@@ -86,7 +84,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
-    """A service for a test that does harm."""
+    """Start a service for one test, which may damage it."""
     started: list[Stack] = []
 
     def start(*options: str) -> Stack:

@@ -118,6 +118,7 @@ def test_a_version_can_be_predicted_with_as_soon_as_it_is_published(api: Api) ->
         assert (answer.status_code, answer.json()["version"]) == (200, version)
 
 
+@pytest.mark.serial
 def test_pointers_follow_and_the_deleted_is_gone(api: Api) -> None:
     models = ModelStore(api.jobs._redis)
     publish(api.jobs), publish(api.jobs)

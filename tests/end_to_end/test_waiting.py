@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
+from storage.jobs.reports import JobError
 from tests.api_process import Api
-from tests.builders import claimed, publish
+from tests.builders import claimed, progress, publish
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,28 +35,28 @@ SSE = {"Accept": "text/event-stream"}
 
 
 def test_a_stream_tells_what_happens_as_it_happens_and_ends_with_the_job(api: Api) -> None:
-    claim = claimed(api.jobs)
-    with api.http.stream("GET", f"/jobs/{claim.job.id}/events", headers=SSE) as stream:
+    attempt = claimed(api.jobs)
+    with api.http.stream("GET", f"/jobs/{attempt.job.id}/events", headers=SSE) as stream:
         assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
         events = events_in(stream)
         assert [next(events)["data"]["status"] for _ in range(2)] == ["queued", "running"]
-        api.jobs.record_progress(claim, {}, point={"epoch": 1, "cost": 0.25})
-        assert next(events)["data"] == {"epoch": 1, "cost": 0.25}
-        api.jobs.log(claim, "halfway")
+        attempt.report(progress(), on_curve=True)
+        assert next(events)["data"] == {"attempt": 1, "epoch": 1, "cost": 0.25, "validation_cost": None}
+        attempt.log("halfway")
         assert next(events)["data"] == {"attempt": 1, "message": "halfway"}
-        api.jobs.cancel(claim.job.id)
+        api.jobs.cancel(attempt.job.id)
         assert [event["data"]["status"] for event in events] == ["cancelled"]
 
 
 def test_a_stream_is_resumed_after_the_last_event_seen_and_ends_for_good(api: Api) -> None:
-    claim = claimed(api.jobs)
-    url = f"/jobs/{claim.job.id}/events"
+    attempt = claimed(api.jobs)
+    url = f"/jobs/{attempt.job.id}/events"
     with api.http.stream("GET", url, headers=SSE) as stream:
         events = events_in(stream)
         next(events)
         seen = next(events)["id"]
-    api.jobs.log(claim, "meanwhile")
-    api.jobs.cancel(claim.job.id)
+    attempt.log("meanwhile")
+    api.jobs.cancel(attempt.job.id)
     with api.http.stream("GET", url, headers={**SSE, "Last-Event-ID": seen}) as stream:
         rest = list(events_in(stream))
     assert [event["type"] for event in rest] == ["log", "status"]
@@ -72,35 +73,35 @@ def test_a_stream_of_no_job_or_from_no_place_is_a_problem(api: Api) -> None:
 
 
 def test_a_stream_that_begins_after_the_last_event_does_not_wait_for_another(api: Api) -> None:
-    claim = claimed(api.jobs)
-    api.jobs.fail(claim, {"code": "diverged", "detail": ""})
-    url = f"/jobs/{claim.job.id}/events"
+    attempt = claimed(api.jobs)
+    attempt.fail(JobError("diverged", ""))
+    url = f"/jobs/{attempt.job.id}/events"
     last_id = api.http.get(url).json()["last_id"]
     assert api.http.get(url, params={"after": last_id}, headers=SSE, timeout=5).status_code == 204
 
 
 def test_a_stream_begins_at_the_place_that_was_checked(api: Api) -> None:
-    claim = claimed(api.jobs)
-    api.jobs.fail(claim, {"code": "diverged", "detail": ""})
-    url = f"/jobs/{claim.job.id}/events?after=0-1&after=nowhere"
+    attempt = claimed(api.jobs)
+    attempt.fail(JobError("diverged", ""))
+    url = f"/jobs/{attempt.job.id}/events?after=0-1&after=nowhere"
     with api.http.stream("GET", url, headers=SSE) as stream:
         assert len(list(events_in(stream))) == 3
 
 
 def test_a_stream_goes_on_after_redis_was_killed_and_came_back(api: Api) -> None:
-    claim = claimed(api.jobs)
-    with api.http.stream("GET", f"/jobs/{claim.job.id}/events", headers=SSE) as stream:
+    attempt = claimed(api.jobs)
+    with api.http.stream("GET", f"/jobs/{attempt.job.id}/events", headers=SSE) as stream:
         events = events_in(stream)
         next(events), next(events)
         api.server.kill()
         api.server.start()
-        api.jobs.log(claim, "after the fall")
+        attempt.log("after the fall")
         assert next(events)["data"]["message"] == "after the fall"
 
 
 def test_a_long_poll_is_answered_when_the_job_is_done(api: Api) -> None:
-    claim = claimed(api.jobs)
-    job_id = claim.job.id
+    attempt = claimed(api.jobs)
+    job_id = attempt.job.id
     etag = api.http.get(f"/jobs/{job_id}").headers["etag"]
 
     async def poll() -> tuple[httpx.Response, float]:
@@ -110,7 +111,7 @@ def test_a_long_poll_is_answered_when_the_job_is_done(api: Api) -> None:
             )
             await asyncio.sleep(0.3)
             assert not held.done()
-            api.jobs.log(claim, "a change that is no end")
+            attempt.log("a change that is no end")
             await asyncio.sleep(0.3)
             assert not held.done()
             started = time.monotonic()
@@ -141,8 +142,8 @@ def test_a_long_poll_on_a_job_that_is_done_or_unknown_does_not_wait(api: Api) ->
 
 def test_five_hundred_waiting_clients_cost_no_thread_and_predict_goes_on(api: Api) -> None:
     publish(api.jobs)
-    claim = claimed(api.jobs)
-    job_id = claim.job.id
+    attempt = claimed(api.jobs)
+    job_id = attempt.job.id
     (pid,) = map(int, Path(f"/proc/{api.process.pid}/task/{api.process.pid}/children").read_text().split())
 
     async def run() -> tuple[list[str], int, int]:

@@ -1,4 +1,4 @@
-"""Fault tests repeat what they do: a few times by default, as often as the scorecard asks with `--times`."""
+"""Fixtures of the fault tests. `--times N` repeats a fault as often as docs/reliability.md reports it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +16,6 @@ def times(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def start_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
-    """Start a service of this test's own; it ends with the test."""
+    """Start a service for this test alone; it ends with the test."""
     with ExitStack() as on_exit:
         yield lambda **options: on_exit.enter_context(running_rig(tmp_path, **options))

@@ -1,7 +1,7 @@
 """A training worker that is killed at one point of its work: `python -m tests.faults.dying_worker POINT`.
 
-The worker is the real one; a function at that point is wrapped to kill -9 the work horse and its parent before or after
-it does its part.
+The worker is the real one. The function at that point is wrapped: it kills -9 the worker and its child, before or after
+the wrapped call.
 """
 
 import functools
@@ -14,28 +14,29 @@ from typing import Any
 from rq.worker import Worker
 
 import worker.tasks
+from storage.jobs.attempt import Attempt
 from storage.jobs.store import JobStore
 from worker.main import main
-from worker.process import TrainingRing, TrainingWorker
+from worker.process import QueueEntry, TrainingWorker
 from worker.watch import Watch
 
 PARENT = os.getpid()
 
 POINTS: dict[str, tuple[type, str, bool]] = {
-    # name: (class, method, whether it has done its part)
+    # name: (class, method, whether to die after the call)
     "after the pop": (TrainingWorker, "execute_job", False),
-    "before the claim": (TrainingRing, "perform", False),
+    "before the claim": (QueueEntry, "perform", False),
     "after the claim": (JobStore, "claim", True),
-    "in the middle of training": (Watch, "is_time_up", True),
-    "before publish": (JobStore, "publish", False),
-    "after publish": (JobStore, "publish", True),
+    "in the middle of training": (Watch, "after_epoch", True),
+    "before publish": (Attempt, "publish", False),
+    "after publish": (Attempt, "publish", True),
     "before the acknowledgement": (Worker, "handle_job_success", False),
     "after the acknowledgement": (Worker, "handle_job_success", True),
 }
 
 
 def die(*_: Any) -> None:
-    """End horse and parent at once. The parent first: it would note the death of its horse."""
+    """Kill child and parent at once. The parent goes first: it would record the death of its child."""
     if os.getpid() != PARENT:
         os.kill(PARENT, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,7 +1,7 @@
 """A training worker whose epochs do not end: `python -m tests.faults.hanging_worker hangs|swallows`.
 
-hangs: one call that keeps Python's lock, so that no signal handler and no other thread has a turn.
-swallows: a loop that takes every exception, as a careless `except` would.
+hangs: one C call that holds the GIL, so no signal handler and no other thread runs.
+swallows: a loop that catches every exception, as a careless `except` would.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from worker.main import main
 
 
 def hang() -> None:
-    ctypes.PyDLL(None).sleep(3600)  # PyDLL, unlike CDLL, keeps the lock
+    ctypes.PyDLL(None).sleep(3600)  # PyDLL, unlike CDLL, holds the GIL
 
 
 def swallow() -> None:

@@ -1,4 +1,4 @@
-"""What clients saw while faults were injected, and what must hold of it afterwards, in the manner of Jepsen."""
+"""What clients saw under faults, and a judge that checks it against the store, in the manner of Jepsen."""
 
 import threading
 import time
@@ -8,25 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from storage.jobs.record import DONE_STATUSES
+from storage.errors import StorageError
+from storage.jobs.record import DONE_STATUSES, Job
+from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
-from storage.models.trained_model import decode_version
-from tests.faults.rig import Rig
 
 Seen = dict[str, Any]
 
 
 @dataclass
 class History:
-    """Everything that clients were told, in the order in which they were told it."""
+    """Everything that clients were told, in order."""
 
     accepted: dict[str, str] = field(default_factory=dict)
     """job id -> the Idempotency-Key it was accepted for"""
+    never_accepted: list[str] = field(default_factory=list)
+    """Idempotency-Keys of the jobs that clients gave up to submit"""
     jobs: dict[str, list[Seen]] = field(default_factory=lambda: defaultdict(list))
     """job id -> what reads of it showed"""
     predictions: list[Seen] = field(default_factory=list)
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """(what was asked, the answer's status; 0: no answer) -> how often"""
+    """(kind of request, status of the answer; 0: no answer) -> how often"""
     notes: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _started_at: float = field(default_factory=time.monotonic)
@@ -40,13 +42,17 @@ class History:
             self.accepted[job["id"]] = key
             self.jobs[job["id"]].append(job)
 
+    def saw_never_accepted(self, key: str) -> None:
+        with self._lock:
+            self.never_accepted.append(key)
+
     def saw_job(self, job: Seen) -> None:
         with self._lock:
             self.jobs[job["id"]].append(job)
 
-    def saw_prediction(self, asked: Seen, answer: Seen) -> None:
+    def saw_prediction(self, request: Seen, answer: Seen) -> None:
         with self._lock:
-            self.predictions.append({"asked": asked, "answer": answer})
+            self.predictions.append({"request": request, "answer": answer})
 
     def note(self, text: str) -> None:
         with self._lock:
@@ -61,34 +67,26 @@ class Verdict:
     violations: list[str]
 
 
-def judge(history: History, rig: Rig) -> Verdict:
-    """Check the history against the promise, and against what is stored now."""
-    broken: list[str] = []
-    final = {}
+def judge(history: History, jobs: JobStore, models: ModelStore) -> Verdict:
+    """Check the history against the promise and against the store, which must not change meanwhile."""
+    broken = [f"key {key} was never accepted" for key in history.never_accepted]
+    final: dict[str, Job] = {}
     for job_id in history.accepted:
         try:
-            final[job_id] = rig.jobs.get(job_id)
-        except Exception as error:
+            final[job_id] = jobs.get(job_id)
+        except StorageError as error:
             broken.append(f"{job_id}: accepted, and cannot be read: {error}")
     for job_id, job in final.items():
         if not job.is_done:
-            broken.append(f"{job_id}: {job.status} for ever")
-        history.jobs[job_id].append(
-            {
-                "id": job_id,
-                "status": job.status,
-                "attempt": job.attempt,
-                "result": job.result and {"version": job.version},
-            }
-        )
+            broken.append(f"{job_id}: accepted, and never ended: {job.status}")
+        seen = [*history.jobs[job_id], {"status": job.status, "result": job.result and {"version": job.version}}]
+        broken += [f"{job_id}: {fault}" for fault in _changed_ends(seen)]
     keys_used: dict[str, set[str]] = defaultdict(set)
     for job_id, key in history.accepted.items():
         keys_used[key].add(job_id)
-    broken += [f"key {key} made the jobs {ids}" for key, ids in keys_used.items() if len(ids) > 1]
-    for job_id, seen in history.jobs.items():
-        broken += [f"{job_id}: {fault}" for fault in _regressions(seen)]
-    broken += _publishing(final, rig.models)
-    broken += _wrong_predictions(history.predictions, rig.models)
+    broken += [f"key {key} made the jobs {sorted(ids)}" for key, ids in keys_used.items() if len(ids) > 1]
+    broken += _wrongly_published(final, models)
+    broken += _wrong_predictions(history.predictions, models)
     broken += [f"{what} answered {status}" for what, status in history.statuses if status >= 500 and status != 503]
     figures = {
         "accepted": len(history.accepted),
@@ -102,27 +100,26 @@ def judge(history: History, rig: Rig) -> Verdict:
     return Verdict(figures, broken)
 
 
-def _regressions(seen: list[Seen]) -> list[str]:
-    """Reads of one job by one client come in order: attempts never fall, and nothing leads out of a terminal state.
+def _changed_ends(seen: list[Seen]) -> list[str]:
+    """Nothing leads out of a terminal state.
 
-    Reads of several clients may overtake one another on their way here, so only a terminal state binds all of them.
+    The order of the reads proves nothing: those of several clients may overtake one another on their way here.
     """
     ends = {(job["status"], (job.get("result") or {}).get("version")) for job in seen if job["status"] in DONE_STATUSES}
     return [f"seen to end as {sorted(map(str, ends))}"] if len(ends) > 1 else []
 
 
-def _publishing(final: dict[str, Any], models: ModelStore) -> list[str]:
-    """Each job that succeeded published exactly one version, and no other job any; no number is used twice."""
+def _wrongly_published(final: dict[str, Job], models: ModelStore) -> list[str]:
+    """Each job that succeeded published exactly the version it names, and no other job published any."""
     published: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for name in {job.model for job in final.values()}:
-        page, _ = models.page(limit=1000)
-        for number in next((model.versions for model in page if model.name == name), ()):
-            published[models.get_version(name, number).description["job"]].append((name, number))
+    for model in models.page(limit=1000)[0]:
+        for number in model.versions:
+            published[models.get_version(model.name, number).description.job].append((model.name, number))
     broken = []
     for job_id, job in final.items():
         expected = [(job.model, job.version)] if job.status == "succeeded" else []
         if published[job_id] != expected:
-            broken.append(f"{job_id} is {job.status} with version {job.version}, and published {published[job_id]}")
+            broken.append(f"{job_id}: {job.status} with version {job.version}, but published {published[job_id]}")
     return broken
 
 
@@ -130,14 +127,14 @@ def _wrong_predictions(predictions: list[Seen], models: ModelStore) -> list[str]
     """The outputs are those of the version that the answer names."""
     broken, networks = [], {}
     for prediction in predictions:
-        asked, answer = prediction["asked"], prediction["answer"]
+        request, answer = prediction["request"], prediction["answer"]
         key = answer["model"], answer["version"]
         if key not in networks:
-            networks[key] = decode_version(*models.load(*key)).network
+            networks[key] = models.load(*key).network
         (layer,) = networks[key].layers
-        z = np.array(asked["instances"]) @ layer.weights + layer.bias
+        z = np.array(request["instances"]) @ layer.weights + layer.bias
         if not np.allclose(answer["outputs"], 1 / (1 + np.exp(-z)), rtol=1e-9, atol=1e-12):
-            broken.append(f"the outputs for {asked} are not those of version {key}: {answer}")
-        if asked.get("version", answer["version"]) != answer["version"]:
-            broken.append(f"asked {asked}, answered by version {answer['version']}")
+            broken.append(f"the outputs for {request} are not those of version {key}: {answer}")
+        if request.get("version", answer["version"]) != answer["version"]:
+            broken.append(f"{request} was answered by version {answer['version']}")
     return broken

@@ -1,9 +1,8 @@
-"""The service's own processes, to be killed: a server, API and workers that are started again as a supervisor would."""
+"""The real processes of the service, for tests that kill them: Redis, the API and workers."""
 
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from storage.connection import connect
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[bytes]
@@ -27,7 +27,7 @@ Process = subprocess.Popen[bytes]
 def wait_for(what: Callable[[], object], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not what():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"still not so after {timeout_s} s"
         time.sleep(0.02)
 
 
@@ -44,18 +44,17 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 class Rig:
-    """A Redis of its own, one API of two processes, and workers.
+    """A Redis of its own, workers, and an API of some processes, or none for tests that need no HTTP.
 
-    Everything lies in `folder`; logs are `<name>.log`. What is killed comes back by `tend`, as under a supervisor.
+    All files lie in `folder`; logs are `<name>.log`. A killed process stays away until `tend` starts it again.
     """
 
     def __init__(self, folder: Path, *, n_workers: int, api_processes: int = 2, **settings: str) -> None:
         self.folder = folder
         self.server = EmbeddedServer(folder)
         self._n_workers = n_workers
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self._port = listener.getsockname()[1]
+        self._has_api = api_processes > 0
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._settings = {"DATA_DIR": str(folder), "API_PROCESSES": str(api_processes), **settings}
         self.workers: list[Process] = []
@@ -71,7 +70,8 @@ class Rig:
         self.blobs = BlobStore((self.folder / "blobs").as_uri())
         self._settings |= {"REDIS_URL": self.server.url, "PORT": str(self._port)}
         self.tend()
-        wait_for(self.is_ready)
+        if self._has_api:
+            wait_for(self.is_ready)
         return self
 
     def is_ready(self) -> bool:
@@ -80,8 +80,8 @@ class Rig:
         return False
 
     def tend(self) -> None:
-        """Start what does not run."""
-        if self.api is None or self.api.poll() is not None:
+        """Start whatever does not run, as a supervisor would."""
+        if self._has_api and (self.api is None or self.api.poll() is not None):
             self.api = self._start(API_COMMAND, "api")
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < self._n_workers:
@@ -102,24 +102,23 @@ class Rig:
                 command, cwd=ROOT, env={**os.environ, **self._settings}, stdout=log, stderr=log, start_new_session=True
             )
 
-    def kill_worker(self, worker: Process, *, with_horse: bool = True) -> list[int]:
-        """kill -9; returns the work horses that it had."""
-        horses = children_of(worker.pid)
+    def kill_worker(self, worker: Process, *, with_child: bool = True) -> None:
+        """Kill -9 the worker, and the child that trains for it."""
+        children = children_of(worker.pid)
         send(worker.pid, signal.SIGKILL)
-        if with_horse:
-            for horse in horses:
-                send(horse, signal.SIGKILL)
+        if with_child:
+            for child in children:
+                send(child, signal.SIGKILL)
         worker.wait()
-        return horses
 
     def kill_redis(self, down_s: float = 0.0) -> None:
-        """kill -9, and start it again after some time."""
+        """Kill -9 the server, and start it again after some time."""
         self.server.kill()
         time.sleep(down_s)
         self.server.start()
 
     def kill_all(self) -> None:
-        """Kill -9 everything, as a power cut would end it."""
+        """Kill -9 every process, as a power cut would."""
         for worker in self.workers:
             self.kill_worker(worker)
         if self.api is not None:

@@ -1,4 +1,4 @@
-"""Predict under reloads, deployments, a lost or hanging Redis, and slow clients: R14, R15, R16 and R21, short."""
+"""Predict under reloads, deployments, a lost or hanging Redis, and slow clients: short forms of R14, R15, R16, R21."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ X = [0.25, 0.5]
 
 
 class Load:
-    """Clients in threads that predict without a pause, each on a kept connection as long as the server keeps it."""
+    """Client threads that predict without a pause, each over one keep-alive connection."""
 
     def __init__(self, rig: Rig, weights: dict[int, float], *, threads: int = 8, **which: Any) -> None:
         self._address = rig.url.removeprefix("http://")
@@ -74,7 +74,8 @@ class Load:
             future.result()
 
 
-def test_flips_and_reloads_cost_no_answer_and_mix_nothing_up(start_rig: Callable[..., Rig]) -> None:
+@pytest.mark.serial
+def test_alias_moves_and_reloads_lose_no_answer_and_mix_no_versions(start_rig: Callable[..., Rig]) -> None:
     """R14."""
     rig = start_rig(n_workers=0)
     assert rig.api is not None
@@ -93,11 +94,11 @@ def test_flips_and_reloads_cost_no_answer_and_mix_nothing_up(start_rig: Callable
     assert load.wrong == []
     assert len(load.seconds) > 1000
     assert load.p99_s < 0.5
-    # While the new processes load their code, the old ones answer.
+    # The old processes answer while the new ones load.
     assert max(load.seconds) < 5
 
 
-def test_a_drain_answers_what_is_under_way(start_rig: Callable[..., Rig]) -> None:
+def test_a_drain_answers_the_requests_under_way(start_rig: Callable[..., Rig]) -> None:
     """R15."""
     rig = start_rig(n_workers=0)
     assert rig.api is not None
@@ -125,8 +126,9 @@ def test_a_drain_answers_what_is_under_way(start_rig: Callable[..., Rig]) -> Non
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
-def test_while_redis_is_away_memory_is_predicted_with(start_rig: Callable[..., Rig], fault: str) -> None:
+def test_predictions_from_memory_go_on_while_redis_is_away(start_rig: Callable[..., Rig], fault: str) -> None:
     """R16."""
     rig = start_rig(n_workers=0)
     weights = {1: 1.0, 2: 2.0}
@@ -157,7 +159,7 @@ def test_while_redis_is_away_memory_is_predicted_with(start_rig: Callable[..., R
         else:
             send(rig.server.pid, signal.SIGCONT)
         wait_for(rig.is_ready)
-        # what changes from now on is followed again, by itself
+        # later changes are followed again without a restart
         publish(rig.jobs, weight=2.0, alias="production")
 
         def is_followed() -> bool:
@@ -177,14 +179,14 @@ def test_an_emptied_redis_makes_no_model_unknown(start_rig: Callable[..., Rig]) 
     with Load(rig, {1: 1.0}, threads=2) as load:
         time.sleep(0.5)
         rig.redis.flushall()
-        time.sleep(3)  # the periodic check of pointers comes by
+        time.sleep(3)  # at least one periodic check of the aliases
         assert httpx.post(f"{rig.url}/predict", json={"model": "nope", "instances": [X]}).status_code == 503
     assert load.wrong == []
 
 
 @contextmanager
 def dripping(rig: Rig, n_connections: int) -> Iterator[None]:
-    """Send a header or a body drop by drop over many connections."""
+    """Send headers and bodies byte by byte over many connections."""
     host, port = rig.url.removeprefix("http://").split(":")
     head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n"
     connections = [socket.create_connection((host, int(port))) for _ in range(n_connections)]
@@ -208,8 +210,9 @@ def dripping(rig: Rig, n_connections: int) -> Iterator[None]:
             connection.close()
 
 
-def test_slow_clients_hold_nobody_up(start_rig: Callable[..., Rig]) -> None:
-    """R21; its figure, the p99 with and without them, is in the table of ./run bench serving."""
+@pytest.mark.serial
+def test_slow_clients_delay_nobody(start_rig: Callable[..., Rig]) -> None:
+    """R21. `./run bench serving` reports the p99 with and without slow clients."""
     rig = start_rig(n_workers=0, api_processes=1)
     publish(rig.jobs, weight=1.0)
     with dripping(rig, 50), Load(rig, {1: 1.0}, threads=2) as load:

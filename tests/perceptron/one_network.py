@@ -24,7 +24,7 @@ class OneNetwork:
         return self._value(self._objective.evaluate(parameters[np.newaxis], self._networks))
 
     def evaluate_batch(self, parameters, rows):
-        return self._value(self._objective.evaluate_batch(parameters[np.newaxis], self._networks, rows))
+        return self._value(self._objective.evaluate(parameters[np.newaxis], self._networks, rows))
 
     def _value(self, evaluation):
         return Value(float(evaluation.costs[0]), evaluation.gradients[0])

@@ -24,7 +24,7 @@ def test_the_step_of_zero_is_one():
     np.testing.assert_array_equal(outputs_of("step", -1e-300, -0.0, 0.0, 1e-300), [0.0, 1.0, 1.0, 1.0])
 
 
-def test_the_step_of_not_a_number_is_not_taken_for_a_class():
+def test_the_step_of_not_a_number_is_no_class():
     assert np.isnan(outputs_of("step", np.nan)[0])
 
 

@@ -12,8 +12,8 @@ from perceptron import (
     NetworkConfig,
     TrainingConfig,
     fit,
-    perceptron_rule_epoch,
 )
+from perceptron.optimizers.perceptron_rule import perceptron_rule_epoch
 
 # By optimizer: learning rate, epochs, and how near to the optimum's weights they lead.
 WAYS = [

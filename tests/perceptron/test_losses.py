@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from perceptron import LOSSES
+from perceptron import ACTIVATIONS, LOSSES
 
 
 def values(loss, activation, z, targets):
     z, targets = np.array(z, dtype=float)[:, np.newaxis, :], np.array(targets, dtype=float)[:, np.newaxis, :]
     with np.errstate(all="ignore"):
-        losses, _ = LOSSES[loss].evaluate(activation, z, targets)
+        losses, _ = LOSSES[loss].evaluate(ACTIVATIONS[activation], z, targets)
     return losses[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""A training taken up from the state of any epoch ends with the same bytes as one that was never interrupted."""
+"""A training resumed from the state of any epoch ends with the same bytes as one that was never interrupted."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -49,7 +49,7 @@ SINGLE: dict[str, tuple[NetworkConfig, dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_a_training_taken_up_after_any_epoch_ends_with_the_same_bytes(name: str) -> None:
+def test_a_training_resumed_after_any_epoch_ends_with_the_same_bytes(name: str) -> None:
     network, config, arguments = SINGLE[name]
     arguments = {"dataset": DATASET, **arguments}
     dataset = arguments.pop("dataset")
@@ -73,7 +73,7 @@ SWEEPS: dict[str, tuple[NetworkConfig, dict[str, Any], bool]] = {
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_a_sweep_taken_up_after_any_epoch_ends_with_the_same_bytes(name: str) -> None:
+def test_a_sweep_resumed_after_any_epoch_ends_with_the_same_bytes(name: str) -> None:
     network, config, has_folds = SWEEPS[name]
     training = TrainingConfig(**{"max_epochs": 30, **config})
     candidates = [replace(one, l2=0.0) for one in GRID] if network.activation == "step" else GRID

@@ -141,7 +141,7 @@ def test_the_networks_that_were_yielded_stay_what_they_were():
         first.network.layers[0].weights[0, 0] = 1.0
 
 
-def test_training_can_go_on_from_a_network():
+def test_training_can_start_from_a_network():
     dataset, config = noisy_classes(), TrainingConfig(tolerance=0.0, max_epochs=10)
     whole = list(fit(dataset, SIGMOID, config))
     rest = list(fit(dataset, SIGMOID, config, start=whole[3].network))
@@ -221,7 +221,7 @@ def test_targets_whose_square_is_infinite_are_an_error_before_the_first_epoch():
     assert caught.value.epoch == 0
 
 
-def test_arguments_are_checked_before_the_first_epoch_is_asked_for():
+def test_arguments_are_checked_before_the_first_epoch():
     dataset, wider = noisy_classes(), Dataset(np.ones((2, 4)), np.ones((2, 1)))
     with pytest.raises(InvalidConfigError, match="needs a validation set"):
         fit(dataset, SIGMOID, TrainingConfig(), early_stopping_patience=3)

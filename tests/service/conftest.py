@@ -1,6 +1,5 @@
 """The Flask app on a real Redis, and a way to train without waiting for a worker process."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
+from worker.deadline import Deadline
 from worker.training import run_training
 
 LIMITS = Limits(
@@ -35,17 +35,16 @@ def http(redis: Redis, blobs: BlobStore) -> FlaskClient:
 def train(http: FlaskClient, jobs: JobStore, blobs: BlobStore) -> Callable[..., Any]:
     """Post a job, train it in this process, and return the job as the API shows it."""
 
-    def train(body: dict[str, Any]) -> Any:
-        answer = http.post("/jobs", json=body)
+    def train(body: dict[str, Any], **sent: Any) -> Any:
+        answer = http.post("/jobs", json=body, **sent)
         assert answer.status_code == 202, answer.text
-        claim = jobs.claim(answer.get_json()["id"])
-        assert claim is not None
+        attempt = jobs.claim(answer.get_json()["id"])
+        assert attempt is not None
         run_training(
-            claim,
-            jobs=jobs,
+            attempt,
             models=ModelStore(jobs._redis),
             blobs=blobs,
-            clock=time.monotonic,
+            deadline=Deadline(),
             stop_requested=lambda: False,
         )
         return http.get(answer.headers["Location"]).get_json()

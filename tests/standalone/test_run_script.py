@@ -1,16 +1,17 @@
 """`./run` makes its environment once, and says in one line what it needs and how to get it.
 
-Each test runs a copy of the script in a folder of its own, with locks that name nothing, so that no
-test needs the network.
+Each test runs a copy of the script in its own folder, with empty locks, so no test needs the network.
 """
 
 import ast
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def installed(checkout: Path) -> Path:
+    """The checkout with a .venv that the script takes for finished; without pip, which takes seconds to install."""
+    script = runpy.run_path(str(checkout / "run"))
+    venv.create(script["VENV"], symlinks=True)
+    script["STAMP"].write_text(script["stamp_of"](script["DEV_LOCK"]))
+    return checkout
+
+
+@pytest.fixture
 def run(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def call(*arguments: str, python: str = sys.executable, **env: str) -> subprocess.CompletedProcess[str]:
         command = [python, str(checkout / "run"), *arguments]
@@ -47,7 +57,7 @@ def run(checkout: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedPro
 
 @pytest.fixture
 def beginning_with(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """Make the environment of a Python that runs this code before anything else."""
+    """Environment variables with which Python runs this code first."""
 
     def prepare(code: str) -> dict[str, str]:
         (tmp_path / "sitecustomize.py").write_text(code)
@@ -66,14 +76,14 @@ def test_it_installs_once_passes_arguments_on_and_becomes_the_command(checkout: 
     ]
 
     second = run("up")
-    assert (second.returncode, second.stderr) == (0, "")  # nothing to do, nothing to say
+    assert (second.returncode, second.stderr) == (0, "")  # nothing to do, so no output
 
     marker = checkout / ".venv" / "marker"
     marker.touch()
     (checkout / "requirements.lock").write_text("# changed\n")
     third = run("up")
     assert third.returncode == 0
-    assert marker.exists()  # installed anew into the same environment
+    assert marker.exists()  # the same environment, with another lock
     assert "installing requirements.lock" in third.stderr
 
 
@@ -122,7 +132,7 @@ def test_an_unreachable_package_index_is_one_line(checkout: Path, run):
 
 
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
-def test_a_python_without_venv_is_one_line_with_the_remedy(run, beginning_with, module: str):
+def test_a_python_without_venv_is_one_line_that_names_the_package(run, beginning_with, module: str):
     result = run("up", **beginning_with(f"import sys\nsys.modules[{module!r}] = None"))
     assert (result.returncode, result.stderr) == (
         1,
@@ -131,7 +141,7 @@ def test_a_python_without_venv_is_one_line_with_the_remedy(run, beginning_with, 
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(checkout: Path, run):
-    (checkout / ".venv.lock").symlink_to("/sys/no-such-file")  # where root cannot write either
+    (checkout / ".venv.lock").symlink_to("/sys/no-such-file")  # not even root can write there
     os.chmod(checkout, 0o555)
     try:
         result = run("up")
@@ -174,15 +184,34 @@ def test_help_lists_the_verbs_and_an_unknown_verb_points_to_it(run):
     )
 
 
-@pytest.mark.parametrize(("dockerfile", "compose_file"), [(0, 0), (1, 0), (0, 1)])
-def test_check_refuses_container_files_that_one_of_two_tools_refuses(
-    checkout: Path, run, dockerfile: int, compose_file: int
+def test_help_names_every_benchmark(run):
+    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+    assert f"measure and compare: {', '.join(names)}\n" in run("help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed_on"),
+    [
+        ([], f"--numprocesses {(os.cpu_count() or 1) + 1} --dist worksteal"),
+        (["tests/worker", "-x", "-q"], "tests/worker -x -q"),
+    ],
+)
+def test_the_whole_suite_runs_in_parallel_and_what_is_named_in_one_process(
+    installed: Path, run, arguments: list[str], passed_on: str
 ):
-    run("up")
-    hadolint = checkout / ".venv" / "bin" / "hadolint"
+    (installed / "pytest.py").write_text(f"{ECHO}\nsys.exit(3)")
+    result = run("test", *arguments)
+    assert (result.stdout.split(maxsplit=1)[1], result.returncode) == (f"{passed_on}\n", 3)
+
+
+@pytest.mark.parametrize(("dockerfile", "compose_file"), [(0, 0), (1, 0), (0, 1)])
+def test_check_refuses_container_files_that_either_tool_refuses(
+    installed: Path, run, dockerfile: int, compose_file: int
+):
+    hadolint = installed / ".venv" / "bin" / "hadolint"
     hadolint.write_text(f'#!/bin/sh\necho hadolint "$@"\nexit {dockerfile}\n')
     hadolint.chmod(0o755)
-    (checkout / "check_jsonschema.py").write_text(f"{ECHO}\nsys.exit({compose_file})")
+    (installed / "check_jsonschema.py").write_text(f"{ECHO}\nsys.exit({compose_file})")
     result = run("check", "containers")
     assert "hadolint Dockerfile\n" in result.stdout
     assert " --builtin-schema vendor.compose-spec docker-compose.yml\n" in result.stdout

@@ -13,9 +13,9 @@ from standalone.process import kill_session
 
 from .conftest import is_alive, wait_until
 
-# Says its pid, is ready, and runs until SIGTERM.
+# Prints its pid, is ready, and runs until SIGTERM.
 RUNS = 'import os, signal; print("pid", os.getpid()); print("ready"); signal.pause()'
-# As RUNS, and says when it ends.
+# Like RUNS, and prints when it has drained.
 DRAINS = """
 import os, signal, sys, time
 def drain(*_):
@@ -24,7 +24,7 @@ signal.signal(signal.SIGTERM, drain)
 print("pid", os.getpid()); print("ready")
 while True: signal.pause()
 """
-# As RUNS, but SIGTERM does nothing, and it has a child in a process group of its own.
+# Like RUNS, but ignores SIGTERM and has a child in another process group.
 HANGS = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -37,7 +37,7 @@ while True: signal.pause()
 """
 
 
-def test_children_start_stage_by_stage_and_their_lines_bear_their_names(supervise):
+def test_children_start_stage_by_stage_and_their_lines_carry_their_names(supervise):
     running = supervise([("server", f"import time; time.sleep(0.3); {RUNS}")], [("api", RUNS), ("worker-1", RUNS)])
     wait_until(lambda: running.stdout == "all ready\n")
     lines = running.stderr.splitlines()
@@ -61,7 +61,7 @@ def test_a_killed_child_is_started_again_with_growing_delays(supervise):
 
 def test_a_child_that_stayed_up_is_started_again_at_once(supervise):
     running = supervise([("api", RUNS)], first_backoff_s=0.01, max_backoff_s=2.0, stable_after_s=0.0)
-    for life in range(1, 11):  # doubled ten times, the delay would be at its maximum
+    for life in range(1, 11):  # after ten doublings the delay would be at its maximum
         wait_until(lambda n=life: len(running.pids("api")) == n)
         os.kill(running.pids("api")[-1], signal.SIGKILL)
     wait_until(lambda: len(running.pids("api")) == 11, timeout_s=5.0)
@@ -102,21 +102,21 @@ def test_a_child_that_does_not_drain_in_time_is_killed_with_its_descendants(supe
     wait_until(lambda: not any(map(is_alive, running.pids("api"))), timeout_s=1.0)
 
 
-def test_what_a_dead_child_leaves_behind_is_killed_before_it_starts_again(supervise):
+def test_processes_left_by_a_dead_child_are_killed_before_it_starts_again(supervise):
     running = supervise([("api", HANGS)])
     wait_until(lambda: running.stdout)
     orphan, leader = running.pids("api")
     os.kill(leader, signal.SIGKILL)
     wait_until(lambda: len(running.pids("api")) == 4)
     assert not is_alive(orphan)
-    kill_session(running.pids("api")[-1])  # they would ignore the drain
+    kill_session(running.pids("api")[-1])  # they ignore the SIGTERM of the drain
 
 
 def test_a_second_interrupt_ends_everything_at_once(supervise):
     running = supervise([("server", DRAINS.format(seconds=9))], [("api", DRAINS.format(seconds=9))])
     wait_until(lambda: running.stdout)
     running.signal(signal.SIGINT)
-    time.sleep(0.1)  # two signals of one kind that wait for delivery are one
+    time.sleep(0.1)  # pending signals of one kind are delivered as one
     running.signal(signal.SIGINT)
     started_at = time.monotonic()
     assert running.wait() == 130
@@ -124,7 +124,7 @@ def test_a_second_interrupt_ends_everything_at_once(supervise):
     assert not any(is_alive(pid) for name in ("server", "api") for pid in running.pids(name))
 
 
-def test_a_signal_before_all_is_ready_drains_too(supervise):
+def test_a_signal_during_the_start_drains_too(supervise):
     running = supervise([("server", RUNS)], [("api", "import time; time.sleep(60)")])
     wait_until(lambda: running.pids("server"))
     running.signal(signal.SIGTERM)
@@ -133,7 +133,7 @@ def test_a_signal_before_all_is_ready_drains_too(supervise):
     assert not is_alive(running.pids("server")[0])
 
 
-def test_a_child_that_ends_before_all_is_ready_ends_all_with_its_last_lines(supervise):
+def test_a_child_that_exits_during_the_start_ends_all_and_its_last_lines_are_shown(supervise):
     code = 'import sys\nfor n in range(30): print("line", n)\nsys.exit("the port is gone")'
     running = supervise([("server", RUNS)], [("api", code), ("worker-1", RUNS)])
     assert running.wait() == 1
@@ -144,7 +144,7 @@ def test_a_child_that_ends_before_all_is_ready_ends_all_with_its_last_lines(supe
     assert not any(is_alive(pid) for name in ("server", "worker-1") for pid in running.pids(name))
 
 
-def test_a_child_of_an_earlier_stage_that_ends_meanwhile_ends_all(supervise):
+def test_a_child_of_an_earlier_stage_that_exits_during_the_start_ends_all(supervise):
     running = supervise(
         [("server", 'import time; print("ready"); time.sleep(0.3)')], [("api", "import time; time.sleep(60)")]
     )

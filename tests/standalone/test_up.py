@@ -1,4 +1,4 @@
-"""`perceptron up` says in one line what keeps it from starting, and what to do about it."""
+"""`perceptron up` says in one line why it cannot start, and what to do about it."""
 
 import json
 import os
@@ -12,20 +12,21 @@ import pytest
 from standalone import DataDirectory
 from standalone.errors import DataDirectoryError, DataDirectoryInUseError
 from standalone.stack import WORKER_READY_LINE, UpSettings, _say_ready, exec_api, exec_worker
+from tests.free_port import free_port
 from worker.process import READY_MESSAGE
 
 from .conftest import wait_until
 
 
 def refusal(running) -> str:
-    """Give the one line on stderr of a command that must fail with exit status 1."""
+    """Return the one line on stderr of a command that must fail with exit status 1."""
     assert running.wait() == 1
     assert running.stdout == ""
     (line,) = running.stderr.splitlines()
     return line.removeprefix("perceptron: error: ")
 
 
-def test_a_second_up_on_a_data_directory_says_who_has_it_and_how_to_go_on(program, tmp_path: Path):
+def test_a_second_up_on_a_data_directory_names_the_first_and_the_choices(program, tmp_path: Path):
     data_dir = tmp_path / "data"
     with DataDirectory.open(data_dir, "http://127.0.0.1:8123"):
         assert refusal(program("-m", "cli", "up", "--data-dir", str(data_dir))) == (
@@ -77,7 +78,7 @@ def test_a_full_disk_is_refused(tmp_path: Path):
     with pytest.raises(DataDirectoryError, match=rf"has \d+ MB free, {free_mb + 1000} MB are needed: make room"):
         DataDirectory.open(tmp_path, "http://127.0.0.1:8000", min_free_bytes=(free_mb + 1000) * 1_000_000)
     with DataDirectory.open(tmp_path, "http://127.0.0.1:8000"):
-        pass  # the refusal did not keep the lock
+        pass  # the refused start released the lock
 
 
 def test_a_busy_port_is_refused_before_anything_starts(program, tmp_path: Path):
@@ -96,9 +97,10 @@ def test_an_unknown_host_is_refused(program, tmp_path: Path):
     assert refusal(running) == "the host no.such.host.invalid is unknown: try --host 127.0.0.1"
 
 
-def test_a_redis_that_does_not_answer_is_refused_without_showing_its_password(program, tmp_path: Path, free_port):
-    url = f"redis://user:secret@127.0.0.1:{free_port}/0"
-    running = program("-m", "cli", "up", "--data-dir", str(tmp_path / "data"), env={"REDIS_URL": url})
+def test_a_redis_that_does_not_answer_is_refused_without_showing_its_password(program, tmp_path: Path):
+    url = f"redis://user:secret@127.0.0.1:{free_port()}/0"
+    arguments = ("--port", str(free_port()), "--data-dir", str(tmp_path / "data"))
+    running = program("-m", "cli", "up", *arguments, env={"REDIS_URL": url})
     message = refusal(running)
     assert message.startswith("no Redis answers at REDIS_URL (")
     assert message.endswith("start it, or unset REDIS_URL to use the embedded server")
@@ -138,7 +140,7 @@ def test_the_command_knows_its_version_and_shows_examples(program):
     assert "Examples:\n    perceptron up " in help_text.stdout
 
 
-def test_the_worker_says_that_it_is_ready_in_the_words_that_the_supervisor_waits_for():
+def test_the_worker_prints_the_ready_line_that_the_supervisor_waits_for():
     assert WORKER_READY_LINE in READY_MESSAGE
 
 
@@ -155,13 +157,13 @@ def test_gunicorn_listens_on_an_ipv6_address_too(program, host, bind):
     ("env", "port"),
     [
         ({}, 8000),
-        ({"PORT": "8080"}, 8080),  # as the image has it
+        ({"PORT": "8080"}, 8080),  # the default of the image
         ({"PORT": "8080", "SAGEMAKER_BIND_TO_PORT": "8081"}, 8081),
         ({"PORT": "8080", "SAGEMAKER_BIND_TO_PORT": "8081", "AIP_HTTP_PORT": "8082"}, 8082),
         ({"PORT": "8080", "AIP_HTTP_PORT": ""}, 8080),
     ],
 )
-def test_serve_listens_where_the_platform_asks(program, env, port):
+def test_serve_listens_on_the_port_that_the_platform_sets(program, env, port):
     code = (
         "import os, sys; from cli.main import main\n"
         "os.execve = lambda path, command, env: print(env['PORT'])\n"
@@ -174,14 +176,14 @@ def test_serve_listens_where_the_platform_asks(program, env, port):
         assert shown.stdout == f"{expected}\n"
 
 
-def test_a_wrong_default_model_ends_the_start_and_is_named(program, free_port):
-    env = {"REDIS_URL": "redis://127.0.0.1:1", "DEFAULT_MODEL": "a b", "PORT": str(free_port)}
+def test_a_wrong_default_model_ends_the_start_and_is_named(program):
+    env = {"REDIS_URL": "redis://127.0.0.1:1", "DEFAULT_MODEL": "a b", "PORT": str(free_port())}
     serve = program("-m", "cli", "serve", env=env)
     assert serve.wait() != 0
     assert "DEFAULT_MODEL must be like churn, churn@production or churn/3, not 'a b'" in serve.stderr
 
 
-def test_a_process_that_is_started_elsewhere_keeps_its_data_where_the_person_is(tmp_path: Path, monkeypatch):
+def test_a_relative_data_directory_is_relative_to_where_the_command_was_called(tmp_path: Path, monkeypatch):
     started = {}
     monkeypatch.setattr("os.execve", lambda path, command, env: started.update(env))
     monkeypatch.chdir(tmp_path)
@@ -217,14 +219,15 @@ def test_the_three_lines_to_try_are_curl_commands_with_json_bodies(capfd):
     assert [body["model"] for body in bodies] == ["or", "or"]
 
 
-def test_a_folder_that_has_the_name_of_a_package_is_not_imported_from(program, tmp_path: Path, free_port, monkeypatch):
+def test_a_local_folder_with_the_name_of_a_package_is_not_imported(program, tmp_path: Path, monkeypatch):
     for name in ("service", "worker", "cli"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong one')")
     monkeypatch.chdir(tmp_path)
-    running = program("-P", "-m", "cli", "up", "--port", str(free_port))
+    port = free_port()
+    running = program("-P", "-m", "cli", "up", "--port", str(port))
     wait_until(lambda: running.stdout)
-    assert running.stdout.startswith(f"Ready at http://127.0.0.1:{free_port} ")
-    assert (tmp_path / "data" / "redis").is_dir()  # relative to where the person is
+    assert running.stdout.startswith(f"Ready at http://127.0.0.1:{port} ")
+    assert (tmp_path / "data" / "redis").is_dir()  # relative to where the command was called
     running.signal(signal.SIGTERM)
     assert running.wait(25.0) == 0

@@ -18,7 +18,7 @@ def test_what_was_put_is_read_back_under_its_sha256(blobs: BlobStore) -> None:
     assert blobs.get(DIGEST) == CONTENT
 
 
-def test_a_store_made_anew_finds_the_same_blobs(tmp_path: Path) -> None:
+def test_another_store_on_the_same_folder_finds_the_same_blobs(tmp_path: Path) -> None:
     BlobStore(tmp_path.as_uri()).put(CONTENT)
     assert BlobStore(tmp_path.as_uri()).get(DIGEST) == CONTENT
 

@@ -13,42 +13,42 @@ from storage.availability import ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect, connect_on_loop
 from storage.errors import JobNotFoundError
-from storage.identity import Epoch, accept_loss
+from storage.identity import StoreIdentity, accept_loss
 from storage.jobs.store import JobStore
 from storage.queue import TrainingQueue
 from tests.builders import training_spec
 
 
 @pytest.fixture
-def process(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> Callable[[], tuple[Epoch, Redis]]:
-    """What one process has: its own memory of the epoch and its own connections."""
+def process(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> Callable[[], tuple[StoreIdentity, Redis]]:
+    """What one process has: its own memory of the store identity and its own connections."""
 
-    def start() -> tuple[Epoch, Redis]:
-        epoch = Epoch(blobs)
-        return epoch, connect(server.url, timeout_s=2, n_retries=0, epoch=epoch)
+    def start() -> tuple[StoreIdentity, Redis]:
+        identity = StoreIdentity(blobs)
+        return identity, connect(server.url, timeout_s=2, n_retries=0, identity=identity)
 
     return start
 
 
-Start = Callable[[], tuple[Epoch, Redis]]
+Start = Callable[[], tuple[StoreIdentity, Redis]]
 
 
 def test_the_first_connection_marks_an_empty_redis_and_the_blob_store(process: Start, blobs: BlobStore) -> None:
     _, redis = process()
     redis.ping()
-    epoch = redis.get(keys.EPOCH)
-    assert epoch == blobs.read_mark("epoch")
+    identity = redis.get(keys.STORE_IDENTITY)
+    assert identity == blobs.read_mark(keys.STORE_IDENTITY_MARK)
     _, other = process()
-    assert other.get(keys.EPOCH) == epoch
+    assert other.get(keys.STORE_IDENTITY) == identity
 
 
 def test_a_redis_with_data_from_before_this_check_is_taken_as_it_is(redis: Redis, process: Start) -> None:
-    redis.set(keys.EPOCH, "older")
+    redis.set(keys.STORE_IDENTITY, "older")
     _, connection = process()
-    assert connection.get(keys.EPOCH) == b"older"
+    assert connection.get(keys.STORE_IDENTITY) == b"older"
 
 
-def test_an_emptied_redis_answers_nobody_who_connects(redis: Redis, process: Start) -> None:
+def test_an_emptied_redis_refuses_new_connections(redis: Redis, process: Start) -> None:
     process()[1].ping()
     redis.flushall()
     _, connection = process()
@@ -57,99 +57,103 @@ def test_an_emptied_redis_answers_nobody_who_connects(redis: Redis, process: Sta
     assert redis.keys() == []
 
 
-def test_an_emptied_redis_is_noticed_by_who_was_connected_all_the_time(
+def test_a_process_that_stays_connected_notices_an_emptied_redis(
     redis: Redis, process: Start, blobs: BlobStore
 ) -> None:
-    epoch, connection = process()
+    identity, connection = process()
     jobs = JobStore(connection, TrainingQueue(connection))
     with pytest.raises(JobNotFoundError):
         jobs.get("job_1")
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
-        epoch.check(connection)
+        identity.check(connection)
     with pytest.raises(ReplacedRedisError):
         jobs.submit("or", training_spec(blobs), metadata={})
     assert redis.keys() == []
 
 
-def test_another_redis_is_refused_with_both_epochs_named(redis: Redis, process: Start, blobs: BlobStore) -> None:
-    blobs.write_mark("epoch", b"ours")
-    redis.set(keys.EPOCH, "theirs")
-    with pytest.raises(ReplacedRedisError, match=r"epoch theirs, .* epoch ours\. .*perceptron init --accept-loss"):
+def test_another_redis_is_refused_with_both_identities_named(redis: Redis, process: Start, blobs: BlobStore) -> None:
+    blobs.write_mark(keys.STORE_IDENTITY_MARK, b"ours")
+    redis.set(keys.STORE_IDENTITY, "theirs")
+    with pytest.raises(
+        ReplacedRedisError, match=r"identity theirs, .* identity ours\. .*perceptron init --accept-loss"
+    ):
         process()[1].ping()
 
 
 def test_a_replaced_redis_is_as_good_as_none(redis: Redis, process: Start, blobs: BlobStore) -> None:
-    blobs.write_mark("epoch", b"ours")
+    blobs.write_mark(keys.STORE_IDENTITY_MARK, b"ours")
     with pytest.raises(ConnectionError) as caught:
         process()[1].ping()
     assert is_unavailable(caught.value)
 
 
-def test_once_the_loss_is_accepted_everybody_goes_on(redis: Redis, process: Start, blobs: BlobStore) -> None:
-    epoch, connection = process()
+def test_once_the_loss_is_accepted_every_process_continues(redis: Redis, process: Start, blobs: BlobStore) -> None:
+    identity, connection = process()
     connection.ping()
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
-        epoch.check(connection)
+        identity.check(connection)
     accept_loss(redis, blobs)
-    epoch.check(connection)
-    assert connection.get(keys.EPOCH) == blobs.read_mark("epoch")
+    identity.check(connection)
+    assert connection.get(keys.STORE_IDENTITY) == blobs.read_mark(keys.STORE_IDENTITY_MARK)
 
 
-def test_when_the_data_is_back_everybody_goes_on(redis: Redis, process: Start, blobs: BlobStore) -> None:
-    epoch, connection = process()
-    ours = connection.get(keys.EPOCH)
+def test_when_the_data_is_back_every_process_continues(redis: Redis, process: Start, blobs: BlobStore) -> None:
+    identity, connection = process()
+    ours = connection.get(keys.STORE_IDENTITY)
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
-        epoch.check(connection)
-    redis.set(keys.EPOCH, ours)  # type: ignore[arg-type]
-    epoch.check(connection)
+        identity.check(connection)
+    redis.set(keys.STORE_IDENTITY, ours)  # type: ignore[arg-type]
+    identity.check(connection)
     connection.ping()
 
 
-def test_a_known_epoch_needs_no_blob_store(process: Start, blobs: BlobStore, tmp_path: Path) -> None:
-    epoch, connection = process()
+def test_a_known_identity_needs_no_blob_store(process: Start, blobs: BlobStore, tmp_path: Path) -> None:
+    identity, connection = process()
     connection.ping()
     (tmp_path / "blobs").rename(tmp_path / "elsewhere")
     connection.connection_pool.disconnect()
     connection.ping()
-    epoch.check(connection)
+    identity.check(connection)
 
 
 def test_connections_of_an_event_loop_are_checked_too(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> None:
     async def ping() -> None:
-        connection = connect_on_loop(server.url, timeout_s=2, max_connections=2, epoch=Epoch(blobs))
+        connection = connect_on_loop(server.url, timeout_s=2, max_connections=2, identity=StoreIdentity(blobs))
         try:
             await connection.ping()
         finally:
             await connection.aclose()
 
     asyncio.run(ping())
-    assert redis.get(keys.EPOCH) == blobs.read_mark("epoch")
+    assert redis.get(keys.STORE_IDENTITY) == blobs.read_mark(keys.STORE_IDENTITY_MARK)
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
         asyncio.run(ping())
 
 
-def test_who_knows_the_epoch_needs_no_mark_to_notice_another(redis: Redis, process: Start, tmp_path: Path) -> None:
-    epoch, connection = process()
+def test_a_process_that_knows_the_identity_needs_no_mark_to_notice_another(
+    redis: Redis, process: Start, tmp_path: Path
+) -> None:
+    identity, connection = process()
     connection.ping()
-    (tmp_path / "blobs" / "epoch").unlink()
+    (tmp_path / "blobs" / keys.STORE_IDENTITY_MARK).unlink()
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
-        epoch.check(connection)
+        identity.check(connection)
 
 
-def test_whoever_read_of_data_that_are_given_up_is_told_once(redis: Redis, blobs: BlobStore) -> None:
+def test_on_loss_is_called_once_after_a_loss_is_accepted(redis: Redis, blobs: BlobStore) -> None:
     told: list[str] = []
-    epoch = Epoch(blobs, on_loss=lambda: told.append("loss"))
-    epoch.check(redis)
+    identity = StoreIdentity(blobs, on_loss=lambda: told.append("loss"))
+    identity.check(redis)
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
-        epoch.check(redis)
+        identity.check(redis)
     assert told == []
     accept_loss(redis, blobs)
-    epoch.check(redis)
-    epoch.check(redis)
+    identity.check(redis)
+    identity.check(redis)
     assert told == ["loss"]

@@ -1,4 +1,4 @@
-"""Rings that are taken past RQ."""
+"""Queue entries that are taken past RQ."""
 
 from redis import Redis
 
@@ -7,7 +7,7 @@ from storage.queue import TrainingQueue
 from tests.builders import training_spec
 
 
-def test_rings_are_taken_in_their_order_and_leave_nothing_of_them(
+def test_entries_are_taken_in_order_and_leave_nothing_behind(
     redis: Redis, jobs: JobStore, queue: TrainingQueue
 ) -> None:
     ids = [jobs.submit("or", training_spec(), metadata={}).id for _ in range(2)]

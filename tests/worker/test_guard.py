@@ -5,43 +5,45 @@ from typing import Any
 import pytest
 from redis import ConnectionError
 
-from storage.jobs.record import Claim, Job
+from storage.jobs.attempt import Attempt
+from storage.jobs.record import Job
+from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from tests.builders import training_spec
-from worker.guard import Guard, WorkHorse
+from worker.guard import Guard, WorkerChild
 
-ERROR = {"code": "diverged", "detail": ""}
+ERROR = JobError("diverged", "")
 
 
 @pytest.fixture
-def horse() -> WorkHorse:
-    return WorkHorse()
+def child() -> WorkerChild:
+    return WorkerChild()
 
 
-def begin(jobs: JobStore, horse: WorkHorse) -> Claim:
+def begin(jobs: JobStore, child: WorkerChild) -> Attempt:
     job_id = jobs.submit("m", training_spec(), metadata={}).id
-    horse.begin(job_id)
-    claim = jobs.claim(job_id, horse.token)
-    assert claim is not None
-    return claim
+    child.begin(job_id)
+    attempt = jobs.claim(job_id, child.token)
+    assert attempt is not None
+    return attempt
 
 
-def test_a_child_that_stays_with_a_lost_job_is_killed(jobs: JobStore, horse: WorkHorse) -> None:
-    guard = Guard(horse, jobs, clock=iter([0.0, 3.0, 9.0]).__next__)
-    claim = begin(jobs, horse)
+def test_a_child_that_stays_with_a_lost_job_is_killed(jobs: JobStore, child: WorkerChild) -> None:
+    guard = Guard(child, jobs, clock=iter([0.0, 3.0, 9.0]).__next__)
+    attempt = begin(jobs, child)
     assert guard.reason_to_kill() is None
-    jobs.cancel(claim.job.id)
+    jobs.cancel(attempt.job.id)
     assert [guard.reason_to_kill() for _ in range(3)] == [None, None, "no longer owns its job"]
 
 
 def test_a_child_is_not_killed_for_waiting_between_jobs_while_redis_is_away(
-    jobs: JobStore, horse: WorkHorse, monkeypatch: pytest.MonkeyPatch
+    jobs: JobStore, child: WorkerChild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guard = Guard(horse, jobs, clock=iter([0.0, 20.0]).__next__)
-    claim = begin(jobs, horse)
+    guard = Guard(child, jobs, clock=iter([0.0, 20.0]).__next__)
+    attempt = begin(jobs, child)
     assert guard.reason_to_kill() is None
-    jobs.fail(claim, ERROR)
-    assert guard.reason_to_kill() is None  # it waits for the next ring
+    attempt.fail(ERROR)
+    assert guard.reason_to_kill() is None  # it waits for the next queue entry
 
     def away(*_: Any) -> bool:
         raise ConnectionError
@@ -54,17 +56,17 @@ def test_a_child_is_not_killed_for_waiting_between_jobs_while_redis_is_away(
 
 
 def test_a_child_that_has_just_gone_on_to_the_next_job_is_not_killed_for_the_one_before(
-    jobs: JobStore, horse: WorkHorse, monkeypatch: pytest.MonkeyPatch
+    jobs: JobStore, child: WorkerChild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guard = Guard(horse, jobs)
-    claim = begin(jobs, horse)
-    horse.deadline.begin(1.0, used_s=8.0)
+    guard = Guard(child, jobs)
+    attempt = begin(jobs, child)
+    child.deadline.begin(1.0, used_s=8.0)
     get = jobs.get
 
     def get_while_it_goes_on(job_id: str) -> Job:
         job = get(job_id)
-        jobs.fail(claim, ERROR)
-        horse.begin("job_next")
+        attempt.fail(ERROR)
+        child.begin("job_next")
         return job
 
     monkeypatch.setattr(jobs, "get", get_while_it_goes_on)

@@ -1,4 +1,4 @@
-"""Real workers: processes that are killed, stopped and lied to."""
+"""Real workers: processes that are killed, stopped and given forged jobs."""
 
 import contextlib
 import os
@@ -89,7 +89,7 @@ def test_the_task_that_the_queue_names_exists() -> None:
     assert import_attribute(TRAIN_TASK).__name__ == "train_model"
 
 
-def test_a_worker_trains_what_is_rung_for(
+def test_a_worker_trains_what_is_in_the_queue(
     jobs: JobStore, models: ModelStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
 ) -> None:
     waiting = jobs.submit("or", training_spec(blobs), metadata={}).id
@@ -111,8 +111,8 @@ def test_a_worker_says_in_the_record_why_a_job_failed(
     start_worker()
     wait_for(lambda: all(jobs.get(job_id).is_done for job_id in ids))
     errors = [jobs.get(job_id).error for job_id in ids]
-    assert [error["code"] for error in errors if error] == ["diverged", "internal"]
-    assert errors[0] is not None and "learning_rate" in errors[0]["detail"]
+    assert [error.code for error in errors if error] == ["diverged", "internal"]
+    assert errors[0] is not None and "learning_rate" in errors[0].detail
 
 
 def test_a_cancelled_job_frees_its_worker(
@@ -128,7 +128,7 @@ def test_a_cancelled_job_frees_its_worker(
     assert job.progress is not None
 
 
-def test_a_job_whose_ring_was_lost_is_rung_for_again(
+def test_a_job_whose_queue_entry_was_lost_is_trained_all_the_same(
     jobs: JobStore, blobs: BlobStore, redis: Redis, start_worker: Callable[[], WorkerProcess]
 ) -> None:
     job_id = jobs.submit("or", training_spec(blobs), metadata={}).id
@@ -191,7 +191,7 @@ def slow_training(blobs: BlobStore) -> TrainingSpec:
     )
 
 
-def test_an_attempt_in_a_long_epoch_is_not_taken_for_dead_and_leaves_when_cancelled(
+def test_an_attempt_in_a_long_epoch_stays_alive_and_ends_when_cancelled(
     jobs: JobStore, blobs: BlobStore, redis: Redis, start_worker: Callable[[], WorkerProcess]
 ) -> None:
     job_id = jobs.submit("slow", slow_training(blobs), metadata={}).id
@@ -216,7 +216,7 @@ def test_sigterm_in_a_long_epoch_hands_the_job_back_in_time(
     assert status_of(jobs, job_id) == "queued"
 
 
-def test_sigterm_right_after_a_ring_still_hands_the_job_back(
+def test_sigterm_right_after_a_job_was_enqueued_still_hands_it_back(
     jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
 ) -> None:
     worker = start_worker()

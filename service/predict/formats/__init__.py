@@ -1,1 +1,1 @@
-"""How instances and outputs are written as bytes, one module for each format."""
+"""How instances and outputs are written as bytes: one file for each format, listed in `table.py`."""

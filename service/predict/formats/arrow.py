@@ -1,12 +1,11 @@
-"""Instances and outputs as Arrow IPC streams: read without a step that costs more than the body is long.
+"""Arrow IPC streams. They are read here and not by pyarrow, which trusts its input.
 
-pyarrow reads streams of those it trusts: a schema of 180 kB whose fields share one long name takes it 2 GB. So only
-what a table of numbers can have is read here, each offset compared with what is there, and nothing copied before.
+pyarrow takes 2 GB for a schema of 180 kB whose fields share one long name. This reader takes only tables of numbers,
+checks each offset against the length of the body, and copies nothing before.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 
 from service.http.parsing import check_n_instances, pointer_to, refuse
 from service.predict.formats.arrow_header import Header, read_header
-from service.predict.formats.tables import Matrix, in_order, output_names
+from service.predict.formats.format import Format, in_order, output_names, require_finite
+from service.predict.instances import Instances, Matrix
 from service.settings import Limits
-
-ARROW = "application/vnd.apache.arrow.stream"
 
 _CONTINUATION = b"\xff\xff\xff\xff"
 _V4, _V5 = 3, 4
@@ -31,25 +29,9 @@ _MAX_COLUMNS = 100_000
 _MAX_NAME_BYTES = 512
 """A feature's name has at most 128 characters."""
 _MAX_MESSAGES = 10_000
-"""Each costs some 0.1 ms, however little is in it."""
+"""Each takes about 0.1 ms even if it is empty."""
 
 _MAX_EXACT = 2**53 - 1
-
-
-@dataclass(frozen=True)
-class ArrowTable:
-    """What a stream holds."""
-
-    matrix: Matrix
-    names: tuple[str, ...]
-
-    def in_order(self, features: Sequence[str]) -> Matrix:
-        """Return the columns in the order of a model's features: by name, as those of CSV.
-
-        By position if they have no names, or those by which a data frame counts its columns: 0, 1, 2, ...
-        """
-        is_counted = all(name == str(j) for j, name in enumerate(self.names)) and set(self.names) != set(features)
-        return in_order(self.matrix, None if is_counted or not any(self.names) else self.names, features)
 
 
 class _Column(NamedTuple):
@@ -60,28 +42,42 @@ class _Column(NamedTuple):
 class _Batch(NamedTuple):
     n_rows: int
     buffers: NDArray[np.int64]
-    """(n_columns, 4): where in the body of the request a column's bitmap begins, its length; the same of its values"""
+    """(n_columns, 4): for each column the start, in the body of the request, and the length of its bitmap and values"""
 
 
 class _Message(NamedTuple):
     kind: int
     header: Header
     start: int
-    """Of what belongs to the message, in the body of the request."""
+    """Where the body of the message starts in the body of the request."""
     n_bytes: int
 
 
-def read_arrow(body: bytes, limits: Limits) -> ArrowTable:
-    """Read a stream of uncompressed batches whose columns are all numbers of a fixed width, none of them null.
+def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping[str, str]) -> Instances:
+    """Read a stream whose columns are in any order, matched by name as in CSV.
+
+    Columns without names, and the names that a data frame gives by itself (0, 1, 2, ...), are in the features' order.
 
     Raises:
-        InvalidRequestError: it is something else; nothing that it announces is allocated before that is certain.
+        InvalidRequestError, WrongDimensionError: the body is not a stream of numbers for these features.
+    """
+    matrix, columns = read_arrow(body, limits)
+    is_numbered = all(name == str(j) for j, name in enumerate(columns)) and set(columns) != set(names)
+    return in_order(matrix, None if is_numbered or not any(columns) else columns, names)
+
+
+def read_arrow(body: bytes, limits: Limits) -> tuple[Matrix, tuple[str, ...]]:
+    """Return the numbers and the names of the columns of a stream of uncompressed batches.
+
+    Raises:
+        InvalidRequestError: the body is not such a stream, or has something else than numbers. Nothing that it
+            announces is allocated before that is certain.
     """
     try:
         columns, batches = _read_headers(body, limits)
-    # What `struct`, NumPy and flatbuffers raise when an offset leads out of the bytes, or a number is none.
+    # What `struct`, NumPy and flatbuffers raise for an offset out of bounds or an invalid number.
     except (struct.error, ValueError, TypeError, IndexError, OverflowError) as error:
-        refuse("", f"is no Arrow IPC stream: {error}")
+        refuse("", f"is not an Arrow IPC stream: {error}")
     matrix = np.empty((sum(batch.n_rows for batch in batches), len(columns)))
     first = 0
     for n_rows, buffers in batches:
@@ -94,19 +90,22 @@ def read_arrow(body: bytes, limits: Limits) -> ArrowTable:
                 if not is_valid.all():
                     refuse(f"/{first + int(is_valid.argmin())}/{j}", f"is null in the column {column.name!r}")
             values = np.frombuffer(body, column.dtype, n_rows, values_at)
-            with np.errstate(invalid="ignore"):  # a signalling NaN, which is refused below
+            with np.errstate(invalid="ignore"):  # a signalling NaN is refused below
                 matrix[first : first + n_rows, j] = values
         first += n_rows
-    _require(np.isfinite(matrix), "must be finite")
+    require_finite(matrix)
     whole = [j for j, column in enumerate(columns) if column.dtype.kind != "f" and column.dtype.itemsize == 8]
     if whole:
-        _require(np.abs(matrix[:, whole]) <= _MAX_EXACT, "must be exact as a 64-bit float", whole)
-    return ArrowTable(matrix, tuple(column.name for column in columns))
+        is_exact = np.abs(matrix[:, whole]) <= _MAX_EXACT
+        if not is_exact.all():
+            i, j = (int(k) for k in np.argwhere(~is_exact)[0])
+            refuse(f"/{i}/{whole[j]}", "must be exact as a 64-bit float")
+    return matrix, tuple(column.name for column in columns)
 
 
-def write_arrow(outputs: NDArray[Any], predictions: Sequence[Any] | None) -> bytes:
-    """Write a column for each output, and one of what they stand for, if that is one value."""
-    import pyarrow as pa  # 0.2 s and some 40 MB, which a process that is never asked for it does not pay
+def write(outputs: Matrix, predictions: Sequence[Any] | None) -> bytes:
+    """Write a column for each output, and one for the predictions."""
+    import pyarrow as pa  # takes 0.2 s and about 40 MB, so a process that never writes Arrow does not load it
 
     columns = {name: pa.array(outputs[:, k]) for k, name in enumerate(output_names(outputs.shape[1]))}
     if predictions is not None:
@@ -119,18 +118,26 @@ def write_arrow(outputs: NDArray[Any], predictions: Sequence[Any] | None) -> byt
     return written
 
 
+ARROW = Format(
+    "application/vnd.apache.arrow.stream",
+    read,
+    write,
+    max_bytes_on_loop=0,  # writing may have to load pyarrow
+)
+
+
 def _read_headers(body: bytes, limits: Limits) -> tuple[list[_Column], list[_Batch]]:
     messages = _messages(body)
     first = next(messages, None)
     if first is None or first.kind != _SCHEMA:
-        refuse("", "is no Arrow IPC stream: it does not begin with a schema")
+        refuse("", "is not an Arrow IPC stream: it does not begin with a schema")
     columns = _columns(first.header)
     sizes = np.array([column.dtype.itemsize for column in columns])
     batches: list[_Batch] = []
     n_instances = 0
     for message in messages:
         if message.kind != _RECORD_BATCH:
-            refuse("", "must have record batches alone after its schema")
+            refuse("", "must have only record batches after its schema")
         batch = _batch(message, sizes, limits)
         if batch is not None:
             n_instances += batch.n_rows
@@ -144,9 +151,9 @@ def _messages(body: bytes) -> Iterator[_Message]:
     at = 0
     for _ in range(_MAX_MESSAGES):
         if at == len(body):
-            return  # a stream may end without its mark
+            return  # a stream may end without the end-of-stream mark
         if body[at : at + 4] != _CONTINUATION or len(body) < at + 8:
-            refuse("", f"is no Arrow IPC stream: no message begins at byte {at}")
+            refuse("", f"is not an Arrow IPC stream: no message begins at byte {at}")
         n_bytes = int.from_bytes(body[at + 4 : at + 8], "little", signed=True)
         at += 8
         if n_bytes == 0:
@@ -164,10 +171,10 @@ def _messages(body: bytes) -> Iterator[_Message]:
             refuse("", f"announces a message body of {body_length} bytes, and has {len(body) - at}")
         header = message.table(2)
         if header is None:
-            refuse("", "is no Arrow IPC stream: a message has no header")
+            refuse("", "is not an Arrow IPC stream: a message has no header")
         yield _Message(kind, header, at, body_length)
         at += body_length
-    refuse("", f"must have less than {_MAX_MESSAGES} messages: send larger batches")
+    refuse("", f"must have fewer than {_MAX_MESSAGES} messages: send larger batches")
 
 
 def _columns(schema: Header) -> list[_Column]:
@@ -180,7 +187,7 @@ def _columns(schema: Header) -> list[_Column]:
 
 def _column(field: Header, order: str) -> _Column:
     if (n_bytes := field.length(0)) > _MAX_NAME_BYTES:
-        refuse("", f"must have names of columns of at most {_MAX_NAME_BYTES} bytes, not {n_bytes}")
+        refuse("", f"must have column names of at most {_MAX_NAME_BYTES} bytes, not {n_bytes}")
     name = field.text(0)
     kind, of_type = field.number(2, "B"), field.table(3)
     pointer = pointer_to([name])
@@ -195,20 +202,20 @@ def _column(field: Header, order: str) -> _Column:
             size, letter = _FLOAT_SIZES[of_type.number(0, "h")], "f"
     if size is None:
         actual = _OTHER_TYPES.get(kind, "another type")
-        refuse(pointer, f"must be a column of whole or floating-point numbers of up to 64 bits, not {actual}")
+        refuse(pointer, f"must be a column of integers or floats of up to 64 bits, not {actual}")
     return _Column(name, np.dtype(f"{order}{letter}{size}"))
 
 
 def _batch(message: _Message, sizes: NDArray[np.int64], limits: Limits) -> _Batch | None:
-    """Return a batch whose bytes are there; None: it is empty."""
+    """Return a batch after checking that its bytes are there; None if it is empty."""
     header = message.header
     if header.table(3) is not None:
-        refuse("", "must not be compressed: write it without compression")
+        refuse("", "must not be compressed")
     n_rows = header.number(0, "q")
     if n_rows == 0:
         return None
     check_n_instances(n_rows, "", limits)
-    # Columns that share their bytes would be many more numbers than the body has.
+    # Columns that share their bytes would take many times the memory of the body.
     if n_rows * int(sizes.sum()) > message.n_bytes:
         expected = f"{n_rows} x {len(sizes)} numbers, {n_rows * int(sizes.sum())} bytes"
         refuse("", f"announces a batch of {expected}, but has {message.n_bytes}")
@@ -230,9 +237,3 @@ def _batch(message: _Message, sizes: NDArray[np.int64], limits: Limits) -> _Batc
         refuse("", f"has a batch whose column {int(is_good.argmin())} does not fit into it")
     buffers[:, ::2] += message.start
     return _Batch(n_rows, buffers)
-
-
-def _require(is_good: NDArray[np.bool_], what: str, columns: Sequence[int] | None = None) -> None:
-    if not is_good.all():
-        i, j = (int(k) for k in np.argwhere(~is_good)[0])
-        refuse(f"/{i}/{j if columns is None else columns[j]}", what)

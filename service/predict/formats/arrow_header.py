@@ -1,6 +1,6 @@
 """The header of an Arrow message: a flatbuffer, read one member at a time.
 
-An offset that leads out of it raises what `struct` and NumPy raise, and copies nothing.
+An offset out of bounds raises an error of `struct` or NumPy. Nothing is copied before that.
 """
 
 import struct
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class Header:
-    """One table of a flatbuffer. Its members have numbers, by their order in the format's schema (Message.fbs)."""
+    """One table of a flatbuffer. A member is named by its position in the schema of the format (Message.fbs)."""
 
     def __init__(self, content: bytes, position: int) -> None:
         self._content = content
@@ -23,28 +23,28 @@ class Header:
         """Return a number, 0 if it is left out.
 
         Args:
-            code: how `struct` names its type.
+            code: its type, as a character of `struct`.
         """
         at = self._place_of(member)
         return 0 if at is None else int(struct.unpack_from("<" + code, self._content, at)[0])
 
     def table(self, member: int) -> "Header | None":
-        """Return a table inside this one, if it is there."""
+        """Return a nested table, None if it is left out."""
         at = self._place_of(member)
         return None if at is None else Header(self._content, self._table.Indirect(at))
 
     def length(self, member: int) -> int:
-        """Return how many elements a vector has, or bytes a text; 0 if it is left out."""
+        """Return the number of elements of a vector, or of bytes of a text; 0 if it is left out."""
         at = self._place_of(member)
         return 0 if at is None else int(struct.unpack_from("<I", self._content, self._table.Indirect(at))[0])
 
     def text(self, member: int) -> str:
-        """Return a text, empty if it is left out. Ask for its length first: many may share one."""
+        """Return a text, empty if it is left out. Check its `length` first: many members may share one long text."""
         at = self._place_of(member)
         return "" if at is None else bytes(self._table.String(at)).decode()
 
     def tables(self, member: int) -> Iterator["Header"]:
-        """Give the tables of a vector."""
+        """Yield the tables of a vector."""
         at = self._place_of(member)
         if at is not None:
             first = self._table.Indirect(at) + 4
@@ -52,7 +52,7 @@ class Header:
                 yield Header(self._content, self._table.Indirect(first + 4 * k))
 
     def longs(self, member: int, n_columns: int) -> NDArray[np.int64]:
-        """Return a vector of structs of so many 64-bit numbers, (n, n_columns), without a copy."""
+        """Return a vector of structs of `n_columns` 64-bit integers each, (n, n_columns), without a copy."""
         at, n = self._place_of(member), self.length(member)
         if at is None or n == 0:
             return np.empty((0, n_columns), np.int64)

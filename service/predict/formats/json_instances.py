@@ -1,7 +1,9 @@
-"""Instances in the JSON forms of other protocols: rows, columns and data frames."""
+"""Instances in the JSON forms of other protocols: rows, columns and data frames.
+
+Every function takes the value, its JSON pointer, the names of the model's features and the limits.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,39 +19,22 @@ from service.http.parsing import (
     refuse,
     refuse_width,
 )
+from service.predict.instances import Instances
 from service.settings import Limits
 
 _WRAPPERS = (("input",), ("features",), ("data", "features", "values"))
-"""Where an instance that is an object may have its list: by the name of the only tensor, or as SageMaker's do."""
-
-
-@dataclass(frozen=True)
-class Instances:
-    """What a body asks about, and where in the body it stands."""
-
-    features: NDArray[np.float64]
-    """(n_instances, n_features)"""
-    pointer: str
-    is_by_row: bool = True
-    """Whether instance i stands at `{pointer}/{i}`, or all of them at `pointer`."""
-
-    def pointer_to(self, index: int) -> str:
-        """Return the JSON pointer of one instance."""
-        return f"{self.pointer}/{index}" if self.is_by_row else self.pointer
+"""Paths to the list inside an instance that is an object: the name of the only tensor, or SageMaker's members."""
 
 
 def from_rows(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
-    """Take a list of instances.
+    """Read a list of instances.
 
     Each is a list of numbers, an object by feature name, an object around such a list (`{"input": [...]}`,
-    `{"features": [...]}`, `{"data": {"features": {"values": [...]}}}`), or, for a single feature, a number; and all
-    are as the first.
-
-    Args:
-        names: those of the features.
+    `{"features": [...]}`, `{"data": {"features": {"values": [...]}}}`), or, for a single feature, a number. All have
+    the form of the first.
 
     Raises:
-        InvalidRequestError, WrongDimensionError: it is none, or not one for these features.
+        InvalidRequestError, WrongDimensionError: the value is not such a list, or has other features.
     """
     if type(value) is not list:
         refuse(pointer, f"must be a list of instances, not {json_type(value)}")
@@ -69,10 +54,10 @@ def from_rows(value: Any, pointer: str, names: Sequence[str], limits: Limits) ->
 
 
 def from_columns(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
-    """Take the whole tensor, bare or by its name, or else an object with the values of each feature.
+    """Read the whole tensor, bare or by its name, or an object with a list of values for each feature.
 
     Raises:
-        InvalidRequestError, WrongDimensionError: it is none, or not one for these features.
+        InvalidRequestError, WrongDimensionError: the value is none of these, or has other features.
     """
     if type(value) is not dict:
         return from_rows(value, pointer, names, limits)
@@ -92,19 +77,19 @@ def from_columns(value: Any, pointer: str, names: Sequence[str], limits: Limits)
 
 
 def from_split(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
-    """Take a data frame as pandas splits it: `{"columns": [...], "data": [[...], ...]}`.
+    """Read a data frame in pandas' split form: `{"columns": [...], "data": [[...], ...]}`.
 
-    Columns named by text are taken by name, whatever their order; without names, by position.
+    Columns with names may be in any order. Columns that are numbered, or not named at all, are in the features' order.
 
     Raises:
-        InvalidRequestError, WrongDimensionError: it is none, or not one for these features.
+        InvalidRequestError, WrongDimensionError: the value is not such a data frame, or has other features.
     """
     if type(value) is not dict:
         refuse(pointer, f"must be an object with columns and data, not {json_type(value)}")
     rows = value.get("data")
     if type(rows) is not list:
         refuse(
-            f"{pointer}/data", f"must be a list of rows, not {json_type(rows)}" if rows else "this member is missing"
+            f"{pointer}/data", f"must be a list of rows, not {json_type(rows)}" if "data" in value else "Field required"
         )
     check_n_instances(len(rows), f"{pointer}/data", limits)
     columns = value.get("columns")
@@ -116,10 +101,10 @@ def from_split(value: Any, pointer: str, names: Sequence[str], limits: Limits) -
 
 
 def from_records(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
-    """Take a data frame as a list of objects by feature name.
+    """Read a data frame in pandas' records form: a list of objects by feature name.
 
     Raises:
-        InvalidRequestError: it is none, or not one for these features.
+        InvalidRequestError: the value is not such a list, or has other features.
     """
     if type(value) is not list:
         refuse(pointer, f"must be a list of objects, not {json_type(value)}")
@@ -130,10 +115,10 @@ def from_records(value: Any, pointer: str, names: Sequence[str], limits: Limits)
 
 
 def from_one(value: Any, pointer: str, names: Sequence[str], _limits: Limits) -> Instances:
-    """Take one instance: a list of numbers.
+    """Read one instance: a list of numbers.
 
     Raises:
-        InvalidRequestError, WrongDimensionError: it is none, or not one for these features.
+        InvalidRequestError, WrongDimensionError: the value is not such a list, or has other features.
     """
     if type(value) is not list:
         refuse(pointer, f"must be a list of numbers, not {json_type(value)}")
@@ -144,22 +129,17 @@ def from_one(value: Any, pointer: str, names: Sequence[str], _limits: Limits) ->
 
 
 def _unwrapped(value: Any, path: Sequence[str]) -> list[Any] | None:
-    """Return the list at the path's end, or None when there is none."""
+    """Return the list at the end of the path, or None."""
     for member in path:
         value = value.get(member) if type(value) is dict else None
     return value if type(value) is list else None
 
 
 def _column_order(columns: Any, pointer: str, names: Sequence[str]) -> list[int]:
-    """Return for each feature the index of the column with its name.
-
-    Args:
-        columns: the columns' names as they came, to be checked.
-        pointer: where they stand in the body, for the errors.
-        names: those of the features.
+    """Return the index of each feature's column.
 
     Raises:
-        InvalidRequestError: a feature has no column, a column no feature, or two columns have one name.
+        InvalidRequestError: a feature has no column, a column has no feature, or two columns share a name.
     """
     if type(columns) is not list:
         refuse(pointer, f"must be a list of names, not {json_type(columns)}")
@@ -168,13 +148,13 @@ def _column_order(columns: Any, pointer: str, names: Sequence[str]) -> list[int]
         if type(column) is not str:
             refuse(f"{pointer}/{k}", f"must be the name of a feature, not {json_type(column)}")
         if column in index_of:
-            refuse(f"{pointer}/{k}", f"there is a second column {column!r}")
+            refuse(f"{pointer}/{k}", f"is a second column {column[:128]!r}")
         index_of[column] = k
     missing = next((name for name in names if name not in index_of), None)
     if missing is not None:
-        refuse(pointer, f"the feature {missing!r} is missing")
+        refuse(pointer, f"has no column {missing[:128]!r}")
     if len(index_of) > len(names):
         features = set(names)
         surplus = next(column for column in columns if column not in features)
-        refuse(f"{pointer}/{index_of[surplus]}", f"the model has no feature {surplus!r}")
+        refuse(f"{pointer}/{index_of[surplus]}", f"the model has no feature {surplus[:128]!r}")
     return [index_of[name] for name in names]

@@ -1,38 +1,54 @@
-"""JSON lines: one value in each line."""
+"""JSON lines: one instance, or one answer, in each line."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from service.http.errors import MalformedJsonError
 from service.http.parsing import check_brackets, check_n_instances, parse_json
+from service.predict.formats.format import SMALL_TEXT_BYTES, Format
+from service.predict.formats.json_instances import from_rows
+from service.predict.instances import Instances, Matrix
 from service.settings import Limits
 
 
-def read_json_lines(body: bytes, limits: Limits) -> list[Any]:
-    """Return the value of each line. Pointers into them are `/{line}/...`.
+def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping[str, str]) -> Instances:
+    """Read one instance from each line, in any form that `from_rows` takes. Pointers are `/{line}/...`.
 
     Raises:
-        MalformedJsonError: a line is no JSON.
-        InvalidRequestError: there are too many.
+        MalformedJsonError: a line is not JSON.
+        InvalidRequestError, WrongDimensionError: the lines are not instances with these features.
     """
     check_brackets(body, limits)
     lines = body.rstrip().split(b"\n", limits.max_predict_instances) if body.strip() else []
     check_n_instances(len(lines), "", limits)
-    values = []
-    for i, line in enumerate(lines):
-        try:
-            values.append(orjson.loads(line))
-        except orjson.JSONDecodeError:  # or a number like 1e999, which is well formed
-            try:
-                values.append(parse_json(line, limits))
-            except MalformedJsonError as error:
-                raise MalformedJsonError(f"line {i + 1}: {error}") from error
-    return values
+    return from_rows([_parse(line, i, limits) for i, line in enumerate(lines)], "", names, limits)
 
 
-def write_json_lines(outputs: NDArray[np.float64]) -> bytes:
-    """Write an object for each row, with the member `predictions`."""
-    return b"".join(b'{"predictions":%b}\n' % orjson.dumps(row) for row in outputs.tolist())
+def _parse(line: bytes, index: int, limits: Limits) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return parse_json(line, limits)  # takes numbers like 1e999, which are refused later by their place
+    except MalformedJsonError as error:
+        raise MalformedJsonError(f"line {index + 1}: {error}") from error
+
+
+def write(outputs: Matrix, predictions: Sequence[Any] | None) -> bytes:
+    """Write an object for each instance: `{"outputs": [...], "prediction": ...}`."""
+    objects: list[dict[str, Any]] = [{"outputs": row} for row in outputs.tolist()]
+    for one, value in zip(objects, predictions or (), strict=False):
+        one["prediction"] = value
+    return b"\n".join([*map(orjson.dumps, objects), b""])
+
+
+JSON_LINES = Format(
+    "application/jsonlines",
+    read,
+    write,
+    max_bytes_on_loop=SMALL_TEXT_BYTES,
+    example='{"features": [0, 1]}\n{"features": [0, 0]}\n',
+)

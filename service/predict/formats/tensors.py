@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol: datatypes, and numbers from JSON or from bytes and back."""
+"""Tensors of the Open Inference Protocol: their datatypes, and their values in JSON and in binary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ INPUT_TYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 )
 
 _MAX_EXACT = 2**53 - 1
-"""Up to here every whole number is a 64-bit float of its own: the next but one has been rounded to 2**53."""
+"""The largest integer up to which every integer has a 64-bit float of its own."""
 
 
 def from_json(data: Any, datatype: str, shape: tuple[int, int], pointer: str) -> NDArray[np.float64]:
-    """Turn nested or flat row-major JSON numbers into a matrix (n_instances, n_features).
+    """Return nested or flat row-major JSON numbers as a matrix (n_instances, n_features).
 
     Raises:
-        InvalidRequestError, WrongDimensionError: they are not of this shape or datatype, or one is not finite.
+        InvalidRequestError, WrongDimensionError: the numbers do not have this shape or datatype, or one is not finite.
     """
     n_instances, n_features = shape
     if type(data) is not list:
@@ -59,10 +59,10 @@ def from_json(data: Any, datatype: str, shape: tuple[int, int], pointer: str) ->
 
 
 def from_bytes(buffer: memoryview, datatype: str, shape: tuple[int, int], pointer: str) -> NDArray[np.float64]:
-    """Turn little-endian row-major values into a matrix (n_instances, n_features).
+    """Return little-endian row-major values as a matrix (n_instances, n_features).
 
     Raises:
-        InvalidRequestError: the size is not that of the shape, or a value is not finite, or no 64-bit float.
+        InvalidRequestError: the size does not fit the shape, or a value is not finite or not exact as a 64-bit float.
     """
     dtype = INPUT_TYPES[datatype]
     if len(buffer) != shape[0] * shape[1] * dtype.itemsize:
@@ -73,7 +73,7 @@ def from_bytes(buffer: memoryview, datatype: str, shape: tuple[int, int], pointe
         if dtype.itemsize == 8:
             _require((values <= _MAX_EXACT) & (values >= -_MAX_EXACT), pointer, "must be exact as a 64-bit float")
         return values.astype(np.float64)
-    matrix = values.astype(np.float64)  # copied even from FP64: there it need not be aligned
+    matrix = values.astype(np.float64)  # a copy even of FP64, whose bytes may be unaligned
     _require(np.isfinite(matrix), pointer, "must be finite")
     return matrix
 
@@ -99,22 +99,22 @@ def _refuse_size(pointer: str, shape: tuple[int, int], actual: str) -> None:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An output."""
+    """One output."""
 
     datatype: str
     values: NDArray[Any]
-    """(n_instances,) or (n_instances, k); for BYTES the indices of classes."""
+    """(n_instances,) or (n_instances, k); for BYTES the indices of the classes."""
     names: tuple[str, ...] = ()
-    """For BYTES: what the indices stand for."""
+    """For BYTES: the names of the classes."""
 
     def in_json(self) -> Any:
-        """Give the values flat, row-major."""
+        """Return the values flat, row-major."""
         if self.datatype == "BYTES":
             return [self.names[index] for index in self.values.tolist()]
         return self.values.ravel()
 
     def in_binary(self) -> bytes:
-        """Give the values little-endian, row-major; of BYTES each one with its length before it."""
+        """Return the values little-endian, row-major; before each value of BYTES comes its length."""
         if self.datatype == "BYTES":
             texts = _length_prefixed(self.names)
             return b"".join([texts[index] for index in self.values.tolist()])
@@ -122,14 +122,14 @@ class Tensor:
 
 
 def datatype_of_prediction(task: Task) -> str:
-    """Return BYTES for names of classes, INT64 for classes that are numbers, and FP64 for values."""
+    """Return BYTES for classes with names, INT64 for classes that are numbers, and FP64 for values."""
     if task.classes is None:
         return "FP64"
     return "BYTES" if isinstance(task.classes[0], str) else "INT64"
 
 
 def prediction(task: Task, outputs: NDArray[np.float64]) -> Tensor:
-    """Give what each row of outputs stands for, as `perceptron.predictions` does."""
+    """Return what each row of outputs stands for, as `perceptron.predictions`."""
     datatype = datatype_of_prediction(task)
     if task.classes is None:
         return Tensor(datatype, outputs if task.is_list else outputs[:, 0])

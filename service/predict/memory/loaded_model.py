@@ -1,92 +1,66 @@
-"""One version in memory, ready to predict: for one instance in plain floats, for many as a matrix product."""
+"""One version in memory, ready to predict: one instance in plain floats, many as a matrix product."""
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from perceptron import ForwardOne, forward_one, predict_outputs
+from perceptron import ForwardOne, forward_one, predict_outputs, predictions
+from service.predict.instances import Rows, as_matrix
 from storage.models.trained_model import TrainedModel
 
-_FIXED_BYTES = 3_000
-"""What a version takes beside its numbers and names, about: the objects around them, measured."""
+Predictions: TypeAlias = list[str] | list[int] | list[float] | list[list[float]]
 
+_FIXED_BYTES = 3_000
+"""Measured overhead of one version in memory, in bytes: the objects around its numbers and names."""
 
 _STEPS_OF_AN_OUTPUT = 50
-"""Writing a number takes as long as so many multiplications."""
+"""Writing an output as text takes as long as this many multiplications."""
 
 
 class LoadedModel:
-    """A trained model with what can be prepared for its answers."""
+    """A trained model with everything that can be prepared for its answers."""
 
-    __slots__ = (
-        "_class_texts",
-        "_forward_one",
-        "_is_binary",
-        "_is_list",
-        "head",
-        "n_bytes",
-        "n_features",
-        "n_steps_each",
-        "trained",
-    )
+    __slots__ = ("_forward_one", "head", "n_bytes", "n_outputs", "n_steps_each", "trained")
 
     def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained
-        self.n_features = len(trained.feature_names)
         version = {"version": trained.version} if trained.version else {}
         self.head = orjson.dumps({"model": trained.name, **version})[:-1]
-        """The beginning of the answer's JSON."""
+        """The beginning of every JSON answer of the native route."""
         self._forward_one: ForwardOne | None = forward_one(trained.network)
-        task = trained.task
-        self._class_texts = None if task.classes is None else tuple(map(orjson.dumps, task.classes))
-        self._is_binary = task.kind == "binary_classification"
-        self._is_list = task.is_list
         n_parameters = trained.network.n_parameters
-        self.n_steps_each = n_parameters + _STEPS_OF_AN_OUTPUT * trained.network.n_outputs
-        """How long one instance takes among many, in multiplications."""
-        # An array holds 8 bytes a number; a float of Python's own takes 24 and its place in a tuple 8.
+        self.n_outputs = trained.network.n_outputs
+        self.n_steps_each = n_parameters + _STEPS_OF_AN_OUTPUT * self.n_outputs
+        """The time that one instance takes among many, in multiplications."""
+        # An array has 8 bytes for a number; a float object has 24, and its place in a tuple 8.
         self.n_bytes = (
             _FIXED_BYTES
             + n_parameters * (40 if self._forward_one else 8)
-            + sum(sys.getsizeof(name) + 8 for name in trained.feature_names)
-            + sum(len(text) + 41 for text in self._class_texts or ())
+            + sum(sys.getsizeof(name) + 8 for name in (*trained.feature_names, *(trained.task.classes or ())))
         )
 
-    @property
-    def stale_head(self) -> bytes:
-        """The beginning of an answer that may be out of date."""
-        return self.head + b',"stale":true'
-
-    def outputs(self, features: NDArray[np.float64]) -> NDArray[Any]:
-        """Give the outputs (n_instances, n_outputs) for features (n_instances, n_features), finite every one.
+    def outputs(self, features: Rows) -> Rows:
+        """Return the outputs (n_instances, n_outputs) for finite features (n_instances, n_features).
 
         Raises:
             OutputNotFiniteError: an output is infinite or not a number.
         """
         if len(features) == 1 and self._forward_one is not None:
-            outputs = self._forward_one(features[0].tolist())
-            if outputs is not None:
-                return np.array([outputs])
-        return predict_outputs(self.trained.network, features)
+            row = features[0] if isinstance(features, list) else features[0].tolist()
+            if (outputs := self._forward_one(row)) is not None:
+                return [outputs]
+        matrix: NDArray[Any] = predict_outputs(self.trained.network, as_matrix(features))
+        return matrix
 
-    def answer_one(self, features: Sequence[float]) -> bytes | None:
-        """Write the members `outputs` and `predictions` for one instance, without the brace at their end.
-
-        None: it takes a matrix product, or has an error that the product will name.
-        """
-        if self._forward_one is None or (outputs := self._forward_one(features)) is None:
-            return None
-        if len(outputs) == 1:
-            text = orjson.dumps(outputs[0])
-            if self._class_texts is not None:
-                prediction = self._class_texts[outputs[0] >= 0.5 if self._is_binary else 0]
-            else:
-                prediction = b"[%b]" % text if self._is_list else text
-            return b',"outputs":[[%b]],"predictions":[%b]' % (text, prediction)
-        text = orjson.dumps(outputs)
-        prediction = text if self._class_texts is None else self._class_texts[outputs.index(max(outputs))]
-        return b',"outputs":[%b],"predictions":[%b]' % (text, prediction)
+    def predictions(self, outputs: Rows) -> Predictions:
+        """Return what each row of outputs stands for, as `perceptron.predictions`."""
+        task = self.trained.task
+        if not isinstance(outputs, list):
+            return predictions(task, outputs)
+        (row,) = outputs
+        if task.classes is None:
+            return outputs if task.is_list else row
+        index = row[0] >= 0.5 if task.kind == "binary_classification" else row.index(max(row))
+        return [task.classes[index]]  # type: ignore[return-value]  # all classes have one type

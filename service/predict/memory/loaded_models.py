@@ -1,45 +1,40 @@
-"""Versions in process memory, ready to predict with, and the pointers that say which one is meant."""
+"""What predicts: versions in process memory, and which of them a request means."""
 
 import logging
 import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from perceptron import Architecture, NetworkConfig
-from service.http.errors import RedisHangsError
 from service.predict.memory.loaded_model import LoadedModel
-from service.predict.memory.pointers import Pointers
+from service.predict.memory.pointers import PointerCache
 from service.predict.memory.statistics import Statistics
-from service.predict.model_reference import ModelReference
+from service.predict.memory.version_cache import VersionCache
 from service.settings import Settings
-from storage.availability import is_unavailable
-from storage.errors import ModelNotFoundError, VersionNotFoundError
-from storage.jobs.store import JobStore
-from storage.models.store import Model, ModelStore, Version
-from storage.models.trained_model import decode_version
+from storage.circuit_breaker import CircuitBreaker
+from storage.errors import ModelNotFoundError, UnavailableError, VersionNotFoundError
+from storage.models.record import Model, ModelReference
+from storage.models.trained_model import TrainedModel
 
-_ASK_AGAIN_AFTER_S = 1.0
-"""While Redis is away, one request in so long asks it; the others go on without."""
+if TYPE_CHECKING:
+    from storage.jobs.store import JobStore
+    from storage.models.store import ModelStore
 
 _CHECK_EVERY_S = 1.0
-_CHECK_AT_ONCE = 200
+_MAX_MODELS_PER_READ = 200
 _MAX_PRELOADED = 1_000
 
 _log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """What tells of changed models: `changes.Changes`."""
+    """What hears of changed models: `service.server.changes.Changes`."""
 
     is_connected: bool
 
     def on_model(self, callback: Callable[[str | None], None]) -> None:
-        """Call back with the name of each model that changes, or with None when any may have."""
+        """Call back with the name of each model that changes, or with None if any of them may have."""
 
 
 class Found(NamedTuple):
@@ -48,249 +43,153 @@ class Found(NamedTuple):
     model: LoadedModel
     is_stale: bool
     """Redis could not be asked: a pointer may have moved, or the version may be deleted."""
-
-
-@dataclass(eq=False)
-class _Read:
-    """A read of pointers under way; a change heard meanwhile makes its result old."""
-
-    models: frozenset[str]
-    is_outdated: bool = False
+    members: Mapping[str, Any] = MappingProxyType({})
+    """What the native JSON answer has besides the outputs."""
 
 
 class LoadedModels:
-    """The versions used last, and every pointer asked for.
+    """The versions used last, and the pointers of every model that a request has named.
 
-    A version never changes, so one in memory stays right. Pointers move: while a listener hears of every change, they
-    are taken from memory; without one, Redis is asked each time, and while it cannot answer, the last known ones are
-    taken.
+    While a listener hears of every change, pointers are taken from memory. Without one, Redis is asked each time; while
+    it is away, the last known pointers are used.
 
     Args:
-        jobs: whose networks can be predicted with, too.
+        jobs: whose networks can predict, too.
+        breaker: guards every call of Redis.
         max_bytes: what the versions in memory may take together.
-        check_store: raises one of UNAVAILABLE_ERRORS when the Redis is another one than it was; asked before anything
-            is believed not to exist, and every second.
-        default: the model that is meant where none is named.
+        check_store: raises if Redis was replaced; called before anything counts as not found, and once a second.
+        default: the model of a request that names none.
     """
 
     def __init__(
         self,
-        models: ModelStore,
-        jobs: JobStore,
+        models: "ModelStore",
+        jobs: "JobStore",
+        breaker: CircuitBreaker,
         *,
         max_bytes: int = Settings.model_memory_bytes,
         check_store: Callable[[], None] = lambda: None,
         default: ModelReference | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.default = default
         self.jobs = jobs
+        self.breaker = breaker
+        self.statistics = Statistics()
+        self.versions = VersionCache(self._load, max_bytes=max_bytes)
+        self.pointers = PointerCache(models, breaker, check_store=check_store, on_deleted=self.versions.discard)
         self._models = models
         self._max_bytes = max_bytes
         self._check_store = check_store
-        self._clock = clock
-        self._lock = threading.Lock()  # held for moments only, never while Redis is asked
-        self._by_version: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
-        self._n_bytes = 0
-        self._loading: dict[tuple[str, int], Future[LoadedModel]] = {}
-        self._pointers: dict[str, Pointers] = {}
-        self._reads: set[_Read] = set()
-        self._changed: set[str] = set()
         self._wake = threading.Event()
         self._listener: Listener | None = None
-        self._is_away = False
-        self._ask_again_at_s = 0.0
         self._is_preloaded = False
-        self.statistics = Statistics()
 
     @property
     def is_ready(self) -> bool:
-        """Whether the models that aliases name are in memory, where somebody follows them."""
+        """Whether the versions that aliases name are in memory; always true without a listener."""
         return self._is_preloaded or self._listener is None
 
+    def check_ready(self) -> None:
+        """Refuse to answer before the versions that aliases name are in memory.
+
+        Raises:
+            UnavailableError: they are being loaded.
+        """
+        if not self.is_ready:
+            raise UnavailableError("the versions that aliases point at are being loaded")
+
     def follow(self, listener: Listener) -> None:
-        """Keep the pointers fresh from now on, and begin with loading the models that aliases name."""
+        """Load the versions that aliases name, and keep the pointers fresh from now on, in a thread."""
         self._listener = listener
         listener.on_model(self._hear)
         threading.Thread(target=self._keep_fresh, name="pointers", daemon=True).start()
 
     def forget(self) -> None:
-        """Forget all that is in memory: the data that it was read of are given up, and numbers are used again."""
-        with self._lock:
-            self._by_version.clear()
-            self._pointers.clear()
-            self._n_bytes = 0
-            for read in self._reads:
-                read.is_outdated = True
+        """Drop everything in memory. Called after `--accept-loss`, when version numbers start again."""
+        self.versions.clear()
+        self.pointers.clear()
 
-    def find(self, model: str, *, version: int | None = None, alias: str | None = None) -> Found | None:
-        """Return the version meant without waiting for anybody; None: only `get` can tell."""
-        pointers = self._pointers.get(model)
+    def find(self, reference: ModelReference) -> Found | None:
+        """Return the version meant without waiting; None if only `get` can tell."""
+        pointers = self.pointers.get(reference.model)
         if pointers is None:
             return None
         is_stale = False
         if not (pointers.is_fresh and self._is_followed):
-            if not self._is_away or self._clock() >= self._ask_again_at_s:
+            if not self.breaker.is_refusing:
                 return None
             is_stale = True
-        number = pointers.number(version, alias)
-        if number is None:
-            return None
-        with self._lock:
-            loaded = self._by_version.get((model, number))
-            if loaded is None:
-                return None
-            self._by_version.move_to_end((model, number))
-        return Found(loaded, is_stale)
+        number = pointers.model.number(reference.version, reference.alias)
+        loaded = None if number is None else self.versions.get(reference.model, number)
+        return None if loaded is None else Found(loaded, is_stale)
 
-    def get(self, model: str, *, version: int | None = None, alias: str | None = None) -> Found:
-        """Return the version given, the alias's, or else the latest; ask and load whatever that takes.
+    def get(self, reference: ModelReference) -> Found:
+        """Return the version meant; ask Redis and load the version if necessary.
 
         Raises:
-            ModelNotFoundError, VersionNotFoundError, AliasNotFoundError: what was named does not exist.
+            ModelNotFoundError, VersionNotFoundError, AliasNotFoundError: what the reference names does not exist.
             CorruptDataError: the version is not what was published.
-            RedisHangsError, or one of UNAVAILABLE_ERRORS: it is not in memory, and Redis cannot be asked.
+            UnavailableError: the version is not in memory, and Redis is away.
         """
-        found = self.find(model, version=version, alias=alias)
+        found = self.find(reference)
         if found is not None:
             return found
         for is_last in (False, True):
-            pointers, is_stale = self._pointers_for(model, version, alias)
-            number = pointers.number(version, alias)
+            model, is_stale = self._model(reference)
+            number = model.number(reference.version, reference.alias)
             if number is None:
-                raise pointers.missing(model, version, alias)
+                raise model.missing(reference.version, reference.alias)
             try:
-                return Found(self._loaded(model, number), is_stale)
+                return Found(self.versions.get_or_load(model.name, number), is_stale)
             except VersionNotFoundError:
-                # It was deleted a moment ago; the pointer moves, too.
                 if is_last:
                     raise
-                self._hear(model)
+                self._hear(model.name)  # it was deleted a moment ago, so its pointer has moved
         raise AssertionError("unreachable")
 
     def aliases(self, model: str) -> Mapping[str, int]:
-        """Return where the aliases of a model point; as `get`, but for the versions."""
-        pointers, _ = self._pointers_for(model, None, None)
-        if not pointers.versions:
-            raise ModelNotFoundError(model)
-        return pointers.aliases
+        """Return the versions that the aliases of a model name.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+            UnavailableError: the model is not in memory, and Redis is away.
+        """
+        return self._model(ModelReference(model))[0].aliases
 
     @property
     def _is_followed(self) -> bool:
         return self._listener is not None and self._listener.is_connected
 
-    def _pointers_for(self, model: str, version: int | None, alias: str | None) -> tuple[Pointers, bool]:
-        known = self._pointers.get(model)
-        if known is not None:
-            if known.is_gone(version):
-                return known, False
-            if known.is_fresh and self._is_followed and known.number(version, alias) is not None:
-                return known, False
+    def _model(self, reference: ModelReference) -> tuple[Model, bool]:
+        """Return the versions and aliases of a model, and whether they may be stale."""
+        pointers = self.pointers.get(reference.model)
+        known = pointers.model if pointers else None
+        is_known = known is not None and known.number(reference.version, reference.alias) is not None
+        if pointers and known and is_known and pointers.is_fresh and self._is_followed:
+            return known, False
+        # Version numbers rise and are never used twice, so a missing one below the latest never comes.
+        if known and not is_known and reference.version is not None and reference.version < known.latest:
+            return known, False
         try:
-            return self._read([model])[0], False
-        except Exception as error:
-            if not _is_away(error) or known is None or known.number(version, alias) is None:
+            (model,) = self.pointers.read([reference.model])
+        except UnavailableError:
+            if known is None or not is_known:
                 raise
             return known, True
+        if model is None:
+            raise ModelNotFoundError(reference.model)
+        return model, False
 
-    def _read(self, models: list[str]) -> list[Pointers]:
-        """Ask Redis for the pointers of models, and keep them."""
-        with self._asking():
-            read = _Read(frozenset(models))
-            with self._lock:
-                self._reads.add(read)
-            try:
-                found = self._models.find(models)
-                if None in found:
-                    self._check_store()
-            finally:
-                with self._lock:
-                    self._reads.discard(read)
-        with self._lock:
-            return [
-                self._keep(name, model, is_fresh=not read.is_outdated)
-                for name, model in zip(models, found, strict=True)
-            ]
-
-    def _keep(self, name: str, model: Model | None, *, is_fresh: bool) -> Pointers:
-        pointers = Pointers.of(model, is_fresh=is_fresh)
-        before = self._pointers.get(name)
-        for number in before.versions - pointers.versions if before else ():
-            self._drop((name, number))
-        if model is not None:
-            self._pointers[name] = pointers
-        else:
-            self._pointers.pop(name, None)
-        return pointers
-
-    def _loaded(self, model: str, number: int) -> LoadedModel:
-        """Return a version from memory or load it: once, however many ask for it at the same time."""
-        key = (model, number)
-        ours: Future[LoadedModel] = Future()
-        with self._lock:
-            if (loaded := self._by_version.get(key)) is not None:
-                self._by_version.move_to_end(key)
-                return loaded
-            first = self._loading.setdefault(key, ours)
-        if first is not ours:
-            return first.result()
-        try:
-            with self._asking():
-                stored = self._models.load(model, number)
-            loaded = LoadedModel(decode_version(*stored))
-        except BaseException as error:
-            with self._lock:
-                del self._loading[key]
-            ours.set_exception(error)
-            raise
-        with self._lock:
-            del self._loading[key]
-            self._by_version[key] = loaded
-            self._n_bytes += loaded.n_bytes
-            while self._n_bytes > self._max_bytes and len(self._by_version) > 1:
-                self._drop(next(iter(self._by_version)))
-        ours.set_result(loaded)
-        return loaded
-
-    def _drop(self, key: tuple[str, int]) -> None:
-        dropped = self._by_version.pop(key, None)
-        if dropped is not None:
-            self._n_bytes -= dropped.n_bytes
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Ask Redis inside the block, but while it is known to be away let one caller a second try.
-
-        Raises:
-            RedisHangsError: it is away, and another caller is the one that tries.
-        """
-        if self._is_away:
-            with self._lock:
-                now = self._clock()
-                if now < self._ask_again_at_s:
-                    raise RedisHangsError("Redis did not answer another request just now")
-                self._ask_again_at_s = now + _ASK_AGAIN_AFTER_S
-        try:
-            yield
-        except Exception as error:
-            self._ask_again_at_s = self._clock() + _ASK_AGAIN_AFTER_S
-            self._is_away = is_unavailable(error)
-            raise
-        self._is_away = False
+    def _load(self, model: str, number: int) -> TrainedModel:
+        with self.breaker.calling():
+            return self._models.load(model, number)
 
     def _hear(self, model: str | None) -> None:
-        """Take note that a model, or any, has changed; called on the event loop, so it asks nobody."""
-        with self._lock:
-            for name in self._pointers if model is None else (model,):
-                if name in self._pointers:
-                    self._pointers[name].is_fresh = False
-                    self._changed.add(name)
-            for read in self._reads:
-                read.is_outdated |= model is None or model in read.models
+        self.pointers.hear(model)
         self._wake.set()
 
     def _keep_fresh(self) -> None:
-        """Read what has changed as soon as it is heard, and everything now and then: a message may be lost."""
+        """Read again what has changed, and now and then everything: a message may have been lost."""
         unchecked: list[str] = []
         while True:
             is_told = self._wake.wait(_CHECK_EVERY_S)
@@ -301,30 +200,31 @@ class LoadedModels:
                 if not self._is_preloaded:
                     self._preload()
                 if is_told:
-                    with self._lock:
-                        changed, self._changed = list(self._changed), set()
+                    due = self.pointers.take_changed()
                 else:
-                    self._check_store()
-                    unchecked = unchecked or list(self._pointers)
-                    changed, unchecked = unchecked[:_CHECK_AT_ONCE], unchecked[_CHECK_AT_ONCE:]
-                for first in range(0, len(changed), _CHECK_AT_ONCE):
-                    self._read(changed[first : first + _CHECK_AT_ONCE])
-            except Exception as error:
-                if not _is_away(error):
-                    _log.exception("the pointers of models could not be read")
+                    with self.breaker.calling():
+                        self._check_store()
+                    unchecked = unchecked or self.pointers.names()
+                    due, unchecked = unchecked[:_MAX_MODELS_PER_READ], unchecked[_MAX_MODELS_PER_READ:]
+                for first in range(0, len(due), _MAX_MODELS_PER_READ):
+                    self.pointers.read(due[first : first + _MAX_MODELS_PER_READ])
+            except UnavailableError:
+                pass  # the next turn tries again
+            except Exception:
+                _log.exception("the pointers of models could not be read")
 
     def _preload(self) -> None:
-        """Load the versions that aliases name, as far as half of the memory goes."""
+        """Load the versions that aliases name, until half of the memory is used."""
         after, has_more, n_loaded = None, True, 0
         while has_more and n_loaded < _MAX_PRELOADED:
-            with self._asking():
-                page, has_more = self._models.page(limit=_CHECK_AT_ONCE, after=after)
+            with self.breaker.calling():
+                page, has_more = self._models.page(limit=_MAX_MODELS_PER_READ, after=after)
             if page:
                 after = page[-1].name
-                self._read([model.name for model in page])
+                self.pointers.read([model.name for model in page])
             for model in page:
                 for number in sorted(set(model.aliases.values())):
-                    if self._n_bytes < self._max_bytes // 2 and n_loaded < _MAX_PRELOADED:
+                    if self.versions.n_bytes < self._max_bytes // 2 and n_loaded < _MAX_PRELOADED:
                         with suppress(VersionNotFoundError):
                             self._preload_one(model.name, number)
                             n_loaded += 1
@@ -332,20 +232,8 @@ class LoadedModels:
 
     def _preload_one(self, model: str, number: int) -> None:
         try:
-            self._loaded(model, number)
+            self.versions.get_or_load(model, number)
+        except (UnavailableError, VersionNotFoundError):
+            raise
         except Exception as error:
-            if _is_away(error) or isinstance(error, VersionNotFoundError):
-                raise
             _log.critical("ALARM: version %d of model %r cannot be loaded: %s", number, model, error)
-
-
-def _is_away(error: BaseException) -> bool:
-    return isinstance(error, RedisHangsError) or is_unavailable(error)
-
-
-def n_parameters(version: Version) -> int:
-    """Count a version's weights and biases without decoding them."""
-    network, task = version.description["network"], version.description["task"]
-    n_inputs = len(version.description["feature_names"])
-    shape = Architecture.of(NetworkConfig(**network), n_inputs=n_inputs, n_outputs=task["n_outputs"])
-    return shape.n_parameters

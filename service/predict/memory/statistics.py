@@ -1,4 +1,4 @@
-"""How often each version was asked over the Open Inference Protocol, and how long it took: of this process alone."""
+"""Counts and times of each version's requests over the Open Inference Protocol, in this process alone."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ _MAX_VERSIONS = 10_000
 
 @dataclass(slots=True)
 class Counters:
-    """Of one version. Times are sums, in nanoseconds."""
+    """The counters of one version. Times are sums, in nanoseconds."""
 
     last_inference_ms: int = 0
     """Since 1970."""
@@ -25,31 +25,32 @@ class Counters:
 
 
 class Statistics:
-    """The counters of the versions asked last."""
+    """The counters of the versions used last; those of the version unused for longest are evicted."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_versions: int = _MAX_VERSIONS) -> None:
+        self._max_versions = max_versions
         self._lock = threading.Lock()
         self._by_version: OrderedDict[tuple[str, int], Counters] = OrderedDict()
 
     def of(self, model: str, version: int) -> Counters:
-        """Return the counters of a version, all zero when it was not asked."""
+        """Return the counters of a version; all are zero if it had no request."""
         return self._by_version.get((model, version)) or Counters()
 
     def succeeded(self, model: str, version: int, *, n_instances: int, times_ns: tuple[int, int, int, int]) -> None:
         """Count an answer.
 
         Args:
-            times_ns: the moments when it began, and when input, forward propagation and output were done.
+            times_ns: when the request came, was read, was computed, and was written.
         """
-        started, parsed, computed, written = times_ns
+        started, read, computed, written = times_ns
         with self._lock:
             counters = self._counters(model, version)
             counters.last_inference_ms = time.time_ns() // 1_000_000
             counters.n_instances += n_instances
             counters.n_successes += 1
             counters.success_ns += written - started
-            counters.input_ns += parsed - started
-            counters.infer_ns += computed - parsed
+            counters.input_ns += read - started
+            counters.infer_ns += computed - read
             counters.output_ns += written - computed
 
     def failed(self, model: str, version: int, *, ns: int) -> None:
@@ -60,9 +61,8 @@ class Statistics:
             counters.failure_ns += ns
 
     def _counters(self, model: str, version: int) -> Counters:
-        counters = self._by_version.get((model, version))
-        if counters is None:
-            counters = self._by_version[model, version] = Counters()
-            if len(self._by_version) > _MAX_VERSIONS:
-                self._by_version.popitem(last=False)
+        counters = self._by_version.setdefault((model, version), Counters())
+        self._by_version.move_to_end((model, version))
+        if len(self._by_version) > self._max_versions:
+            self._by_version.popitem(last=False)
         return counters

@@ -1,1 +1,1 @@
-"""Other services' protocols for predict, each with its routes and payloads."""
+"""Other services' protocols, each with its routes, payloads, reader and writer."""

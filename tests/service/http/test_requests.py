@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.app import API_VERSION, create_app
-from service.predict.model_reference import ModelReference
 from service.settings import Limits, Settings
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.jobs.store import JobStore
+from storage.models.record import ModelReference
+from storage.settings import StoreSettings
 from tests.builders import publish
 
 ROOT = Path(__file__).parents[3]
@@ -80,6 +81,7 @@ def test_two_slashes_are_not_one(http: FlaskClient) -> None:
     assert http.get("/jobs//").status_code == 404
 
 
+@pytest.mark.serial
 def test_after_redis_let_one_request_wait_the_others_are_refused_at_once(blobs: BlobStore, tmp_path: Path) -> None:
     path = str(tmp_path / "silent.sock")
     with socket.socket(socket.AF_UNIX) as silent:
@@ -255,9 +257,9 @@ def test_no_instances_make_predict_fail(http: FlaskClient, jobs: JobStore, where
 
 def test_settings_come_from_the_environment_and_are_checked() -> None:
     settings = Settings.from_env({"REDIS_URL": "redis://r", "DATA_DIR": "/d", "MAX_EPOCHS": "5"})
-    assert (settings.redis_url, settings.blob_url, settings.limits.max_epochs) == ("redis://r", "file:///d/blobs", 5)
+    assert (settings.stores, settings.limits.max_epochs) == (StoreSettings("redis://r", "file:///d/blobs"), 5)
     blank = Settings.from_env({"REDIS_URL": "redis://r", "DATA_DIR": "/a b", "BLOB_URL": ""})
-    assert blank.blob_url == "file:///a b/blobs"
+    assert blank.stores.blob_url == "file:///a b/blobs"
     with pytest.raises(KeyError, match="REDIS_URL"):
         Settings.from_env({})
     for wrong in ("0", "many"):

@@ -5,16 +5,16 @@ import pytest
 from flask.testing import FlaskClient
 
 from storage.jobs.store import JobStore
-from tests.builders import claimed
+from tests.builders import claimed, progress
 
 
 def test_the_events_are_a_list_that_goes_on_after_the_last_one_seen(http: FlaskClient, jobs: JobStore) -> None:
-    claim = claimed(jobs)
-    url = f"/jobs/{claim.job.id}/events"
+    attempt = claimed(jobs)
+    url = f"/jobs/{attempt.job.id}/events"
     seen = http.get(url).get_json()
     assert [event["data"]["status"] for event in seen["data"]] == ["queued", "running"]
     assert (seen["has_more"], seen["last_id"]) == (False, seen["data"][-1]["id"])
-    jobs.record_progress(claim, {}, point={"attempt": 1, "epoch": 7, "cost": 0.25, "validation_cost": None})
+    attempt.report(progress(7), on_curve=True)
     (new,) = http.get(url, query_string={"after": seen["last_id"]}).get_json()["data"]
     assert new["type"] == "epoch" and new["at"].endswith("Z")
     assert new["data"] == {"attempt": 1, "epoch": 7, "cost": 0.25, "validation_cost": None}

@@ -365,29 +365,6 @@ def test_nan_is_malformed_even_beside_a_number_that_is_too_large(http: FlaskClie
     assert (answer.status_code, answer.get_json()["code"]) == (400, "malformed_json")
 
 
-def test_the_same_idempotency_key_and_body_answer_with_the_first_job(http: FlaskClient, redis: Redis) -> None:
-    first = http.post("/jobs", json=body(), headers={"Idempotency-Key": "k1"})
-    again = http.post("/jobs", json=body(), headers={"Idempotency-Key": '"k1"'})
-    assert again.status_code == 202
-    assert again.get_json()["id"] == first.get_json()["id"]
-    assert redis.zcard(keys.JOBS) == 1
-    other = http.post("/jobs", json=body(metadata={"a": "b"}), headers={"Idempotency-Key": "k1"})
-    assert (other.status_code, other.get_json()["code"]) == (422, "idempotency_key_reused")
-    assert http.post("/jobs", json=body(), headers={"Idempotency-Key": "k2"}).get_json()["id"] != first.get_json()["id"]
-
-
-def test_the_members_order_does_not_make_another_body(http: FlaskClient) -> None:
-    one = http.post("/jobs", json={"model": "or", "data": OR}, headers={"Idempotency-Key": "k"})
-    two = http.post("/jobs", json={"data": OR, "model": "or"}, headers={"Idempotency-Key": "k"})
-    assert one.get_json()["id"] == two.get_json()["id"]
-
-
-@pytest.mark.parametrize("key", ["", "k" * 256, "k\xe9", '"k', 'k"', '"'])
-def test_an_idempotency_key_has_limits(http: FlaskClient, key: str) -> None:
-    answer = http.post("/jobs", json=body(), headers={"Idempotency-Key": key})
-    assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/Idempotency-Key")
-
-
 def test_an_unchanged_job_is_not_sent_again(http: FlaskClient, jobs: JobStore) -> None:
     job_id = http.post("/jobs", json=body()).get_json()["id"]
     first = http.get(f"/jobs/{job_id}")

@@ -16,10 +16,12 @@ from werkzeug.test import TestResponse
 
 from service.http.errors import InvalidRequestError
 from service.http.wire import HttpRequest
-from service.predict.formats.arrow import ARROW, read_arrow
-from service.predict.native import predict
+from service.predict.formats.arrow import read, read_arrow
+from service.predict.native import read_native
+from service.predict.predict import WouldWaitError, predict
 from service.settings import Limits
 from storage.jobs.store import JobStore
+from storage.models.record import ModelReference
 from storage.models.store import ModelStore
 from tests.builders import loaded_models, publish
 
@@ -27,6 +29,7 @@ ROWS = [[-1.0, -1.0], [1.0, -1.0], [1.0, 2.0]]
 OUTPUTS = [1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-3))]
 X0, X1 = [-1, 1, 1], [-1, -1, 2]
 LIMITS = Limits(max_predict_instances=50)
+ARROW = "application/vnd.apache.arrow.stream"
 
 
 def stream(columns: dict[str, Any] | pa.Table, batch_rows: int | None = None, **options: Any) -> bytes:
@@ -80,14 +83,14 @@ def test_every_stream_of_the_same_instances_gives_the_same_outputs(
 @pytest.mark.parametrize("data_type", [pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()])
 def test_unsigned_numbers_are_no_negative_ones(data_type: Any) -> None:
     largest = min(2**data_type.bit_width, 2**53) - 1
-    table = read_arrow(stream({"a": pa.array([largest, 0], data_type)}), LIMITS)
-    np.testing.assert_array_equal(table.matrix, [[largest], [0]])
+    matrix, _ = read_arrow(stream({"a": pa.array([largest, 0], data_type)}), LIMITS)
+    np.testing.assert_array_equal(matrix, [[largest], [0]])
 
 
 def test_numbered_columns_are_taken_by_name_when_the_model_has_those_names() -> None:
-    table = read_arrow(stream({"0": [1.0], "1": [2.0]}), LIMITS)
-    assert table.in_order(["1", "0"]).tolist() == [[2, 1]]
-    assert table.in_order(["x0", "x1"]).tolist() == [[1, 2]]
+    body = stream({"0": [1.0], "1": [2.0]})
+    for names, row in ((["1", "0"], [2, 1]), (["x0", "x1"], [1, 2])):
+        np.testing.assert_array_equal(read(body, names, LIMITS, {}).features, [row])
 
 
 def test_answers_are_arrow_for_whoever_asks(http: FlaskClient, jobs: JobStore) -> None:
@@ -133,15 +136,15 @@ def test_the_event_loop_leaves_arrow_to_a_thread(jobs: JobStore, models: ModelSt
     publish(jobs)
     loaded = loaded_models(models)
     loaded.follow(Silence())  # or the loop may trust no pointer, and would leave everything to threads
-    loaded.get("or")
+    loaded.get(ModelReference("or"))
     body = stream({"x0": X0, "x1": X1})
     arrow_in = HttpRequest(body, "r", content_type=ARROW.encode(), query=b"model=or&version=1")
     arrow_out = HttpRequest(b'{"model":"or","version":1,"instances":[[1,2]]}', "r", accept=ARROW.encode())
     for request in (arrow_in, arrow_out):
-        assert predict(request, loaded, LIMITS, may_wait=False) is None
-        answer = predict(request, loaded, LIMITS)
-        assert answer is not None and answer.status == 200
-    assert predict(HttpRequest(arrow_out.body, "r"), loaded, LIMITS, may_wait=False) is not None
+        with pytest.raises(WouldWaitError):
+            predict(read_native, request, loaded, LIMITS, may_wait=False)
+        assert predict(read_native, request, loaded, LIMITS).status == 200
+    assert predict(read_native, HttpRequest(arrow_out.body, "r"), loaded, LIMITS, may_wait=False).status == 200
 
 
 GOOD = stream({"x0": X0, "x1": X1})
@@ -177,8 +180,8 @@ REFUSED: list[tuple[bytes, str, str]] = [
     (stream(pa.table({"x0": X0, "x1": X1}).slice(0, 0)), "", "MAX_PREDICT_INSTANCES"),
     (stream(pa.table({})), "", "columns"),
     (stream({"x0": X0, "x2": X1}), "", "has no column 'x1'"),
-    (stream(pa.table([X0, X1], names=["x0", "x0"])), "", "name of its own"),
-    (GOOD[: GOOD.index(b"\xff" * 4, 8)] * 2 + GOOD[GOOD.index(b"\xff" * 4, 8) :], "", "record batches alone"),
+    (stream(pa.table([X0, X1], names=["x0", "x0"])), "", "two columns 'x0'"),
+    (GOOD[: GOOD.index(b"\xff" * 4, 8)] * 2 + GOOD[GOOD.index(b"\xff" * 4, 8) :], "", "only record batches"),
 ]
 
 
@@ -257,9 +260,8 @@ TWO_NODES, TWO_BUFFERS = [(2, 0), (2, 0)], [(0, 0), (0, 16), (16, 0), (16, 16)]
 
 
 def test_a_batch_made_by_hand_is_read() -> None:
-    table = read_arrow(SCHEMA + batch(2, TWO_NODES, TWO_BUFFERS, TWO), LIMITS)
-    assert table.matrix.tolist() == [[1, 3], [2, 4]]
-    assert table.names == ("x0", "x1")
+    matrix, names = read_arrow(SCHEMA + batch(2, TWO_NODES, TWO_BUFFERS, TWO), LIMITS)
+    assert (matrix.tolist(), names) == ([[1, 3], [2, 4]], ("x0", "x1"))
 
 
 @pytest.mark.parametrize(
@@ -327,16 +329,16 @@ def test_mutated_streams_are_read_or_refused_and_nothing_else() -> None:
             if not body:
                 break
         try:
-            table = read_arrow(bytes(body), LIMITS)
+            matrix, _ = read_arrow(bytes(body), LIMITS)
         except InvalidRequestError:
             n_refused += 1
         else:
             n_read += 1
-            assert np.isfinite(table.matrix).all()
-            assert 1 <= len(table.matrix) <= 50
+            assert np.isfinite(matrix).all()
+            assert 1 <= len(matrix) <= 50
     assert n_read > 50 and n_refused > 1_000
 
 
 def test_a_process_that_sees_no_arrow_does_not_load_pyarrow() -> None:
-    program = "import sys, service.predict.native; sys.exit('pyarrow' in sys.modules)"
+    program = "import sys, service.predict.ways; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

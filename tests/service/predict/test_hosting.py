@@ -11,13 +11,13 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from service.app import API_VERSION, create_app
-from service.predict.model_reference import ModelReference
 from service.predict.protocols.hosting.platform_routes import platform_routes
 from service.server.shell import Shell
 from service.settings import Limits, Settings
 from storage.blobs import BlobStore
 from storage.connection import connect, connect_on_loop
 from storage.jobs.store import JobStore
+from storage.models.record import ModelReference
 from storage.models.store import ModelStore
 from tests.builders import loaded_models, publish
 

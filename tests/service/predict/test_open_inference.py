@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from service.http.wire import HttpRequest
-from service.predict.protocols.open_inference.infer import infer
+from service.predict.predict import predict
+from service.predict.protocols.open_inference.infer import read_infer
 from service.settings import Limits
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import loaded_models, publish, publish_network
-
 from tests.service.conftest import LIMITS
 
 LENGTH = "Inference-Header-Content-Length"
@@ -340,6 +340,6 @@ def test_no_body_is_our_own_fault(models: ModelStore, body: Any, buffers: bytes,
     header = json.dumps(body).encode()
     headers = {LENGTH.lower().encode(): b"%d" % (len(header) if length is None else length)}
     request = HttpRequest(header + buffers, "id", headers=headers, path_values={"name": "or"})
-    answer = infer(request, loaded_models(models), Limits())
-    assert answer is not None and answer.status in (200, 400, 422), answer
+    answer = predict(read_infer, request, loaded_models(models), Limits())
+    assert answer.status in (200, 400, 422), answer
     assert b"NaN" not in answer.body or answer.status != 200

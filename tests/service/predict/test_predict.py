@@ -1,24 +1,16 @@
 """`POST /predict` over HTTP."""
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from redis import Redis
 
-from service.http.wire import HttpRequest
-from service.predict.native import predict as predict_
 from storage import keys
 from storage.jobs.store import JobStore
-from storage.models.store import ModelStore
-from tests.builders import loaded_models, publish
-
-from tests.service.conftest import LIMITS
+from tests.builders import publish
 
 TOO_LARGE = 1e308
 
@@ -250,41 +242,3 @@ def test_versions_with_other_features_are_compared_by_name_or_refused(
     wrong = predict(http, instances=[[1, 2, 3]], versions=[1, 3], version=1).get_json()
     assert (wrong["code"], wrong["errors"][0]["pointer"]) == ("wrong_dimension", "/instances/0")
     assert "version 3" in wrong["detail"]
-
-
-NUMBERS = st.floats() | st.integers() | st.sampled_from([1e308, -1e308, 1e999, 2**63, 2**64, 10**400, -0.0])
-VALUES = NUMBERS | st.none() | st.booleans() | st.text(max_size=2) | st.lists(NUMBERS, max_size=2)
-INSTANCES = st.lists(st.lists(NUMBERS, min_size=2, max_size=2) | st.lists(VALUES, max_size=3) | VALUES, max_size=3)
-MEMBERS = st.fixed_dictionaries(
-    {"model": st.sampled_from(["or", "or", "or", "nope", 1, None]), "instances": INSTANCES},
-    optional={"version": st.sampled_from([1, 2, 0, 1.0, True, "1", None]), "alias": VALUES, "surplus": VALUES},
-)
-
-
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(members=MEMBERS, before=st.sampled_from(["", " ", "\ufeff", "["]), after=st.sampled_from(["", "\n", "}", "x"]))
-def test_the_short_way_and_the_strict_way_answer_alike(
-    redis: Redis, jobs: JobStore, members: dict[str, Any], before: str, after: str
-) -> None:
-    """An Accept header that means the same but is written otherwise sends a request the strict way."""
-    if not redis.exists(keys.versions("or")):
-        publish(jobs, weight=0.7)
-    models = loaded_models(ModelStore(redis))
-    models._listener = Ear()  # without the thread that follow starts
-    models.get("or")
-    body = (before + json.dumps(members) + after).encode()
-    short, strict = (
-        predict_(HttpRequest(body, "r", accept=accept), models, LIMITS)
-        for accept in (b"", b"application/json, */*;q=0.1")
-    )
-    assert short is not None and strict is not None
-    assert short[:3] == strict[:3]
-
-
-class Ear:
-    """A listener that hears nothing, as nothing changes."""
-
-    is_connected = True
-
-    def on_model(self, callback: Callable[[str | None], None]) -> None:
-        pass

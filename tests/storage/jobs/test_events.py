@@ -1,5 +1,6 @@
 """The events of a job, and what is published about changes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,9 +8,10 @@ from redis import Redis
 
 from storage import keys
 from storage.errors import JobNotFoundError, StaleAttemptError
+from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
-from tests.builders import claimed, publish, training_spec
+from tests.builders import claimed, progress, publish, training_spec
 
 
 def told(jobs: JobStore, job_id: str) -> list[tuple[str, dict[str, Any]]]:
@@ -20,18 +22,18 @@ def test_every_change_of_state_is_an_event_with_its_attempt_and_reason(jobs: Job
     job_id = jobs.submit("or", training_spec(), metadata={}).id
     first = jobs.claim(job_id)
     assert first is not None
-    jobs.hand_back(first)
+    first.hand_back()
     second = jobs.claim(job_id)
     assert second is not None
-    jobs.record_progress(second, {"epoch": 1}, point={"attempt": 2, "epoch": 1, "cost": 0.25})
-    jobs.log(second, "halfway")
-    jobs.fail(second, {"code": "diverged", "detail": "too fast"})
+    second.report(progress(), on_curve=True)
+    second.log("halfway")
+    second.fail(JobError("diverged", "too fast"))
     assert told(jobs, job_id) == [
         ("status", {"status": "queued", "attempt": 0, "reason": "submitted"}),
         ("status", {"status": "running", "attempt": 1, "reason": "claimed"}),
         ("status", {"status": "queued", "attempt": 1, "reason": "handed_back"}),
         ("status", {"status": "running", "attempt": 2, "reason": "claimed"}),
-        ("epoch", {"attempt": 2, "epoch": 1, "cost": 0.25}),
+        ("epoch", {"attempt": 2, "epoch": 1, "cost": 0.25, "validation_cost": None}),
         ("log", {"attempt": 2, "message": "halfway"}),
         ("status", {"status": "failed", "attempt": 2, "reason": "failed"}),
     ]
@@ -49,25 +51,34 @@ def test_the_event_of_a_publish_names_the_version(jobs: JobStore) -> None:
 
 
 def test_progress_without_a_point_is_no_event(jobs: JobStore) -> None:
-    claim = claimed(jobs)
-    jobs.record_progress(claim, {"epoch": 1})
-    assert [kind for kind, _ in told(jobs, claim.job.id)] == ["status", "status"]
+    attempt = claimed(jobs)
+    attempt.report(progress())
+    assert [kind for kind, _ in told(jobs, attempt.job.id)] == ["status", "status"]
+
+
+def test_a_point_of_a_sweep_s_curve_says_how_many_networks_still_train(jobs: JobStore) -> None:
+    attempt = claimed(jobs)
+    attempt.report(replace(progress(7), candidates=12, running=5), on_curve=True)
+    assert told(jobs, attempt.job.id)[-1] == (
+        "epoch",
+        {"attempt": 1, "epoch": 7, "cost": 0.25, "validation_cost": None, "candidates": 12, "running": 5},
+    )
 
 
 def test_a_stale_attempt_cannot_log(jobs: JobStore) -> None:
-    claim = claimed(jobs)
-    jobs.cancel(claim.job.id)
+    attempt = claimed(jobs)
+    jobs.cancel(attempt.job.id)
     with pytest.raises(StaleAttemptError):
-        jobs.log(claim, "still here")
-    assert told(jobs, claim.job.id)[-1] == ("status", {"status": "cancelled", "attempt": 1, "reason": "cancelled"})
+        attempt.log("still here")
+    assert told(jobs, attempt.job.id)[-1] == ("status", {"status": "cancelled", "attempt": 1, "reason": "cancelled"})
 
 
 def test_events_are_read_page_by_page_from_any_place_on(jobs: JobStore) -> None:
-    claim = claimed(jobs)
+    attempt = claimed(jobs)
     for k in range(3):
-        jobs.log(claim, str(k))
-    first, has_more = jobs.events(claim.job.id, limit=4)
-    rest, has_no_more = jobs.events(claim.job.id, limit=4, after=first[-1].id)
+        attempt.log(str(k))
+    first, has_more = jobs.events(attempt.job.id, limit=4)
+    rest, has_no_more = jobs.events(attempt.job.id, limit=4, after=first[-1].id)
     assert (len(first), has_more, has_no_more) == (4, True, False)
     assert [dict(event.data)["message"] for event in rest] == ["2"]
 

@@ -13,6 +13,7 @@ from storage import keys
 from storage.blobs import BlobStore
 from storage.errors import BlobNotFoundError, JobNotFoundError
 from storage.jobs.housekeeping import Housekeeping
+from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import OR_TARGETS, claimed, publish, training_spec
@@ -45,7 +46,7 @@ def test_a_job_is_forgotten_some_time_after_its_end_and_its_version_stays(
     (old,), _ = jobs.page(limit=1)
     make_old(redis, old.id, 3, finished_days=1.01)
     ended_lately = claimed(jobs)
-    jobs.fail(ended_lately, {"code": "diverged", "detail": ""})
+    ended_lately.fail(JobError("diverged", ""))
     make_old(redis, ended_lately.job.id, 3, finished_days=0.99)
     running = claimed(jobs).job.id
     make_old(redis, running, 9)
@@ -87,11 +88,11 @@ def test_blobs_go_when_no_job_needs_them_and_an_hour_has_passed(
 ) -> None:
     needed = training_spec(blobs)
     of_done = training_spec(blobs, targets=[1.0 - target for target in OR_TARGETS])
-    claim = jobs.claim(jobs.submit("m", needed, metadata={}).id)
-    assert claim is not None
+    attempt = jobs.claim(jobs.submit("m", needed, metadata={}).id)
+    assert attempt is not None
     jobs.cancel(jobs.submit("m", of_done, metadata={}).id)
     checkpoint, superseded, young = blobs.put(b"checkpoint"), blobs.put(b"superseded"), blobs.put(b"young")
-    jobs.record_checkpoint(claim, blob=checkpoint, total_epochs=3)
+    attempt.record_checkpoint(checkpoint, total_epochs=3)
     for digest in (needed.data.blob, of_done.data.blob, checkpoint, superseded):
         age(blobs, digest)
     housekeeping.run()
@@ -105,18 +106,18 @@ def test_a_job_that_is_handed_back_during_the_look_keeps_its_blobs(
     redis: Redis, jobs: JobStore, blobs: BlobStore, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From running to queued, after the queued jobs were read and before the running ones are."""
-    claim = claimed(jobs, blobs=blobs)
-    age(blobs, claim.job.spec.data.blob)
+    attempt = claimed(jobs, blobs=blobs)
+    age(blobs, attempt.job.spec.data.blob)
     send_command = Connection.send_command
 
     def hand_back_after(connection: Connection, *command: Any, **options: Any) -> None:
         send_command(connection, *command, **options)
         if command[:2] == ("ZRANGE", keys.jobs_with_status("queued")):
-            jobs.hand_back(claim)
+            attempt.hand_back()
 
     monkeypatch.setattr(UnixDomainSocketConnection, "send_command", hand_back_after)
     housekeeping.run()
-    assert exists(blobs, claim.job.spec.data.blob)
+    assert exists(blobs, attempt.job.spec.data.blob)
 
 
 def test_a_blob_stored_again_is_young_again(blobs: BlobStore, housekeeping: Housekeeping) -> None:

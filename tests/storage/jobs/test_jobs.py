@@ -1,6 +1,7 @@
 """The job record: one atomic step for each transition, and no way out of a state that is final."""
 
 import threading
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -14,17 +15,18 @@ from storage.errors import (
     StaleAttemptError,
     VersionNotFoundError,
 )
+from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
-from tests.builders import claimed, publish, training_spec
+from tests.builders import RESULT, claimed, description, progress, publish, training_spec
 
 
 def submit(jobs: JobStore, model: str = "or") -> str:
     return jobs.submit(model, training_spec(), metadata={}).id
 
 
-def test_a_submitted_job_is_queued_and_rung_for_once(jobs: JobStore, queue: TrainingQueue, redis: Redis) -> None:
+def test_a_submitted_job_is_queued_and_enqueued_once(jobs: JobStore, queue: TrainingQueue, redis: Redis) -> None:
     job = jobs.submit("or", training_spec(max_epochs=7), metadata={"owner": "growth"})
     assert (job.status, job.attempt, job.is_done, job.started_at_ms) == ("queued", 0, False, None)
     assert job.metadata == {"owner": "growth"}
@@ -36,10 +38,10 @@ def test_a_submitted_job_is_queued_and_rung_for_once(jobs: JobStore, queue: Trai
 
 def test_a_claim_makes_the_job_run_as_attempt_one(jobs: JobStore) -> None:
     job_id = submit(jobs)
-    claim = jobs.claim(job_id)
-    assert claim is not None
-    assert (claim.attempt, claim.job.status, claim.job.attempt) == (1, "running", 1)
-    assert claim.job.started_at_ms is not None
+    attempt = jobs.claim(job_id)
+    assert attempt is not None
+    assert (attempt.number, attempt.job.status, attempt.job.attempt) == (1, "running", 1)
+    assert attempt.job.started_at_ms is not None
 
 
 def test_only_one_of_two_claims_is_granted(jobs: JobStore) -> None:
@@ -55,11 +57,11 @@ def test_an_unknown_job_cannot_be_claimed(jobs: JobStore) -> None:
 
 
 def test_progress_is_part_of_the_record_and_changes_its_revision(jobs: JobStore) -> None:
-    claim = claimed(jobs)
-    jobs.record_progress(claim, {"epoch": 5, "cost": 0.25})
-    job = jobs.get(claim.job.id)
-    assert job.progress == {"epoch": 5, "cost": 0.25}
-    assert job.revision == claim.job.revision + 1
+    attempt = claimed(jobs)
+    attempt.report(progress(5))
+    job = jobs.get(attempt.job.id)
+    assert job.progress == progress(5)
+    assert job.revision == attempt.job.revision + 1
 
 
 def test_publishing_makes_version_alias_and_success_in_one_step(jobs: JobStore, models: ModelStore) -> None:
@@ -69,75 +71,75 @@ def test_publishing_makes_version_alias_and_success_in_one_step(jobs: JobStore, 
     assert (model.versions, model.aliases) == ((1, 2), {"production": 1})
     (second, first), _ = jobs.page(limit=10)
     assert (first.status, first.version, second.version) == ("succeeded", 1, 2)
-    assert first.result is not None and first.result["stop_reason"] == "converged"
+    assert first.result is not None and first.result == RESULT
 
 
 def test_publishing_twice_by_the_same_attempt_gives_the_same_version(jobs: JobStore, models: ModelStore) -> None:
     # redis-py sends a command again when the connection broke before the answer came
-    claim = claimed(jobs)
+    attempt = claimed(jobs)
     for _ in range(2):
-        assert jobs.publish(claim, weights=b"w", description={}, result={}) == 1
+        assert attempt.publish(b"w", description(attempt), RESULT) == 1
     assert models.get("or").versions == (1,)
 
 
 def test_a_submission_sent_again_after_the_job_ended_changes_nothing(jobs: JobStore, redis: Redis) -> None:
     # what redis-py does when the answer to the transaction is lost
-    claim = claimed(jobs)
-    jobs.publish(claim, weights=b"w", description={}, result={})
-    before = redis.hgetall(keys.job(claim.job.id))
+    attempt = claimed(jobs)
+    attempt.publish(b"w", description(attempt), RESULT)
+    before = redis.hgetall(keys.job(attempt.job.id))
     jobs._create(
-        keys=[keys.job(claim.job.id), keys.JOBS, keys.jobs_with_status("queued"), ""],
-        args=[claim.job.id, "or", "{}", "{}", "", 1],
+        keys=[keys.job(attempt.job.id), keys.JOBS, keys.jobs_with_status("queued"), ""],
+        args=["or", "{}", "{}", "", "", 1],
     )
-    assert redis.hgetall(keys.job(claim.job.id)) == before
+    assert redis.hgetall(keys.job(attempt.job.id)) == before
     assert redis.zcard(keys.jobs_with_status("queued")) == 0
 
 
 def test_a_claim_sent_again_gets_the_same_attempt(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.jobs.store.uuid.uuid4", lambda: type("Uuid", (), {"hex": "same"}))
     job_id = jobs.submit("or", training_spec(), metadata={}).id
-    attempts = [claim.attempt for _ in range(2) if (claim := jobs.claim(job_id)) is not None]
+    attempts = [attempt.number for _ in range(2) if (attempt := jobs.claim(job_id)) is not None]
     assert attempts == [1, 1]
 
 
 def test_a_hand_back_sent_again_is_granted_again(jobs: JobStore) -> None:
-    claim = claimed(jobs)
-    jobs.hand_back(claim)
-    jobs.hand_back(claim)
-    assert jobs.get(claim.job.id).status == "queued"
+    attempt = claimed(jobs)
+    attempt.hand_back()
+    attempt.hand_back()
+    assert jobs.get(attempt.job.id).status == "queued"
 
 
 def test_an_attempt_that_was_handed_back_can_do_nothing_more(jobs: JobStore, models: ModelStore) -> None:
     stale = claimed(jobs)
-    jobs.hand_back(stale)
+    stale.hand_back()
     second = jobs.claim(stale.job.id)
-    assert second is not None and second.attempt == 2
+    assert second is not None and second.number == 2
     for refused in (
-        lambda: jobs.record_progress(stale, {"epoch": 9}),
-        lambda: jobs.publish(stale, weights=b"w", description={}, result={}),
-        lambda: jobs.fail(stale, {"code": "internal", "detail": ""}),
-        lambda: jobs.hand_back(stale),
+        lambda: stale.report(progress(9)),
+        lambda: stale.publish(b"w", description(stale), RESULT),
+        lambda: stale.fail(JobError("internal", "")),
+        lambda: stale.hand_back(),
     ):
         with pytest.raises(StaleAttemptError):
             refused()
     assert jobs.get(stale.job.id).status == "running"
-    assert jobs.publish(second, weights=b"w", description={}, result={}) == 1
+    assert second.publish(b"w", description(second), RESULT) == 1
     assert models.get("or").versions == (1,)
 
 
-def test_a_job_that_was_handed_back_is_rung_for_again(jobs: JobStore, redis: Redis) -> None:
-    claim = claimed(jobs)
+def test_a_job_that_was_handed_back_is_enqueued_again(jobs: JobStore, redis: Redis) -> None:
+    attempt = claimed(jobs)
     redis.delete("rq:queue:training")
-    jobs.hand_back(claim)
+    attempt.hand_back()
     assert redis.llen("rq:queue:training") == 1
-    assert jobs.get(claim.job.id).status == "queued"
+    assert jobs.get(attempt.job.id).status == "queued"
 
 
 def test_a_cancelled_job_never_publishes(jobs: JobStore, models: ModelStore) -> None:
-    claim = claimed(jobs)
-    assert jobs.cancel(claim.job.id).status == "cancelled"
+    attempt = claimed(jobs)
+    assert jobs.cancel(attempt.job.id).status == "cancelled"
     with pytest.raises(StaleAttemptError):
-        jobs.publish(claim, weights=b"w", description={}, result={})
+        attempt.publish(b"w", description(attempt), RESULT)
     assert models.page(limit=10) == ([], False)
 
 
@@ -152,7 +154,7 @@ def test_cancelling_is_repeatable_but_not_after_an_end(jobs: JobStore) -> None:
     first = jobs.cancel(job_id)
     assert jobs.cancel(job_id) == first
     failed = claimed(jobs)
-    jobs.fail(failed, {"code": "diverged", "detail": "too fast"})
+    failed.fail(JobError("diverged", "too fast"))
     with pytest.raises(JobAlreadyDoneError):
         jobs.cancel(failed.job.id)
     with pytest.raises(JobNotFoundError):
@@ -160,12 +162,12 @@ def test_cancelling_is_repeatable_but_not_after_an_end(jobs: JobStore) -> None:
 
 
 def test_a_failed_job_keeps_its_error(jobs: JobStore) -> None:
-    claim = claimed(jobs)
-    jobs.fail(claim, {"code": "diverged", "detail": "too fast"})
-    job = jobs.get(claim.job.id)
+    attempt = claimed(jobs)
+    attempt.fail(JobError("diverged", "too fast"))
+    job = jobs.get(attempt.job.id)
     assert (job.status, job.error, job.is_done) == (
         "failed",
-        {"code": "diverged", "detail": "too fast"},
+        JobError("diverged", "too fast"),
         True,
     )
 
@@ -177,7 +179,7 @@ def test_every_state_has_its_index(jobs: JobStore, redis: Redis) -> None:
     queued, running, cancelled = submit(jobs), claimed(jobs), submit(jobs)
     jobs.cancel(cancelled)
     failed = claimed(jobs)
-    jobs.fail(failed, {"code": "internal", "detail": ""})
+    failed.fail(JobError("internal", ""))
     publish(jobs)
     assert members("queued") == {queued}
     assert members("running") == {running.job.id}
@@ -200,6 +202,23 @@ def test_jobs_are_listed_newest_first_in_pages(jobs: JobStore, redis: Redis) -> 
     assert [job.id for job in jobs.page(limit=9, model="a", status="queued")[0]] == [ids[4], ids[2]]
     with pytest.raises(JobNotFoundError):
         jobs.page(limit=1, after="job_unknown")
+
+
+def test_a_page_goes_on_after_a_job_that_is_forgotten_meanwhile(
+    jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = submit(jobs), submit(jobs)
+    redis.zadd(keys.JOBS, {older: 1, newer: 2})
+    zscore = redis.zscore
+
+    def read_and_forget(key: str, job_id: str) -> Any:
+        score = zscore(key, job_id)
+        redis.zrem(key, job_id)
+        return score
+
+    monkeypatch.setattr(redis, "zscore", read_and_forget)
+    page, has_more = jobs.page(limit=10, after=newer)
+    assert ([job.id for job in page], has_more) == ([older], False)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])

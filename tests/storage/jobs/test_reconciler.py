@@ -7,19 +7,11 @@ from redis.exceptions import ConnectionError
 from storage import keys
 from storage.errors import StaleAttemptError
 from storage.jobs.reconciler import DEAD_AFTER_S, Reconciler
+from storage.jobs.record import SilentAttempt
 from storage.jobs.store import JobStore
 from storage.queue import TrainingQueue
 from tests.builders import claimed, training_spec
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
@@ -29,36 +21,36 @@ def clock() -> Clock:
 
 @pytest.fixture
 def reconciler(redis: Redis, jobs: JobStore, queue: TrainingQueue, clock: Clock) -> Reconciler:
-    return Reconciler(redis, jobs, queue, holder="test", clock=clock)
+    return Reconciler(redis, jobs, queue, holder="test", max_attempts=3, clock=clock)
 
 
-def test_a_heartbeat_that_stands_still_ends_the_attempt(
+def test_an_attempt_without_a_new_heartbeat_is_ended(
     jobs: JobStore, queue: TrainingQueue, redis: Redis, reconciler: Reconciler, clock: Clock
 ) -> None:
-    claim = claimed(jobs)
+    attempt = claimed(jobs)
     redis.delete("rq:queue:training")
     reconciler.run()
     clock.now += DEAD_AFTER_S - 0.1
     reconciler.run()
-    assert jobs.get(claim.job.id).status == "running"
+    assert jobs.get(attempt.job.id).status == "running"
     clock.now += 0.1
     reconciler.run()
-    assert jobs.get(claim.job.id).status == "queued"
-    assert queue.waiting_job_ids() == {claim.job.id}
+    assert jobs.get(attempt.job.id).status == "queued"
+    assert queue.waiting_job_ids() == {attempt.job.id}
     with pytest.raises(StaleAttemptError):
-        jobs.heartbeat(claim)
+        attempt.heartbeat()
 
 
 def test_a_heartbeat_that_moves_keeps_the_attempt(
     jobs: JobStore, redis: Redis, reconciler: Reconciler, clock: Clock
 ) -> None:
-    claim = claimed(jobs)
+    attempt = claimed(jobs)
     for beat in range(1, 6):
         reconciler.run()
         clock.now += DEAD_AFTER_S - 0.1
-        redis.hset(keys.job(claim.job.id), "heartbeat_at_ms", beat)  # a clock that is decades behind
+        redis.hset(keys.job(attempt.job.id), "heartbeat_at_ms", beat)  # a clock that is decades behind
     reconciler.run()
-    assert jobs.get(claim.job.id).status == "running"
+    assert jobs.get(attempt.job.id).status == "running"
 
 
 def test_a_new_attempt_is_not_ended_for_the_death_of_the_one_before(
@@ -67,24 +59,24 @@ def test_a_new_attempt_is_not_ended_for_the_death_of_the_one_before(
     first = claimed(jobs)
     reconciler.run()
     clock.now += DEAD_AFTER_S
-    jobs.hand_back(first)
+    first.hand_back()
     second = jobs.claim(first.job.id)
     reconciler.run()
     assert second is not None
-    jobs.heartbeat(second)
+    second.heartbeat()
 
 
-def test_an_attempt_that_beat_after_it_was_looked_at_goes_on(jobs: JobStore) -> None:
-    claim = claimed(jobs)
-    ended = jobs.end_dead_attempt(claim.job.id, 1, 12345, max_deaths=3, error={"code": "attempts_exhausted"})
+def test_an_attempt_that_sent_a_heartbeat_meanwhile_goes_on(jobs: JobStore) -> None:
+    attempt = claimed(jobs)
+    ended = jobs.end_dead_attempt(SilentAttempt(attempt.job.id, 1, 12345), max_attempts=3, counts=True)
     assert ended is None
-    jobs.heartbeat(claim)
+    attempt.heartbeat()
 
 
 def test_an_outage_is_no_death(
     jobs: JobStore, redis: Redis, reconciler: Reconciler, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = claimed(jobs)
+    attempt = claimed(jobs)
     reconciler.run()
 
     def unreachable(*_: object) -> None:
@@ -96,13 +88,13 @@ def test_an_outage_is_no_death(
             reconciler.run()
     clock.now += 10 * DEAD_AFTER_S
     reconciler.run()
-    assert jobs.get(claim.job.id).status == "running"
+    assert jobs.get(attempt.job.id).status == "running"
 
 
-def test_who_was_not_heard_of_since_an_outage_gets_another_attempt_for_nothing(
+def test_an_attempt_silent_since_an_outage_is_replaced_but_its_death_does_not_count(
     jobs: JobStore, reconciler: Reconciler, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = claimed(jobs)
+    attempt = claimed(jobs)
     reconciler.run()
 
     def unreachable(*_: object) -> None:
@@ -115,36 +107,46 @@ def test_who_was_not_heard_of_since_an_outage_gets_another_attempt_for_nothing(
     reconciler.run()
     clock.now += DEAD_AFTER_S
     reconciler.run()
-    job = jobs.get(claim.job.id)
+    job = jobs.get(attempt.job.id)
     assert (job.status, job.n_deaths) == ("queued", 0)
 
 
-def test_who_beat_before_the_server_was_started_last_gets_another_attempt_for_nothing(
+def test_an_attempt_silent_since_before_the_server_started_is_replaced_but_its_death_does_not_count(
     jobs: JobStore, redis: Redis, reconciler: Reconciler, clock: Clock
 ) -> None:
-    claim = claimed(jobs)
-    redis.hset(keys.job(claim.job.id), "heartbeat_at_ms", 1)
+    attempt = claimed(jobs)
+    redis.hset(keys.job(attempt.job.id), "heartbeat_at_ms", 1)
     reconciler.run()
     clock.now += DEAD_AFTER_S
     reconciler.run()
-    job = jobs.get(claim.job.id)
+    job = jobs.get(attempt.job.id)
     assert (job.status, job.n_deaths) == ("queued", 0)
+
+
+def test_the_number_of_attempts_is_a_setting(jobs: JobStore, redis: Redis, queue: TrainingQueue, clock: Clock) -> None:
+    strict = Reconciler(redis, jobs, queue, holder="strict", max_attempts=1, clock=clock)
+    attempt = claimed(jobs)
+    strict.run()
+    clock.now += DEAD_AFTER_S
+    strict.run()
+    error = jobs.get(attempt.job.id).error
+    assert error is not None and (error.code, error.detail[:10]) == ("attempts_exhausted", "1 attempts")
 
 
 def test_the_third_death_fails_the_job(jobs: JobStore, reconciler: Reconciler, clock: Clock) -> None:
     job_id = jobs.submit("or", training_spec(), metadata={}).id
-    for attempt in (1, 2, 3):
-        claim = jobs.claim(job_id)
-        assert claim is not None and claim.attempt == attempt
+    for number in (1, 2, 3):
+        attempt = jobs.claim(job_id)
+        assert attempt is not None and attempt.number == number
         reconciler.run()
         clock.now += DEAD_AFTER_S
         reconciler.run()
     job = jobs.get(job_id)
     assert job.status == "failed"
-    assert job.error is not None and job.error["code"] == "attempts_exhausted"
+    assert job.error is not None and job.error.code == "attempts_exhausted"
 
 
-def test_a_lost_ring_is_rung_again_and_a_waiting_one_is_not(
+def test_a_job_whose_entry_was_lost_is_enqueued_again_and_one_that_waits_is_not(
     jobs: JobStore, queue: TrainingQueue, redis: Redis, reconciler: Reconciler
 ) -> None:
     lost = jobs.submit("or", training_spec(), metadata={}).id
@@ -153,36 +155,36 @@ def test_a_lost_ring_is_rung_again_and_a_waiting_one_is_not(
     reconciler.run()
     assert queue.waiting_job_ids() == {waiting}  # five seconds have not passed yet
     for job_id in (lost, waiting):
-        redis.hset(keys.job(job_id), "rung_at_ms", 0)
+        redis.hset(keys.job(job_id), "enqueued_at_ms", 0)
     reconciler.run()
     assert queue.waiting_job_ids() == {lost, waiting}
     assert redis.llen("rq:queue:training") == 2
 
 
-def test_many_lost_rings_are_rung_again_some_at_a_time(
+def test_many_lost_entries_are_replaced_some_at_a_time(
     jobs: JobStore, queue: TrainingQueue, redis: Redis, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.jobs.reconciler.RINGS_AT_ONCE", 2)
+    monkeypatch.setattr("storage.jobs.reconciler.ENQUEUE_AT_ONCE", 2)
     for _ in range(5):
-        redis.hset(keys.job(jobs.submit("or", training_spec(), metadata={}).id), "rung_at_ms", 0)
+        redis.hset(keys.job(jobs.submit("or", training_spec(), metadata={}).id), "enqueued_at_ms", 0)
     redis.delete("rq:queue:training")
-    n_rung = []
+    n_entries = []
     for _ in range(4):
         reconciler.run()
-        n_rung.append(redis.llen("rq:queue:training"))
-    assert n_rung == [2, 4, 5, 5]
+        n_entries.append(redis.llen("rq:queue:training"))
+    assert n_entries == [2, 4, 5, 5]
 
 
 def test_only_one_reconciler_acts_at_a_time(
     redis: Redis, jobs: JobStore, queue: TrainingQueue, reconciler: Reconciler, clock: Clock
 ) -> None:
     reconciler.run()
-    claim = claimed(jobs)
-    other = Reconciler(redis, jobs, queue, holder="other", clock=clock)
+    attempt = claimed(jobs)
+    other = Reconciler(redis, jobs, queue, holder="other", max_attempts=3, clock=clock)
     other.run()
     clock.now += DEAD_AFTER_S
     other.run()
-    assert jobs.get(claim.job.id).status == "running"
+    assert jobs.get(attempt.job.id).status == "running"
     redis.delete(keys.RECONCILER_LEASE)
     other.run()
-    assert jobs.get(claim.job.id).status == "queued"
+    assert jobs.get(attempt.job.id).status == "queued"

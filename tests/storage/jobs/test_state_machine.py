@@ -1,6 +1,6 @@
 """Jobs, attempts, checkpoints, versions and aliases in Redis against a model of them in a few lines of Python.
 
-`./run test tests/storage/test_state_machine.py --hypothesis-profile long` runs 500 sequences (R22).
+`./run test tests/storage/jobs/test_state_machine.py --hypothesis-profile long` runs 500 sequences (R22).
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,13 +29,15 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
-from storage.jobs.record import JOB_STATUSES, Claim
+from storage.jobs.attempt import Attempt
+from storage.jobs.record import JOB_STATUSES, SilentAttempt
+from storage.jobs.reports import Figures, JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
-from tests.builders import training_spec
+from tests.builders import RESULT, description, progress, training_spec
 
-MAX_DEATHS = 3
+MAX_ATTEMPTS = 3
 MAX_JOBS = 9
 ANY = st.integers(0, 1000)
 NAMES = st.sampled_from(["a", "b"])
@@ -81,7 +83,7 @@ class Machine(RuleBasedStateMachine):
         self.expected: dict[str, ModelOfJob] = {}
         self.registry: dict[str, ModelOfModel] = {}
         self.by_key: dict[str, tuple[str, str]] = {}
-        self.claims: list[Claim] = []
+        self.attempts: list[Attempt] = []
 
     def some_job(self, n: int) -> str:
         """Choose a job: mostly one that waits, or hardly any would be claimed."""
@@ -89,11 +91,11 @@ class Machine(RuleBasedStateMachine):
         ids = waiting if waiting and n % 4 < 3 else list(self.expected)
         return ids[n % len(ids)]
 
-    def some_claim(self, n: int) -> Claim:
-        """Choose a claim: mostly one that owns its job, or hardly any would do anything."""
-        owning = [claim for claim in self.claims if self.owns(claim)]
-        claims = owning if owning and n % 4 < 3 else self.claims
-        return claims[n % len(claims)]
+    def some_attempt(self, n: int) -> Attempt:
+        """Choose a attempt: mostly one that owns its job, or hardly any would do anything."""
+        owning = [attempt for attempt in self.attempts if self.owns(attempt)]
+        attempts = owning if owning and n % 4 < 3 else self.attempts
+        return attempts[n % len(attempts)]
 
     @initialize()
     def begin_in_the_middle(self) -> None:
@@ -132,15 +134,15 @@ class Machine(RuleBasedStateMachine):
     def claim(self, n: int) -> None:
         job_id = self.some_job(n)
         expected = self.expected[job_id]
-        claim = self.jobs.claim(job_id)
-        assert (claim is not None) == (expected.status == "queued")
-        if claim is None:
+        attempt = self.jobs.claim(job_id)
+        assert (attempt is not None) == (expected.status == "queued")
+        if attempt is None:
             return
-        self.claims.append(claim)
+        self.attempts.append(attempt)
         expected.status = "running"
         expected.attempt += 1
         expected.furthest_at_claim = expected.furthest
-        assert claim.attempt == expected.attempt
+        assert attempt.number == expected.attempt
 
     @precondition(lambda self: self.expected)
     @rule(n=ANY)
@@ -157,13 +159,13 @@ class Machine(RuleBasedStateMachine):
 
     # -------------------------------------------------------------- attempts
 
-    def owns(self, claim: Claim) -> bool:
-        expected = self.expected[claim.job.id]
-        return expected.status == "running" and expected.attempt == claim.attempt
+    def owns(self, attempt: Attempt) -> bool:
+        expected = self.expected[attempt.job.id]
+        return expected.status == "running" and expected.attempt == attempt.number
 
-    def fenced(self, claim: Claim, act: Any, *, may_repeat: bool = False) -> bool:
-        """Act, and say whether it was done; it must be refused exactly when the claim is stale."""
-        owned = self.owns(claim)
+    def fenced(self, attempt: Attempt, act: Any, *, may_repeat: bool = False) -> bool:
+        """Act, and say whether it was done; it must be refused exactly when the attempt is stale."""
+        owned = self.owns(attempt)
         try:
             act()
         except StaleAttemptError:
@@ -172,95 +174,90 @@ class Machine(RuleBasedStateMachine):
         assert owned or may_repeat
         return owned
 
-    @precondition(lambda self: self.claims)
-    @rule(n=ANY, how=st.sampled_from(["heartbeat", "progress", "log"]))
+    @precondition(lambda self: self.attempts)
+    @rule(n=ANY, how=st.sampled_from(["heartbeat", "progress", "log", "best"]))
     def report(self, n: int, how: str) -> None:
-        claim = self.some_claim(n)
+        attempt = self.some_attempt(n)
         acts = {
-            "heartbeat": lambda: self.jobs.heartbeat(claim),
-            "progress": lambda: self.jobs.record_progress(claim, {"epoch": 1}, point={"epoch": 1}),
-            "log": lambda: self.jobs.log(claim, "hello"),
+            "heartbeat": attempt.heartbeat,
+            "progress": lambda: attempt.report(progress(), on_curve=True),
+            "log": lambda: attempt.log("hello"),
+            "best": lambda: attempt.show_best(b"weights", Figures(1, 0.25, None)),
         }
-        self.fenced(claim, acts[how])
+        self.fenced(attempt, acts[how])
 
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.attempts)
     @rule(n=ANY, epochs=EPOCHS)
     def checkpoint(self, n: int, epochs: int) -> None:
-        claim = self.some_claim(n)
-        expected = self.expected[claim.job.id]
-        blob = f"{claim.attempt:032}{epochs:032}"
+        attempt = self.some_attempt(n)
+        expected = self.expected[attempt.job.id]
+        blob = f"{attempt.number:032}{epochs:032}"
         answers: list[bool] = []
-        if self.fenced(
-            claim, lambda: answers.append(self.jobs.record_checkpoint(claim, blob=blob, total_epochs=epochs))
-        ):
+        if self.fenced(attempt, lambda: answers.append(attempt.record_checkpoint(blob, total_epochs=epochs))):
             is_newer = expected.checkpoint is None or epochs > expected.checkpoint[1]
             assert answers == [is_newer or expected.checkpoint == (blob, epochs)]
             if is_newer:
                 expected.checkpoint = (blob, epochs)
                 expected.furthest = max(expected.furthest, epochs)
 
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.attempts)
     @rule(n=ANY)
     def drop_checkpoint(self, n: int) -> None:
-        claim = self.some_claim(n)
-        if self.fenced(claim, lambda: self.jobs.drop_checkpoint(claim)):
-            self.expected[claim.job.id].checkpoint = None
+        attempt = self.some_attempt(n)
+        if self.fenced(attempt, attempt.drop_checkpoint):
+            self.expected[attempt.job.id].checkpoint = None
 
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.attempts)
     @rule(n=ANY)
     def hand_back(self, n: int) -> None:
-        claim = self.some_claim(n)
-        expected = self.expected[claim.job.id]
-        repeats = expected.status == "queued" and expected.attempt == claim.attempt
-        if self.fenced(claim, lambda: self.jobs.hand_back(claim), may_repeat=repeats):
+        attempt = self.some_attempt(n)
+        expected = self.expected[attempt.job.id]
+        repeats = expected.status == "queued" and expected.attempt == attempt.number
+        if self.fenced(attempt, attempt.hand_back, may_repeat=repeats):
             expected.status = "queued"
 
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.attempts)
     @rule(n=ANY)
     def fail(self, n: int) -> None:
-        claim = self.some_claim(n)
-        expected = self.expected[claim.job.id]
-        repeats = expected.status == "failed" and expected.attempt == claim.attempt
-        if self.fenced(claim, lambda: self.jobs.fail(claim, {"code": "diverged", "detail": ""}), may_repeat=repeats):
+        attempt = self.some_attempt(n)
+        expected = self.expected[attempt.job.id]
+        repeats = expected.status == "failed" and expected.attempt == attempt.number
+        if self.fenced(attempt, lambda: attempt.fail(JobError("diverged", "")), may_repeat=repeats):
             expected.status = "failed"
 
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.attempts)
     @rule(n=ANY, is_noticed=st.booleans(), counts=st.booleans())
     def die(self, n: int, is_noticed: bool, counts: bool) -> None:
         """The reconciler ends an attempt, with its last heartbeat or with an older one."""
-        claim = self.some_claim(n)
-        expected = self.expected[claim.job.id]
-        heartbeat: Any = self.redis.hget(keys.job(claim.job.id), "heartbeat_at_ms")
+        attempt = self.some_attempt(n)
+        expected = self.expected[attempt.job.id]
+        heartbeat: Any = self.redis.hget(keys.job(attempt.job.id), "heartbeat_at_ms")
         status = self.jobs.end_dead_attempt(
-            claim.job.id,
-            claim.attempt,
-            int(heartbeat) - (0 if is_noticed else 1),
-            max_deaths=MAX_DEATHS,
-            error={"code": "attempts_exhausted", "detail": ""},
+            SilentAttempt(attempt.job.id, attempt.number, int(heartbeat) - (0 if is_noticed else 1)),
+            max_attempts=MAX_ATTEMPTS,
             counts=counts,
         )
-        if not (self.owns(claim) and is_noticed):
+        if not (self.owns(attempt) and is_noticed):
             assert status is None
             return
         is_counted = counts and expected.furthest <= expected.furthest_at_claim
         expected.n_deaths += is_counted
-        expected.status = "failed" if is_counted and expected.n_deaths >= MAX_DEATHS else "queued"
+        expected.status = "failed" if is_counted and expected.n_deaths >= MAX_ATTEMPTS else "queued"
         assert status == expected.status
 
-    @precondition(lambda self: self.claims)
+    @precondition(lambda self: self.attempts)
     @rule(n=ANY)
     def publish(self, n: int) -> None:
-        claim = self.some_claim(n)
-        expected = self.expected[claim.job.id]
+        attempt = self.some_attempt(n)
+        expected = self.expected[attempt.job.id]
         model = self.registry.setdefault(expected.model, ModelOfModel())
-        repeats = expected.status == "succeeded" and expected.attempt == claim.attempt
+        repeats = expected.status == "succeeded" and expected.attempt == attempt.number
         numbers: list[int] = []
 
         def act() -> None:
-            description = {"job": claim.job.id}
-            numbers.append(self.jobs.publish(claim, weights=b"w", description=description, result={"epochs": 1}))
+            numbers.append(attempt.publish(b"w", description(attempt), RESULT))
 
-        if self.fenced(claim, act, may_repeat=repeats):
+        if self.fenced(attempt, act, may_repeat=repeats):
             model.highest += 1
             model.versions.add(model.highest)
             if expected.alias is not None:
@@ -346,7 +343,7 @@ class Machine(RuleBasedStateMachine):
         assert self.redis.zcard(keys.JOBS) == len(self.expected)
 
     @invariant()
-    def every_queued_job_is_rung_for(self) -> None:
+    def every_queued_job_is_in_the_queue(self) -> None:
         assert {
             job_id for job_id, job in self.expected.items() if job.status == "queued"
         } <= self.queue.waiting_job_ids()

@@ -1,6 +1,7 @@
 """The registry: versions never change, pointers do."""
 
 import pytest
+from redis import Redis
 
 from storage.errors import AliasNotFoundError, ModelNotFoundError, VersionInUseError, VersionNotFoundError
 from storage.jobs.store import JobStore
@@ -78,3 +79,31 @@ def test_models_are_listed_by_name_in_pages(jobs: JobStore, models: ModelStore) 
     assert ([model.name for model in page], has_more) == (["a", "b"], True)
     page, has_more = models.page(limit=2, after="b")
     assert ([model.name for model in page], has_more) == (["c"], False)
+
+
+def test_a_model_is_listed_with_its_versions_in_the_order_of_their_numbers(jobs: JobStore, models: ModelStore) -> None:
+    for _ in range(11):
+        publish(jobs, alias="production")
+    publish(jobs, "other")
+    models.delete_version("or", 2)
+    model, versions = models.with_versions("or")
+    assert model == models.get("or")
+    assert [version.number for version in versions] == [1, *range(3, 12)]
+    assert versions == [models.get_version("or", number) for number in model.versions]
+    for nobody in ("nobody", "*"):
+        with pytest.raises(ModelNotFoundError):
+            models.with_versions(nobody)
+
+
+def test_a_model_and_all_its_versions_are_read_in_one_round_trip(
+    jobs: JobStore, models: ModelStore, redis: Redis
+) -> None:
+    for _ in range(3):
+        publish(jobs)
+    with redis.monitor() as monitor:
+        models.with_versions("or")
+        redis.echo("end")
+        commands: list[str] = []
+        while "ECHO" not in commands:
+            commands.append(monitor.next_command()["command"].upper().split()[0])
+    assert commands[commands.index("MULTI") :] == ["MULTI", "ZRANGE", "HGETALL", "SORT", "EXEC", "ECHO"]

@@ -1,1 +1,1 @@
-"""What hosting platforms call: SageMaker, MLflow and Vertex AI."""
+"""The protocols of hosting platforms: SageMaker, MLflow and Vertex AI."""

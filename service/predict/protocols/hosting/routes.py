@@ -1,36 +1,30 @@
-"""What platforms that host a model call: SageMaker, MLflow and Vertex AI."""
+"""The routes that hosting platforms call: SageMaker, MLflow and Vertex AI."""
 
 from typing import Any
 
-from flask import Response, g
+from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from service.http.errors import problem_answer, to_response
+from service.http.flask_responses import to_json
 from service.http.media_types import JSON
 from service.http.openapi import body_problems, header, problems
-from service.http.rendering import to_json
 from service.observe.payloads import Ready
-from service.predict.formats.tables import CSV, NPY
+from service.predict.formats.table import openapi_content
 from service.predict.memory.loaded_models import LoadedModels
-from service.predict.protocols.hosting.invocations import JSON_LINES, TARGET_MODEL
+from service.predict.protocols.hosting.invocations import TARGET_MODEL
 from service.predict.routes import answered
 from service.settings import Limits
 
 _TEXT = {"type": "string"}
-_BINARY = {"type": "string", "format": "binary"}
 _ROWS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 _FORMS = "one of `instances`, `inputs`, `dataframe_split`, `dataframe_records` and `features`; others are ignored"
 _BODIES = {
     JSON: {"schema": {"type": "object", "description": _FORMS}, "example": {"instances": [[0, 1], [0, 0]]}},
-    CSV: {"schema": _TEXT, "example": "0,1\n0,0\n"},
-    JSON_LINES: {"schema": _TEXT, "example": '{"features": [0, 1]}\n{"features": [0, 0]}\n'},
-    NPY: {"schema": _BINARY},
+    **openapi_content(with_examples=True),
 }
 _ANSWERS = {
     JSON: {"schema": {"type": "object", "properties": {"predictions": _ROWS}, "required": ["predictions"]}},
-    CSV: {"schema": _TEXT},
-    JSON_LINES: {"schema": _TEXT},
-    NPY: {"schema": _BINARY},
+    **openapi_content(with_examples=False),
 }
 _WHICH_MODEL = "`churn`, `churn@production` or `churn/3`"
 _INVOKE: dict[str, Any] = {
@@ -44,10 +38,10 @@ _INVOKE: dict[str, Any] = {
                 "name": "model",
                 "in": "query",
                 "required": False,
-                "description": f"{_WHICH_MODEL}; the setting DEFAULT_MODEL when neither it nor the header is given.",
+                "description": f"{_WHICH_MODEL}. Without it the header names the model, then DEFAULT_MODEL.",
                 "schema": _TEXT,
             },
-            header(TARGET_MODEL, f"{_WHICH_MODEL}, unless the query says."),
+            header(TARGET_MODEL, f"{_WHICH_MODEL}, if the query names none."),
         ],
         "requestBody": {"required": True, "content": _BODIES},
     },
@@ -62,33 +56,31 @@ def hosting_routes(models: LoadedModels, limits: Limits, *, version: str) -> API
     """Build the routes from their parts.
 
     Args:
-        version: that of this service.
+        version: the version of this service.
     """
-    tag = Tag(name="SageMaker, MLflow, Vertex AI", description="What platforms that host a model call.")
+    tag = Tag(name="SageMaker, MLflow and Vertex AI", description="The routes that hosting platforms call.")
     routes = APIBlueprint("hosting", __name__, abp_tags=[tag])
 
-    @routes.get("/ping", summary="Can it predict? As SageMaker asks", **_READY)
+    @routes.get("/ping", summary="Is the service ready? For SageMaker", **_READY)
     def ping() -> Response:
         return _ready()
 
-    @routes.get("/health", summary="Can it predict? As MLflow asks", **_READY)
+    @routes.get("/health", summary="Is the service ready? For MLflow", **_READY)
     def health() -> Response:
         return _ready()
 
-    @routes.get("/version", summary="Which version of this service is it?", responses={**_VERSION, **problems()})
+    @routes.get("/version", summary="The version of this service", responses={**_VERSION, **problems()})
     def show_version() -> Response:
         return Response(version, mimetype="text/plain")
 
-    @routes.post("/invocations", summary="Predict, as SageMaker and MLflow ask", **_INVOKE)
+    @routes.post("/invocations", summary="Predict, for SageMaker and MLflow", **_INVOKE)
     def invoke_model() -> Response:
         return answered(models, limits)
 
     def _ready() -> Response:
-        if not models.is_ready:
-            detail = "the models that aliases name are being loaded"
-            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
-        if (meant := models.default) is not None:
-            models.get(meant.model, version=meant.version, alias=meant.alias)
+        models.check_ready()
+        if models.default is not None:
+            models.get(models.default)
         return to_json(Ready(status="ready"))
 
     return routes

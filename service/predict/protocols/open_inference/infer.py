@@ -1,27 +1,26 @@
-"""Infer of the Open Inference Protocol v2 with its binary tensor extension: from a request to its answer."""
+"""Infer of the Open Inference Protocol v2 with its binary tensor extension: its reader and its writer."""
 
 import re
 from dataclasses import dataclass
-from time import perf_counter_ns
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from perceptron import OutputNotFiniteError
 from service.http.content_coding import deflate, inflate
-from service.http.errors import BadRequestError, Fault, OutputTooLargeError, WrongDimensionError, answer_to
+from service.http.errors import BadRequestError, Fault, OutputTooLargeError, WrongDimensionError
 from service.http.media_types import JSON, answer_type
-from service.http.parsing import parse_object, refuse
+from service.http.parsing import check_n_instances, parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import Header, HttpAnswer, HttpRequest
-from service.predict.answering import STALE_HEADER, WouldWaitError, forward
 from service.predict.formats.tensors import INPUT_TYPES, Tensor, from_bytes, from_json, prediction
-from service.predict.memory.loaded_model import LoadedModel
+from service.predict.instances import Instances, Matrix, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
+from service.predict.predict import PredictRequest
 from service.settings import Limits
+from storage.models.record import ModelReference
 
 INPUT, OUTPUT, PREDICTION = "input", "output", "prediction"
 OCTETS = "application/octet-stream"
@@ -29,6 +28,7 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _HEADER_LENGTH = HEADER_LENGTH.lower().encode()
 _PLAIN_ACCEPTS = frozenset({b"", b"*/*"})
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
 _PLACE = re.compile(r" - at `\$(.*)`$")
 
 
@@ -46,7 +46,7 @@ class _Output(msgspec.Struct):
 
 
 class _Request(msgspec.Struct):
-    """What is not named here is ignored, as the protocol has it."""
+    """The protocol ignores members with other names."""
 
     inputs: list[_Input]
     id: str | None = None
@@ -54,83 +54,65 @@ class _Request(msgspec.Struct):
     outputs: list[_Output] | None = None
 
 
-@dataclass(frozen=True)
-class _Question:
-    """A request that was understood."""
+@dataclass(slots=True)
+class InferInstances(Instances):
+    """The instances, and what the answer must look like."""
 
-    features: NDArray[np.float64]
-    is_single_precision: bool
-    outputs: list[tuple[str, bool]]
-    """The names of those asked for, and whether in binary."""
-    id: str | None
+    is_single_precision: bool = False
+    outputs: tuple[tuple[str, bool], ...] = ()
+    """The names of the requested outputs, and whether each is to be binary."""
+    id: str | None = None
 
-
-def infer(request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wait: bool = True) -> HttpAnswer | None:
-    """Answer `POST /v2/models/{name}[/versions/{version}]/infer`, whatever the request is.
-
-    Args:
-        may_wait: whether Redis may be asked, a body be inflated and much be computed; without, the answer is None when
-            it must.
-    """
-    started_ns = perf_counter_ns()
-    found = None
-    try:
-        if request.content_encoding and not may_wait:
-            return None  # a few bytes may become very many
-        version = request.path_values.get("version")
-        look = models.get if may_wait else models.find
-        found = look(request.path_values["name"], version=None if version is None else int(version))
-        if found is None:
-            return None
-        question = _read(request, found.model, limits)
-        parsed_ns = perf_counter_ns()
-        outputs = _outputs(found.model, question.features, limits, may_wait=may_wait)
-        computed_ns = perf_counter_ns()
-        answer = _write(question, found, outputs, request)
-        times_ns = (started_ns, parsed_ns, computed_ns, perf_counter_ns())
-        trained = found.model.trained
-        models.statistics.succeeded(trained.name, trained.version, n_instances=len(outputs), times_ns=times_ns)
-    except WouldWaitError:
-        return None
-    except Exception as error:
-        answer = answer_to(error, request_id=request.request_id)
-        if found is not None:
-            trained = found.model.trained
-            models.statistics.failed(trained.name, trained.version, ns=perf_counter_ns() - started_ns)
-    timing = (b"server-timing", b"predict;dur=%.3f" % (1e-6 * (perf_counter_ns() - started_ns)))
-    return answer._replace(headers=(*answer.headers, timing))
+    @property
+    def pointer_to_size(self) -> str:
+        """Return the JSON pointer to the first number of the shape."""
+        return f"{self.pointer}/shape/0"
 
 
-def _read(request: HttpRequest, model: LoadedModel, limits: Limits) -> _Question:
-    """Understand a request.
+def read_infer(http: HttpRequest, _models: LoadedModels, limits: Limits) -> PredictRequest[InferInstances]:
+    """Read `POST /v2/models/{name}[/versions/{version}]/infer`."""
+    version = http.path_values.get("version")
+    return PredictRequest(
+        ModelReference(http.path_values["name"], None if version is None else int(version)),
+        partial(_instances, http, limits),
+        partial(_write, http.headers.get(b"accept-encoding", b"")),
+        is_slow=bool(http.content_encoding),  # a few bytes may inflate to very many
+        is_counted=True,
+    )
+
+
+def _instances(http: HttpRequest, limits: Limits, names: tuple[str, ...]) -> InferInstances:
+    """Read the body. The model is known by now, so that its statistics count an error as a failure.
 
     Raises:
-        NotAcceptableError, UnsupportedMediaTypeError, BodyTooLargeError: its headers or its length are wrong.
-        MalformedJsonError, BadRequestError, InvalidRequestError, WrongDimensionError: its body is.
+        NotAcceptableError, UnsupportedMediaTypeError, BodyTooLargeError: the headers or the length are wrong.
+        MalformedJsonError, BadRequestError, InvalidRequestError, WrongDimensionError: the body is invalid.
     """
-    if request.accept not in _PLAIN_ACCEPTS:
-        answer_type(request, [JSON, OCTETS])
-    body = inflate(request.body, request.content_encoding, limits) if request.content_encoding else request.body
-    header, buffers = _split(body, request.headers.get(_HEADER_LENGTH))
-    asked = _parse(header, limits)
-    if len(asked.inputs) != 1 or asked.inputs[0].name != INPUT:
-        names = ", ".join(repr(given.name[:128]) for given in asked.inputs[:3]) or "none"
-        refuse("/inputs", f"the model has one input, {INPUT!r}, and got {names}")
-    (given,) = asked.inputs
-    is_binary = bool(_flag(asked.parameters, "binary_data_output", "/parameters"))
-    return _Question(
-        features=_features(given, buffers, model, limits),
-        is_single_precision=given.datatype == "FP32",
-        outputs=_asked_for(asked.outputs, is_binary=is_binary),
-        id=asked.id,
+    if http.accept not in _PLAIN_ACCEPTS:
+        answer_type(http, [JSON, OCTETS])
+    body = inflate(http.body, http.content_encoding, limits) if http.content_encoding else http.body
+    header, buffers = _split(body, http.headers.get(_HEADER_LENGTH))
+    request = _parse(header, limits)
+    if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
+        given = ", ".join(repr(each.name[:128]) for each in request.inputs[:3]) or "none"
+        refuse("/inputs", f"the model has one input, {INPUT!r}, and got {given}")
+    (tensor,) = request.inputs
+    is_binary = bool(_flag(request.parameters, "binary_data_output", "/parameters"))
+    return InferInstances(
+        _features(tensor, buffers, len(names), limits),
+        "/inputs/0",
+        is_by_row=False,
+        is_single_precision=tensor.datatype == "FP32",
+        outputs=_requested_outputs(request.outputs, is_binary=is_binary),
+        id=request.id,
     )
 
 
 def _split(body: bytes, length: bytes | None) -> tuple[bytes, memoryview]:
-    """Cut a body into its JSON and what follows."""
+    """Split a body into its JSON and the values after it."""
     if length is None:
         return body, memoryview(b"")
-    # More digits than a length can have would take long to become a number.
+    # Converting more digits than a length can have would take long.
     if not (length.isdigit() and len(length) <= 18 and int(length) <= len(body)):
         shown = length[:32].decode("latin-1")
         refuse(f"/{HEADER_LENGTH}", f"must be a number of bytes, at most the {len(body)} of the body, not {shown!r}")
@@ -144,38 +126,37 @@ def _parse(header: bytes, limits: Limits) -> _Request:
         text = str(error)
         place = _PLACE.search(text)
         pointer = "" if place is None else place[1].replace("[", "/").replace("]", "").replace(".", "/")
+        if missing := _MISSING.match(text):
+            refuse(f"{pointer}/{missing[1]}", "Field required")
         refuse(pointer, text[: place.start()] if place else text)
 
 
-def _features(given: _Input, buffers: memoryview, model: LoadedModel, limits: Limits) -> NDArray[np.float64]:
-    pointer, n_features = "/inputs/0", model.n_features
-    if given.datatype not in INPUT_TYPES:
+def _features(tensor: _Input, buffers: memoryview, n_features: int, limits: Limits) -> Matrix:
+    pointer = "/inputs/0"
+    if tensor.datatype not in INPUT_TYPES:
         expected = f"FP64 or FP32, or one of {', '.join(list(INPUT_TYPES)[2:])}"
-        refuse(f"{pointer}/datatype", f"input {INPUT!r}: expected {expected}, got {given.datatype[:32]!r}")
-    if len(given.shape) != 2 or given.shape[1] != n_features:
-        fault = Fault(f"{pointer}/shape", f"input {INPUT!r}: expected [-1, {n_features}], got {_shown(given.shape)}")
-        raise WrongDimensionError([fault])
-    n_instances = given.shape[0]
-    if not 1 <= n_instances <= limits.max_predict_instances:
-        bounds = f"1 to {limits.max_predict_instances} instances (MAX_PREDICT_INSTANCES)"
-        refuse(f"{pointer}/shape/0", f"input {INPUT!r}: expected {bounds}, got {_shown(given.shape)}")
-    shape, parameters = (n_instances, n_features), given.parameters or {}
+        refuse(f"{pointer}/datatype", f"input {INPUT!r}: expected {expected}, got {tensor.datatype[:32]!r}")
+    if len(tensor.shape) != 2 or tensor.shape[1] != n_features:
+        detail = f"input {INPUT!r}: expected [-1, {n_features}], got {_shown(tensor.shape)}"
+        raise WrongDimensionError([Fault(f"{pointer}/shape", detail)])
+    n_instances = tensor.shape[0]
+    check_n_instances(n_instances, f"{pointer}/shape/0", limits)
+    shape, parameters = (n_instances, n_features), tensor.parameters or {}
     size = parameters.get("binary_data_size")
     if size is None:
         if "shared_memory_region" in parameters:
             raise BadRequestError("shared memory is not supported")
-        if given.data is msgspec.UNSET:
+        if tensor.data is msgspec.UNSET:
             refuse(pointer, f"input {INPUT!r} has neither data nor a binary_data_size")
         if len(buffers):
             refuse(f"/{HEADER_LENGTH}", f"{len(buffers)} bytes follow the JSON that belong to no input")
-        return from_json(given.data, given.datatype, shape, f"{pointer}/data")
+        return from_json(tensor.data, tensor.datatype, shape, f"{pointer}/data")
     size_pointer = f"{pointer}/parameters/binary_data_size"
-    if given.data is not msgspec.UNSET:
+    if tensor.data is not msgspec.UNSET:
         refuse(size_pointer, "give the values as data or in binary, not both")
     if type(size) is not int or size != len(buffers):
-        detail = f"must be the number of bytes after the JSON, which are {len(buffers)} (see {HEADER_LENGTH})"
-        refuse(size_pointer, detail)
-    return from_bytes(buffers, given.datatype, shape, pointer)
+        refuse(size_pointer, f"must be the number of bytes after the JSON, {len(buffers)} (see {HEADER_LENGTH})")
+    return from_bytes(buffers, tensor.datatype, shape, pointer)
 
 
 def _shown(shape: list[int]) -> str:
@@ -184,18 +165,18 @@ def _shown(shape: list[int]) -> str:
     return f"[{', '.join(sizes)}{', ...' if len(shape) > 8 else ''}]"
 
 
-def _asked_for(outputs: list[_Output] | None, *, is_binary: bool) -> list[tuple[str, bool]]:
+def _requested_outputs(outputs: list[_Output] | None, *, is_binary: bool) -> tuple[tuple[str, bool], ...]:
     if not outputs:
-        return [(OUTPUT, is_binary), (PREDICTION, is_binary)]
-    asked: dict[str, bool] = {}
+        return (OUTPUT, is_binary), (PREDICTION, is_binary)
+    requested: dict[str, bool] = {}
     for index, output in enumerate(outputs):
         if output.name not in (OUTPUT, PREDICTION):
             raise BadRequestError(f"expected an output {OUTPUT!r} or {PREDICTION!r}, got {output.name[:128]!r}")
-        if output.name in asked:
-            raise BadRequestError(f"the output {output.name!r} is asked for twice")
+        if output.name in requested:
+            raise BadRequestError(f"the output {output.name!r} is requested twice")
         own = _flag(output.parameters, "binary_data", f"/outputs/{index}/parameters")
-        asked[output.name] = is_binary if own is None else own
-    return list(asked.items())
+        requested[output.name] = is_binary if own is None else own
+    return tuple(requested.items())
 
 
 def _flag(parameters: dict[str, Any] | None, name: str, pointer: str) -> bool | None:
@@ -205,23 +186,14 @@ def _flag(parameters: dict[str, Any] | None, name: str, pointer: str) -> bool | 
     return value
 
 
-def _outputs(
-    model: LoadedModel, features: NDArray[np.float64], limits: Limits, *, may_wait: bool
-) -> NDArray[np.float64]:
-    try:
-        return forward(model, features, limits, pointer="/inputs/0/shape/0", may_wait=may_wait)
-    except OutputNotFiniteError as error:
-        raise OutputTooLargeError([Fault("/inputs/0", str(error))]) from error
-
-
-def _write(question: _Question, found: Found, outputs: NDArray[np.float64], request: HttpRequest) -> HttpAnswer:
-    trained = found.model.trained
+def _write(accept_encoding: bytes, found: Found, instances: InferInstances, outputs: Rows) -> HttpAnswer:
+    trained, matrix = found.model.trained, as_matrix(outputs)
     described, buffers = [], []
-    for name, is_binary in question.outputs:
+    for name, is_binary in instances.outputs:
         if name == PREDICTION:
-            tensor = prediction(trained.task, outputs)
+            tensor = prediction(trained.task, matrix)
         else:
-            tensor = _single(outputs) if question.is_single_precision else Tensor("FP64", outputs)
+            tensor = _single(matrix) if instances.is_single_precision else Tensor("FP64", matrix)
         entry: dict[str, Any] = {"name": name, "datatype": tensor.datatype, "shape": tensor.values.shape}
         if is_binary:
             buffers.append(tensor.in_binary())
@@ -229,18 +201,19 @@ def _write(question: _Question, found: Found, outputs: NDArray[np.float64], requ
         else:
             entry["data"] = tensor.in_json()
         described.append(entry)
-    id_given = {} if question.id is None else {"id": question.id}
-    members = {"model_name": trained.name, "model_version": str(trained.version), **id_given, "outputs": described}
-    body, media_type = orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY), JSON_BYTES
-    headers: tuple[Header, ...] = (STALE_HEADER,) if found.is_stale else ()
+    members = {"model_name": trained.name, "model_version": str(trained.version)}
+    if instances.id is not None:
+        members["id"] = instances.id
+    body, media_type = orjson.dumps(members | {"outputs": described}, option=orjson.OPT_SERIALIZE_NUMPY), JSON_BYTES
+    headers: tuple[Header, ...] = ()
     if buffers:
-        headers += ((_HEADER_LENGTH, b"%d" % len(body)),)
+        headers = ((_HEADER_LENGTH, b"%d" % len(body)),)
         body, media_type = b"".join([body, *buffers]), OCTETS.encode()
-    body, coding = deflate(body, request.headers.get(b"accept-encoding", b""))
+    body, coding = deflate(body, accept_encoding)
     return HttpAnswer(200, media_type, body, headers + coding)
 
 
-def _single(outputs: NDArray[np.float64]) -> Tensor:
+def _single(outputs: Matrix) -> Tensor:
     """Round to 32 bits, once, at the very end."""
     with np.errstate(over="ignore"):
         rounded = outputs.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol v2 has go in and out as JSON, beside the tensors' values."""
+"""The JSON bodies and answers of the Open Inference Protocol v2, without the values of tensors."""
 
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "
 
 
 class ServerMetadata(BaseModel):
-    """What this server is."""
+    """The server and its extensions."""
 
     name: Literal["perceptron-service"] = "perceptron-service"
     version: str
@@ -33,22 +33,22 @@ class ServerReady(BaseModel):
 
 
 class ModelReady(BaseModel):
-    """A version can infer."""
+    """The version can infer."""
 
     name: str
     ready: Literal[True] = True
 
 
 class TensorMetadata(BaseModel):
-    """An input or an output."""
+    """One input or output."""
 
     name: str
     datatype: str
-    shape: list[int] = Field(description="-1 is any number of instances")
+    shape: list[int] = Field(description="-1 stands for any number of instances.")
 
 
 class ModelMetadata(BaseModel):
-    """What a version takes and gives."""
+    """The input and outputs of a version."""
 
     name: str
     versions: list[str]
@@ -58,7 +58,7 @@ class ModelMetadata(BaseModel):
 
 
 class ConfiguredTensor(BaseModel):
-    """An input or an output, in the words of Triton's model configuration."""
+    """One input or output in Triton's model configuration."""
 
     name: str
     data_type: str
@@ -66,30 +66,30 @@ class ConfiguredTensor(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """Triton's model configuration, as far as it means something here."""
+    """Triton's model configuration, as far as it applies here."""
 
     name: str
     platform: Literal["perceptron_safetensors"] = "perceptron_safetensors"
     backend: Literal[""] = ""
     version_policy: dict[str, Any] = {"all": {}}
-    max_batch_size: Literal[0] = Field(0, description="The dims begin with the number of instances themselves.")
+    max_batch_size: Literal[0] = Field(0, description="0: the dims include the number of instances.")
     input: list[ConfiguredTensor]
     output: list[ConfiguredTensor]
 
 
 class Duration(BaseModel):
-    """How often something happened, and how long it took in all."""
+    """How often something happened, and the total time it took."""
 
     count: int = 0
     ns: int = 0
 
 
 class InferenceStatistics(BaseModel):
-    """Of requests that named the version."""
+    """Counts and times of the requests for one version."""
 
     success: Duration
     fail: Duration
-    queue: Duration = Field(Duration(), description="Always 0: nothing is queued.")
+    queue: Duration = Field(Duration(), description="Always 0: requests are not queued.")
     compute_input: Duration
     compute_infer: Duration
     compute_output: Duration
@@ -98,13 +98,13 @@ class InferenceStatistics(BaseModel):
 
 
 class VersionStatistics(BaseModel):
-    """Of one version, since this process started."""
+    """The statistics of one version, since this process started."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     name: str
     version: str
-    last_inference: int = Field(description="In milliseconds since 1970, 0 when there was none.")
+    last_inference: int = Field(description="In milliseconds since 1970; 0 if there was none.")
     inference_count: int = Field(description="Instances")
     execution_count: int = Field(description="Requests")
     inference_stats: InferenceStatistics
@@ -112,7 +112,7 @@ class VersionStatistics(BaseModel):
 
     @classmethod
     def of(cls, name: str, version: int, counters: Counters) -> "VersionStatistics":
-        """Show the counters of a version."""
+        """Return the payload for the counters of a version."""
         n = counters.n_successes
         return cls(
             name=name,
@@ -131,7 +131,7 @@ class VersionStatistics(BaseModel):
 
 
 class ModelStatistics(BaseModel):
-    """Of one process: others of the same service count by themselves."""
+    """The statistics of one process. Each process of the service counts its own requests."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -141,11 +141,11 @@ class ModelStatistics(BaseModel):
 class IndexRequest(BaseModel):
     """Which versions to list."""
 
-    ready: bool = Field(False, description="Only those that are ready; all are.")
+    ready: bool = Field(False, description="Whether to list only versions that are ready. All of them are.")
 
 
 class IndexEntry(BaseModel):
-    """A version in the repository."""
+    """One version in the repository."""
 
     name: str
     version: str
@@ -158,22 +158,24 @@ class InferInput(BaseModel):
 
     name: Literal["input"]
     shape: list[int] = Field(description="[n_instances, n_features]", min_length=2, max_length=2)
-    datatype: str = Field(description="FP64 or FP32; INT8 to INT64 and UINT8 to UINT64 are taken, too.")
+    datatype: str = Field(description="FP64, FP32, INT8 to INT64, or UINT8 to UINT64.")
     parameters: dict[str, Any] | None = Field(
-        None, description="`binary_data_size`: how many bytes after the JSON are the values."
+        None, description="`binary_data_size`: the number of bytes of values after the JSON."
     )
-    data: list[Any] | None = Field(None, description="The values, flat in row-major order or nested; or in binary.")
+    data: list[Any] | None = Field(
+        None, description="The values, nested or flat in row-major order; not needed if they are binary."
+    )
 
 
 class AskedOutput(BaseModel):
-    """An output to answer with."""
+    """One output that the answer is to have."""
 
     name: Literal["output", "prediction"]
-    parameters: dict[str, Any] | None = Field(None, description="`binary_data`: whether in binary.")
+    parameters: dict[str, Any] | None = Field(None, description="`binary_data`: whether the output is binary.")
 
 
 class InferRequest(BaseModel):
-    """Instances to run through a model. Members and parameters that are not named here are ignored."""
+    """Instances to predict for. Other members and parameters are ignored."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -181,26 +183,28 @@ class InferRequest(BaseModel):
         }
     )
 
-    id: str | None = Field(None, description="Comes back in the answer.")
+    id: str | None = Field(None, description="Returned in the answer.")
     parameters: dict[str, Any] | None = Field(
-        None, description="`binary_data_output`: whether outputs are in binary where they do not say."
+        None, description="`binary_data_output`: whether outputs without a `binary_data` are binary."
     )
     inputs: list[InferInput] = Field(min_length=1, max_length=1)
-    outputs: list[AskedOutput] | None = Field(None, description="In the order of the answer; both when left out.")
+    outputs: list[AskedOutput] | None = Field(
+        None, description="The outputs, in the order of the answer; both by default."
+    )
 
 
 class OutputTensor(BaseModel):
-    """An output."""
+    """One output of the answer."""
 
     name: Literal["output", "prediction"]
     datatype: Literal["FP64", "FP32", "INT64", "BYTES"]
     shape: list[int]
-    parameters: dict[str, Any] | None = Field(None, description="`binary_data_size`, when it is in binary.")
-    data: list[Any] | None = Field(None, description="The values, flat in row-major order; or in binary.")
+    parameters: dict[str, Any] | None = Field(None, description="`binary_data_size`, if the output is binary.")
+    data: list[Any] | None = Field(None, description="The values, flat in row-major order, unless they are binary.")
 
 
 class InferResponse(BaseModel):
-    """Outputs and predictions."""
+    """The outputs of a version."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -211,7 +215,7 @@ class InferResponse(BaseModel):
 
 
 def tensors_of(task: Task, n_features: int) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
-    """Describe the input and the outputs of a version."""
+    """Return the input and the outputs of a version."""
     prediction_shape = [-1, task.n_outputs] if task.is_list else [-1]
     return (
         [TensorMetadata(name="input", datatype="FP64", shape=[-1, n_features])],
@@ -223,7 +227,7 @@ def tensors_of(task: Task, n_features: int) -> tuple[list[TensorMetadata], list[
 
 
 def configured(tensors: list[TensorMetadata]) -> list[ConfiguredTensor]:
-    """Say the same in the words of Triton's model configuration."""
+    """Return the same tensors for Triton's model configuration."""
     return [
         ConfiguredTensor(
             name=tensor.name,

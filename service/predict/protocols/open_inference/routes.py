@@ -1,18 +1,17 @@
 """`/v2`: the Open Inference Protocol."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from flask import Response, g, request
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
-from service.http.errors import BadRequestError, problem_answer, to_response
+from service.http.errors import BadRequestError
+from service.http.flask_responses import to_json
 from service.http.names import ModelPath, VersionPath
 from service.http.openapi import body_problems, header, json_body, problems, schema_of
 from service.http.parsing import parse_payload
-from service.http.rendering import to_json
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.open_inference.infer import HEADER_LENGTH, OCTETS
 from service.predict.protocols.open_inference.payloads import (
@@ -33,11 +32,11 @@ from service.predict.protocols.open_inference.payloads import (
 )
 from service.predict.routes import answered
 from service.settings import Limits
-from storage.models.store import Model, ModelStore
+from storage.models.record import ModelReference
+from storage.models.store import ModelStore
 
 _MODEL = "/v2/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"
-_PAGE = 100
 
 _UNSUPPORTED = {
     "loading and unloading models": [f"/v2/repository/models/<name:name>/{verb}" for verb in ("load", "unload")],
@@ -49,7 +48,7 @@ _UNSUPPORTED = {
     "tracing": ["/v2/trace/setting", f"{_MODEL}/trace/setting"],
     "setting the log": ["/v2/logging"],
 }
-"""What Triton's clients can ask for, and what it is called."""
+"""What Triton's clients can request, and its routes."""
 
 
 def open_inference_routes(
@@ -58,12 +57,12 @@ def open_inference_routes(
     """Build the routes from their parts.
 
     Args:
-        version: of this service.
+        version: the version of this service.
     """
-    tag = Tag(name="open inference protocol", description="Version 2, with the binary tensor extension.")
+    tag = Tag(name="Open Inference Protocol", description="Version 2, with the binary tensor extension.")
     routes = APIBlueprint("open_inference", __name__, abp_tags=[tag])
 
-    @routes.get("/v2", summary="What this server is", responses={200: ServerMetadata, **problems()})
+    @routes.get("/v2", summary="Describe the server", responses={200: ServerMetadata, **problems()})
     def server_metadata() -> Response:
         return to_json(ServerMetadata(version=version))
 
@@ -74,23 +73,21 @@ def open_inference_routes(
     @routes.get("/v2/health/ready", summary="Can the server infer?", responses={200: ServerReady, **problems()})
     def server_ready() -> Response:
         redis.ping()
-        if not loaded.is_ready:
-            detail = "the models that aliases name are being loaded"
-            return to_response(problem_answer(503, "unavailable", detail, request_id=g.request_id))
+        loaded.check_ready()
         return to_json(ServerReady())
 
     def metadata(name: str, number: int | None) -> Response:
-        trained = loaded.get(name, version=number).model.trained
+        trained = loaded.get(ModelReference(name, number)).model.trained
         inputs, outputs = tensors_of(trained.task, len(trained.feature_names))
         versions = [str(number) for number in models.get(name).versions]
         return to_json(ModelMetadata(name=name, versions=versions, inputs=inputs, outputs=outputs))
 
     def ready(name: str, number: int | None) -> Response:
-        loaded.get(name, version=number)
+        loaded.get(ModelReference(name, number))
         return to_json(ModelReady(name=name))
 
     def config(name: str, number: int | None) -> Response:
-        trained = loaded.get(name, version=number).model.trained
+        trained = loaded.get(ModelReference(name, number)).model.trained
         inputs, outputs = tensors_of(trained.task, len(trained.feature_names))
         return to_json(ModelConfig(name=name, input=configured(inputs), output=configured(outputs)))
 
@@ -100,12 +97,12 @@ def open_inference_routes(
         return to_json(ModelStatistics(model_stats=shown))
 
     for suffix, show, payload, what in (
-        ("", metadata, ModelMetadata, "What a model takes and gives"),
+        ("", metadata, ModelMetadata, "Describe the input and outputs of a model"),
         ("/ready", ready, ModelReady, "Can a model infer?"),
         ("/config", config, ModelConfig, "Triton's configuration of a model"),
-        ("/stats", statistics, ModelStatistics, "How often a model was asked to infer, by this process"),
+        ("/stats", statistics, ModelStatistics, "Count the inferences of a model in this process"),
     ):
-        # Functions of their own for each turn of the loop: flask-openapi3 reads their annotations.
+        # New functions in each turn of the loop, since flask-openapi3 reads their annotations.
         def of_model(path: ModelPath, show: Any = show) -> Response:
             return show(path.name, None)  # type: ignore[no-any-return]
 
@@ -119,13 +116,13 @@ def open_inference_routes(
 
     @routes.get(
         "/v2/models/stats",
-        summary="How often all models were asked to infer, by this process",
+        summary="Count the inferences of all models in this process",
         responses={200: ModelStatistics, **problems()},
     )
     def all_statistics() -> Response:
         shown = [
             VersionStatistics.of(model.name, number, loaded.statistics.of(model.name, number))
-            for model in _all(models)
+            for model in models.all()
             for number in model.versions
         ]
         return to_json(ModelStatistics(model_stats=shown))
@@ -142,7 +139,7 @@ def open_inference_routes(
             parse_payload(IndexRequest, body, limits)
         entries = [
             IndexEntry(name=model.name, version=str(number)).model_dump()
-            for model in _all(models)
+            for model in models.all()
             for number in model.versions
         ]
         return Response(orjson.dumps(entries), mimetype="application/json")
@@ -155,7 +152,7 @@ def open_inference_routes(
 
 
 def _add_infer(routes: APIBlueprint, loaded: LoadedModels, limits: Limits) -> None:
-    """Declare the routes whose function stands in `dispatch.PREDICT`."""
+    """Declare the routes whose reader is in `ways.PREDICT`."""
     document = json_body(InferRequest)
     document["requestBody"]["content"][OCTETS] = {"schema": {"type": "string", "format": "binary"}}
     document["parameters"] = [
@@ -182,15 +179,6 @@ def _add_infer(routes: APIBlueprint, loaded: LoadedModels, limits: Limits) -> No
     )
     def version_infer(path: VersionPath) -> Response:
         return answered(loaded, limits)
-
-
-def _all(models: ModelStore) -> Iterator[Model]:
-    after, has_more = None, True
-    while has_more:
-        page, has_more = models.page(limit=_PAGE, after=after)
-        yield from page
-        after = page[-1].name if page else None
-        has_more = has_more and after is not None
 
 
 def _refusal(what: str) -> Any:

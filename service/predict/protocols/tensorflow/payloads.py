@@ -1,21 +1,21 @@
-"""What comes in and goes out as JSON in the protocols of TensorFlow Serving, KServe v1 and Vertex AI."""
+"""The JSON bodies and answers of TensorFlow Serving, KServe v1 and Vertex AI."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.models.store import Model
+from storage.models.record import Model
 
 
 class TensorFlowRequest(BaseModel):
-    """Instances by row, or the input by column. Members with other names, `signature_name` among them, are ignored."""
+    """Instances by row, or the input by column. Other members are ignored, and so is `signature_name`."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"instances": [[0, 1], [0, 0]]}})
 
     instances: list[Any] | None = Field(
         None,
-        description='Lists of numbers in the order of the features; or objects by feature name, or like {"input": '
-        "[0, 1]}; or, for a single feature, numbers.",
+        description="Each a list of numbers in the order of the features, an object by feature name, an object like "
+        '{"input": [0, 1]}, or for a single feature a number.',
     )
     inputs: list[Any] | dict[str, Any] | None = Field(
         None, description='Instead: the rows, bare or as {"input": [...]}, or an object with a list for each feature.'
@@ -31,20 +31,20 @@ class TensorFlowAnswer(BaseModel):
 
 
 class ModelNames(BaseModel):
-    """All models, as KServe v1 lists them."""
+    """The names of all models, as in KServe v1."""
 
     models: list[str]
 
 
 class StatusPayload(BaseModel):
-    """Whether all is well with a version."""
+    """The error of a version; there is none."""
 
     error_code: Literal["OK"] = "OK"
     error_message: Literal[""] = ""
 
 
 class VersionStatus(BaseModel):
-    """One version."""
+    """The status of one version."""
 
     version: str
     state: Literal["AVAILABLE"] = "AVAILABLE"
@@ -52,22 +52,22 @@ class VersionStatus(BaseModel):
 
 
 class ModelStatus(BaseModel):
-    """What TensorFlow Serving says of a model, and, in `name` and `ready`, what KServe v1 says."""
+    """The status of a model for TensorFlow Serving; `name` and `ready` are KServe v1's."""
 
     name: str
     ready: Literal[True] = True
-    model_version_status: list[VersionStatus] = Field(description="The newest first.")
+    model_version_status: list[VersionStatus] = Field(description="Newest first.")
 
     @classmethod
     def of(cls, model: Model, *versions: int) -> "ModelStatus":
-        """Show some versions of a model, or all."""
+        """Return the status of the given versions of a model, by default of all."""
         numbers = versions or model.versions[::-1]
         statuses = [VersionStatus(version=str(number)) for number in numbers]
         return cls(name=model.name, model_version_status=statuses)
 
 
 class ModelSpec(BaseModel):
-    """Which version is described."""
+    """The version that is described."""
 
     name: str
     signature_name: Literal[""] = ""
@@ -82,7 +82,7 @@ class TensorFlowMetadata(BaseModel):
 
     @classmethod
     def of(cls, model: str, version: int, *, n_features: int, n_outputs: int) -> "TensorFlowMetadata":
-        """Describe a version."""
+        """Return the signature of a version."""
         signature = {
             "inputs": {"input": _tensor("input", n_features)},
             "outputs": {"output": _tensor("output", n_outputs)},

@@ -1,6 +1,7 @@
-"""The predict API of TensorFlow Serving, which KServe v1 and Vertex AI speak, too. Knows no framework."""
+"""The predict API of TensorFlow Serving, which KServe v1 and Vertex AI also speak: its reader and its writer."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import orjson
 
@@ -9,46 +10,48 @@ from service.http.media_types import JSON, answer_type, body_type
 from service.http.parsing import parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import HttpAnswer, HttpRequest
-from service.predict.answering import answered, find_model, outputs_of, success
 from service.predict.formats.json_instances import from_columns, from_rows
-from service.predict.memory.loaded_models import LoadedModels
-from service.predict.model_reference import ModelReference
+from service.predict.instances import Instances, Rows
+from service.predict.memory.loaded_models import Found, LoadedModels
+from service.predict.predict import PredictRequest, with_version
 from service.settings import Limits
+from storage.models.record import ModelReference
 
 _CURLS_DEFAULT = "application/x-www-form-urlencoded"
-"""What `curl -d` says of a body, as the examples in TensorFlow Serving's documentation do, where nobody looks at it."""
+"""The Content-Type of `curl -d`, which the examples in TensorFlow Serving's documentation send."""
+
+_COLUMNS = "/inputs"
 
 
-def predict_tensorflow(
-    request: HttpRequest, models: LoadedModels, limits: Limits, *, may_wait: bool = True
-) -> HttpAnswer | None:
-    """Answer `POST .../{model}:predict`: `instances` with `predictions`, or `inputs` with `outputs`.
+def read_tensorflow(http: HttpRequest, _models: LoadedModels, limits: Limits) -> PredictRequest[Instances]:
+    """Read `POST .../{model}:predict`.
 
-    Args:
-        may_wait: whether Redis may be asked when it must; without, the answer is None then.
+    Raises:
+        NotAcceptableError, UnsupportedMediaTypeError: body or answer cannot be JSON.
     """
-
-    def answer() -> HttpAnswer:
-        answer_type(request, [JSON])
-        if (given := body_type(request)) not in (JSON, _CURLS_DEFAULT):
-            raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
-        found = find_model(models, _meant(request.path_values), may_wait=may_wait)
-        body = parse_object(request.body, limits)
-        names = found.model.trained.feature_names
-        if "inputs" in body:
-            if "instances" in body:
-                refuse("/inputs", "give instances (rows) or inputs (columns), not both")
-            member, instances = "outputs", from_columns(body["inputs"], "/inputs", names, limits)
-        else:
-            if "instances" not in body:
-                refuse("/instances", "this member is missing")
-            member, instances = "predictions", from_rows(body["instances"], "/instances", names, limits)
-        outputs = outputs_of(found, instances, limits, may_wait=may_wait)
-        return success(found, JSON_BYTES, orjson.dumps({member: outputs}, option=orjson.OPT_SERIALIZE_NUMPY))
-
-    return answered(request.request_id, answer)
+    answer_type(http, [JSON])
+    if (given := body_type(http)) not in (JSON, _CURLS_DEFAULT):
+        raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
+    return PredictRequest(_reference(http.path_values), partial(_instances, http.body, limits), _write)
 
 
-def _meant(path_values: Mapping[str, str]) -> ModelReference:
+def _reference(path_values: Mapping[str, str]) -> ModelReference:
     version = path_values.get("version")
     return ModelReference(path_values["name"], int(version) if version else None, path_values.get("alias"))
+
+
+def _instances(body: bytes, limits: Limits, names: tuple[str, ...]) -> Instances:
+    members = parse_object(body, limits)
+    if "inputs" in members:
+        if "instances" in members:
+            refuse(_COLUMNS, "give instances (rows) or inputs (columns), not both")
+        return from_columns(members["inputs"], _COLUMNS, names, limits)
+    if "instances" not in members:
+        refuse("/instances", "Field required")
+    return from_rows(members["instances"], "/instances", names, limits)
+
+
+def _write(found: Found, instances: Instances, outputs: Rows) -> HttpAnswer:
+    """Answer `instances` with `predictions`, and `inputs` with `outputs`."""
+    member = "outputs" if instances.pointer.startswith(_COLUMNS) else "predictions"
+    return with_version(found, JSON_BYTES, orjson.dumps({member: outputs}, option=orjson.OPT_SERIALIZE_NUMPY))

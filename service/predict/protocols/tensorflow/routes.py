@@ -5,11 +5,10 @@ from typing import Any
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, json_body, problems
-from service.http.rendering import to_json
 from service.predict.memory.loaded_models import LoadedModels
-from service.predict.model_reference import ModelReference
 from service.predict.protocols.tensorflow.payloads import (
     ModelNames,
     ModelStatus,
@@ -19,10 +18,8 @@ from service.predict.protocols.tensorflow.payloads import (
 )
 from service.predict.routes import answered
 from service.settings import Limits
-from storage.errors import AliasNotFoundError, VersionNotFoundError
+from storage.models.record import ModelReference
 from storage.models.store import ModelStore
-
-_LISTED_AT_ONCE = 200
 
 _MODEL = "/v1/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"
@@ -36,18 +33,12 @@ _PREDICT: dict[str, Any] = {
 
 def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -> APIBlueprint:
     """Build the routes from their parts."""
-    tag = Tag(name="TensorFlow Serving, KServe v1", description="Use a trained model as their clients do.")
+    tag = Tag(name="TensorFlow Serving and KServe v1", description="Use a trained model as their clients do.")
     routes = APIBlueprint("tensorflow", __name__, abp_tags=[tag])
 
     @routes.get("/v1/models", summary="List all models", responses={200: ModelNames, **problems()})
     def list_v1_models() -> Response:
-        names: list[str] = []
-        has_more = True
-        while has_more:
-            page, has_more = store.page(limit=_LISTED_AT_ONCE, after=names[-1] if names else None)
-            names += [model.name for model in page]
-            has_more = has_more and bool(page)
-        return to_json(ModelNames(models=names))
+        return to_json(ModelNames(models=[model.name for model in store.all()]))
 
     @routes.get(_MODEL, summary="Is a model ready?", responses={200: ModelStatus, **problems(404)})
     def show_v1_model(path: ModelPath) -> Response:
@@ -55,17 +46,11 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
 
     @routes.get(_VERSION, summary="Is a version ready?", responses={200: ModelStatus, **problems(404)})
     def show_v1_version(path: VersionPath) -> Response:
-        model = store.get(path.name)
-        if path.version not in model.versions:
-            raise VersionNotFoundError(path.name, path.version)
-        return to_json(ModelStatus.of(model, path.version))
+        return _status(ModelReference(path.name, version=path.version))
 
     @routes.get(_LABEL, summary="Is an alias's version ready?", responses={200: ModelStatus, **problems(404)})
     def show_v1_label(path: AliasPath) -> Response:
-        model = store.get(path.name)
-        if path.alias not in model.aliases:
-            raise AliasNotFoundError(path.name, path.alias)
-        return to_json(ModelStatus.of(model, model.aliases[path.alias]))
+        return _status(ModelReference(path.name, alias=path.alias))
 
     @routes.get(f"{_MODEL}/metadata", summary="Describe a model", responses={200: TensorFlowMetadata, **problems(404)})
     def describe_v1_model(path: ModelPath) -> Response:
@@ -97,8 +82,15 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
     def predict_v1_label(path: AliasPath) -> Response:
         return answered(models, limits)
 
-    def _metadata(meant: ModelReference) -> Response:
-        trained = models.get(meant.model, version=meant.version, alias=meant.alias).model.trained
+    def _status(reference: ModelReference) -> Response:
+        model = store.get(reference.model)
+        number = model.number(reference.version, reference.alias)
+        if number is None:
+            raise model.missing(reference.version, reference.alias)
+        return to_json(ModelStatus.of(model, number))
+
+    def _metadata(reference: ModelReference) -> Response:
+        trained = models.get(reference).model.trained
         n_features, n_outputs = len(trained.feature_names), trained.network.n_outputs
         return to_json(TensorFlowMetadata.of(trained.name, trained.version, n_features=n_features, n_outputs=n_outputs))
 

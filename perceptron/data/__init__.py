@@ -1,0 +1,1 @@
+"""What is learned from: instances, targets and the task that they define, and parts of them."""

@@ -1,0 +1,35 @@
+"""How a network is trained: one record for each optimizer, and the table of them.
+
+To add one, write its module and put its record into `OPTIMIZERS`.
+"""
+
+from perceptron.optimizers import lbfgs, newton, perceptron_rule
+from perceptron.optimizers.gradient import AdamState, MomentumState, adam, by_rule, gradient_descent, momentum
+from perceptron.optimizers.optimizer import Optimizer
+from perceptron.optimizers.single_neuron import fast_loop
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "gradient_descent": Optimizer(by_rule(gradient_descent), fast_loop=fast_loop),
+    "momentum": Optimizer(by_rule(momentum), states=(MomentumState,)),
+    "adam": Optimizer(by_rule(adam), states=(AdamState,), allows_auto=False),
+    "lbfgs": Optimizer(lbfgs.training, states=(lbfgs.LbfgsState,), takes_batches=False),
+    "newton": Optimizer(
+        newton.training,
+        states=(newton.NewtonState,),
+        takes_batches=False,
+        allows_hidden_layers=False,
+        uses_hessian=True,
+        races=False,
+    ),
+    "perceptron_rule": Optimizer(
+        perceptron_rule.training,
+        states=(perceptron_rule.PerceptronRuleState,),
+        follows_gradient=False,
+        takes_batches=False,
+        allows_hidden_layers=False,
+        allows_auto=False,
+        races=False,
+    ),
+}
+"""By name; the first that can train an activation is its default. Read it when a name is used, never at import: a
+record added later counts as well."""

@@ -1,0 +1,1 @@
+"""From the columns of a data set to the features of a network."""

@@ -1,0 +1,1 @@
+"""Training many candidates in one job."""

@@ -1,0 +1,61 @@
+"""What does not change while a sweep trains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from perceptron.architecture import Architecture, NetworkConfig
+from perceptron.config import TrainingConfig
+from perceptron.data.dataset import Dataset
+from perceptron.stopping import StopRule
+from perceptron.sweeps.candidates import Candidate, TrainedNetwork
+from perceptron.sweeps.fold_units import FoldUnits
+from perceptron.sweeps.states import NetworkResult
+
+
+@dataclass(frozen=True, eq=False)
+class SweepPlan:
+    """The arguments of `fit_sweep`, checked, and the order of the networks: by candidate, then by fold."""
+
+    dataset: Dataset
+    """in the common units of the folds, and in the dtype asked for"""
+    network_config: NetworkConfig
+    config: TrainingConfig
+    """common to all candidates"""
+    candidates: Sequence[Candidate]
+    units: FoldUnits
+    patience: int | None
+    n_threads: int
+    every: int
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The architecture of every network."""
+        return Architecture.of(self.network_config, n_inputs=self.dataset.n_features, n_outputs=self.dataset.n_outputs)
+
+    @cached_property
+    def networks(self) -> list[tuple[int, int | None]]:
+        """The candidate of each network, and the fold that it does not train on."""
+        return [(k, fold) for k in range(len(self.candidates)) for fold in self.units.held_out]
+
+    @cached_property
+    def rule(self) -> StopRule:
+        """When a network stops."""
+        return StopRule(self.config.tolerance, self.config.max_epochs, self.patience)
+
+    def trained(self, index: int, result: NetworkResult) -> TrainedNetwork:
+        """Give the network of an index with its result."""
+        candidate, fold = self.networks[index]
+        parameters = result.parameters
+        return TrainedNetwork(
+            candidate,
+            fold,
+            network=None if parameters is None else self.architecture.network(parameters),
+            standardization=self.units.from_raw(fold),
+            cost=result.cost,
+            validation_cost=result.validation_cost,
+            epochs=result.epochs,
+            best_epoch=result.best_epoch,
+            stop_reason=result.stop_reason,
+            learning_rate=result.learning_rate,
+        )

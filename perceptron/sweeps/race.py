@@ -1,0 +1,166 @@
+"""Networks of many candidates and folds trained together: each epoch is one product for all that still run."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceptron.arrays import Rows
+from perceptron.cost import Networks
+from perceptron.errors import InvalidConfigError
+from perceptron.objective import Objective
+from perceptron.optimizers import OPTIMIZERS
+from perceptron.optimizers.curvature import curvature, rate_for
+from perceptron.optimizers.optimizer import Iterate, Problem, Training
+from perceptron.stopping import Kept, is_finite
+from perceptron.sweeps.candidates import SweepProgress
+from perceptron.sweeps.plan import SweepPlan
+from perceptron.sweeps.states import NetworkResult, RaceState
+from perceptron.training import initial_parameters
+
+
+def train_together(plan: SweepPlan, resume_from: RaceState | None) -> Iterator[SweepProgress]:
+    """Train all networks at once."""
+    race = _Race(plan)
+    state = race.first_state() if resume_from is None else _checked(resume_from, plan)
+    training = race.training(state.running)
+    while state.running.size:
+        with np.errstate(all="ignore"):
+            state, has_fewer = race.next_state(state, training)
+        if has_fewer:
+            training = race.training(state.running)
+        if state.epoch % plan.every == 0 or not state.running.size:
+            yield race.progress(state)
+
+
+class _Race:
+    """What does not change while networks are trained together. Arrays are by network."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self._plan = plan
+        self._objective = Objective(
+            plan.architecture, plan.dataset, loss=plan.config.loss, folds=plan.units.folds, n_threads=plan.n_threads
+        )
+        self._learning_rates = _learning_rates(plan)
+        candidates, folds = zip(*plan.networks, strict=True)
+        l2 = np.array([plan.candidates[k].l2 for k in candidates])
+        self._networks = Networks(l2, None if plan.units.fold_of is None else np.array(folds))
+
+    def training(self, running: Rows) -> Training:
+        """Give the way to train those that still run."""
+        problem = Problem(self._objective, self._networks.take(running), self._learning_rates[running])
+        return OPTIMIZERS[self._plan.config.optimizer].training(problem)
+
+    def first_state(self) -> RaceState:
+        """Give the state of epoch 0."""
+        plan, n = self._plan, len(self._plan.networks)
+        of_candidates = [
+            initial_parameters(plan.architecture, plan.network_config, one.config(plan.config))
+            for one in plan.candidates
+        ]
+        parameters = np.repeat(of_candidates, len(plan.units.held_out), axis=0)
+        with np.errstate(all="ignore"):
+            iterate = self.training(np.arange(n)).start(parameters)
+        held_out_costs = None if plan.units.fold_of is None else np.full(n, np.inf)
+        kept = Kept(np.zeros(n, dtype=np.intp), parameters.copy(), np.full(n, np.inf), held_out_costs)
+        return RaceState(0, iterate, np.arange(n), kept, np.zeros(n, dtype=np.intp), (None,) * n)
+
+    def next_state(self, state: RaceState, training: Training) -> tuple[RaceState, bool]:
+        """Train one epoch, and tell whether networks have stopped with it. Kept epochs change in place."""
+        epoch, running, kept, rule = state.epoch + 1, state.running, state.kept, self._plan.rule
+        iterate = training.epoch(state.iterate, epoch)
+        finite = is_finite(iterate)
+        state.epochs[running] = epoch
+        self._keep(kept, epoch, iterate, running, finite)
+        reasons = rule.reasons(
+            epoch,
+            is_finite=finite.tolist(),
+            has_converged=rule.has_converged(state.iterate.costs, iterate.costs).tolist(),
+            best_epochs=kept.epochs[running].tolist(),
+        )
+        state = state._replace(epoch=epoch, iterate=iterate)
+        stopping = [which for which, reason in enumerate(reasons) if reason is not None]
+        if not stopping:
+            return state, False
+        stop_reasons = list(state.stop_reasons)
+        for which in stopping:
+            stop_reasons[running[which]] = reasons[which]
+        rest = np.delete(np.arange(len(running)), stopping)
+        return state._replace(iterate=iterate.take(rest), running=running[rest], stop_reasons=tuple(stop_reasons)), True
+
+    def _keep(self, kept: Kept, epoch: int, iterate: Iterate, running: Rows, finite: NDArray[np.bool_]) -> None:
+        """Keep the epoch of each running network that is finite and, with early stopping, its best so far."""
+        is_kept = finite
+        if self._plan.patience is not None and kept.held_out_costs is not None and iterate.held_out_costs is not None:
+            is_kept = finite & (iterate.held_out_costs < kept.held_out_costs[running])
+        networks = running[is_kept]
+        kept.epochs[networks] = epoch
+        kept.parameters[networks], kept.costs[networks] = iterate.parameters[is_kept], iterate.costs[is_kept]
+        if kept.held_out_costs is not None and iterate.held_out_costs is not None:
+            kept.held_out_costs[networks] = iterate.held_out_costs[is_kept]
+
+    def progress(self, state: RaceState) -> SweepProgress:
+        """Describe a state."""
+        kept, plan = state.kept, self._plan
+        return SweepProgress(
+            state.epoch,
+            n_running=len(state.running),
+            cost=_lowest(kept.costs),
+            validation_cost=None if kept.held_out_costs is None else _lowest(kept.held_out_costs),
+            is_last=not state.running.size,
+            total_epochs=state.epoch,
+            trained=lambda: tuple(plan.trained(index, result) for index, result in enumerate(self._results(state))),
+            state=lambda: _copied(state),
+        )
+
+    def _results(self, state: RaceState) -> Iterator[NetworkResult]:
+        kept = state.kept
+        for k, reason in enumerate(state.stop_reasons):
+            is_usable = reason != "diverged"
+            yield NetworkResult(
+                kept.parameters[k].copy() if is_usable else None,
+                float(kept.costs[k]) if is_usable else None,
+                float(kept.held_out_costs[k]) if is_usable and kept.held_out_costs is not None else None,
+                int(state.epochs[k]),
+                int(kept.epochs[k]),
+                reason,
+                float(self._learning_rates[k]),
+            )
+
+
+def _copied(state: RaceState) -> RaceState:
+    """Copy what a race changes in place."""
+    return state._replace(kept=state.kept.copy(), epochs=state.epochs.copy())
+
+
+def _checked(state: RaceState, plan: SweepPlan) -> RaceState:
+    n_parameters = plan.architecture.n_parameters
+    expected, running = (len(plan.networks), n_parameters), (len(state.running), n_parameters)
+    if state.kept.parameters.shape != expected or state.iterate.parameters.shape != running:
+        raise InvalidConfigError(
+            f"expected to resume from parameters {expected}, got {state.kept.parameters.shape}", field="network"
+        )
+    return _copied(state)
+
+
+def _learning_rates(plan: SweepPlan) -> NDArray[np.float64]:
+    """Give the learning rate of each network."""
+    curvatures = [math.nan] * len(plan.units.held_out)
+    if any(one.learning_rate == "auto" for one in plan.candidates):
+        curvatures = [
+            curvature(plan.units.training_set(fold, plan.dataset), plan.network_config, plan.config.loss)
+            for fold in plan.units.held_out
+        ]
+    return np.array(
+        [
+            rate_for(of_fold, one.l2) if isinstance(one.learning_rate, str) else one.learning_rate
+            for one in plan.candidates
+            for of_fold in curvatures
+        ]
+    )
+
+
+def _lowest(costs: NDArray[np.float64]) -> float | None:
+    finite = costs[np.isfinite(costs)]
+    return float(finite.min()) if finite.size else None

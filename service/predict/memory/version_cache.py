@@ -1,0 +1,91 @@
+"""The versions used last. A version never changes, so one in memory stays right."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+
+from service.predict.memory.loaded_model import LoadedModel
+from storage.models.trained_model import TrainedModel
+
+_Key = tuple[str, int]
+
+
+class VersionCache:
+    """Versions in memory by model and number; the least recently used are evicted.
+
+    Args:
+        load: reads a version from the store.
+        max_bytes: what all versions together may take. One version is kept even if it takes more.
+    """
+
+    def __init__(self, load: Callable[[str, int], TrainedModel], *, max_bytes: int) -> None:
+        self._load = load
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()  # never held while the store is called
+        self._loaded: OrderedDict[_Key, LoadedModel] = OrderedDict()
+        self._loading: dict[_Key, Future[LoadedModel]] = {}
+        self.n_bytes = 0
+
+    def get(self, model: str, number: int) -> LoadedModel | None:
+        """Return a version if it is in memory."""
+        key = (model, number)
+        with self._lock:
+            loaded = self._loaded.get(key)
+            if loaded is not None:
+                self._loaded.move_to_end(key)
+        return loaded
+
+    def get_or_load(self, model: str, number: int) -> LoadedModel:
+        """Return a version, loaded once however many threads want it at the same time.
+
+        Raises:
+            VersionNotFoundError and so on: what `load` raises.
+        """
+        key = (model, number)
+        ours: Future[LoadedModel] = Future()
+        with self._lock:
+            if (loaded := self._loaded.get(key)) is not None:
+                self._loaded.move_to_end(key)
+                return loaded
+            first = self._loading.setdefault(key, ours)
+        if first is not ours:
+            return first.result()
+        try:
+            loaded = LoadedModel(self._load(model, number))
+        except BaseException as error:
+            self._keep(key, ours, None)
+            ours.set_exception(error)
+            raise
+        self._keep(key, ours, loaded)
+        ours.set_result(loaded)
+        return loaded
+
+    def discard(self, model: str, numbers: Iterable[int]) -> None:
+        """Remove versions that were deleted."""
+        with self._lock:
+            for number in numbers:
+                self._evict((model, number))
+
+    def clear(self) -> None:
+        """Remove every version, and keep none that is being loaded now."""
+        with self._lock:
+            self._loaded.clear()
+            self._loading.clear()
+            self.n_bytes = 0
+
+    def _keep(self, key: _Key, ours: Future[LoadedModel], loaded: LoadedModel | None) -> None:
+        with self._lock:
+            if self._loading.get(key) is not ours:
+                return  # cleared meanwhile
+            del self._loading[key]
+            if loaded is not None:
+                self._loaded[key] = loaded
+                self.n_bytes += loaded.n_bytes
+                while self.n_bytes > self._max_bytes and len(self._loaded) > 1:
+                    self._evict(next(iter(self._loaded)))
+
+    def _evict(self, key: _Key) -> None:
+        evicted = self._loaded.pop(key, None)
+        if evicted is not None:
+            self.n_bytes -= evicted.n_bytes

@@ -1,0 +1,131 @@
+"""The one predict: from the bytes of a request to the bytes of its answer, in every protocol, without a framework."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from perceptron import OutputNotFiniteError
+from service.http.errors import Fault, OutputTooLargeError, answer_to
+from service.http.parsing import check_n_instances, refuse
+from service.http.wire import Header, HttpAnswer, HttpRequest
+from service.predict.instances import Instances, Rows
+from service.predict.memory.loaded_model import LoadedModel
+from service.predict.memory.loaded_models import Found, LoadedModels
+from service.predict.provisional import JobReference, find_network
+from service.settings import Limits
+from storage.models.record import ModelReference
+
+_STALE_HEADER: Header = (b"x-model-stale", b"true")
+
+_MAX_STEPS_ON_LOOP = 1_000_000
+"""About a millisecond."""
+
+Given = TypeVar("Given", bound=Instances)
+
+
+class WouldWaitError(Exception):
+    """The answer takes a call of Redis, or much time, and the caller must not wait."""
+
+
+@dataclass(slots=True)
+class PredictRequest(Generic[Given]):
+    """What a request asks for, as the reader of its protocol understands it."""
+
+    reference: ModelReference | JobReference
+    instances: Callable[[tuple[str, ...]], Given]
+    """Reads the instances, given the names of the model's features."""
+    write: Callable[[Found, Given, Rows], HttpAnswer]
+    """Writes the outputs as the client wants them."""
+    is_slow: bool = False
+    """Whether reading or writing would hold up the event loop."""
+    is_counted: bool = False
+    """Whether the statistics of the Open Inference Protocol count it."""
+    add: Callable[[Found, Given], Found] | None = None
+    """Adds members to the answer."""
+
+
+Read: TypeAlias = Callable[[HttpRequest, LoadedModels, Limits], PredictRequest[Any]]
+"""The reader of a protocol. Raises the errors of the request."""
+
+
+def predict(
+    read: Read, http: HttpRequest, models: LoadedModels, limits: Limits, *, may_wait: bool = True
+) -> HttpAnswer:
+    """Answer a request, with an error if it has one.
+
+    Args:
+        may_wait: False on the event loop.
+
+    Raises:
+        WouldWaitError: answering takes long, and `may_wait` is False.
+    """
+    started_ns = perf_counter_ns()
+    request = found = None
+    try:
+        request = read(http, models, limits)
+        if request.is_slow and not may_wait:
+            raise WouldWaitError
+        if isinstance(request.reference, JobReference):
+            found = find_network(request.reference, models)
+        else:
+            found = models.get(request.reference) if may_wait else models.find(request.reference)
+            if found is None:
+                raise WouldWaitError
+        instances = request.instances(found.model.trained.feature_names)
+        if request.add is not None:
+            found = request.add(found, instances)
+        read_ns = perf_counter_ns()
+        outputs = _forward(found.model, instances, limits, may_wait=may_wait)
+        computed_ns = perf_counter_ns()
+        status, media_type, body, headers = request.write(found, instances, outputs)
+        if found.is_stale:
+            headers += (_STALE_HEADER,)
+        if request.is_counted:
+            trained, times_ns = found.model.trained, (started_ns, read_ns, computed_ns, perf_counter_ns())
+            models.statistics.succeeded(trained.name, trained.version, n_instances=len(outputs), times_ns=times_ns)
+    except WouldWaitError:
+        raise
+    except Exception as error:
+        status, media_type, body, headers = answer_to(error, request_id=http.request_id)
+        if request is not None and request.is_counted and found is not None:
+            trained = found.model.trained
+            models.statistics.failed(trained.name, trained.version, ns=perf_counter_ns() - started_ns)
+    timing = (b"server-timing", b"predict;dur=%.3f" % (1e-6 * (perf_counter_ns() - started_ns)))
+    return HttpAnswer(status, media_type, body, (*headers, timing))
+
+
+def with_version(found: Found, media_type: bytes, body: bytes) -> HttpAnswer:
+    """Return an answer whose body does not name the version: a header does."""
+    return HttpAnswer(200, media_type, body, ((b"x-model-version", b"%d" % found.model.trained.version),))
+
+
+def check_n_outputs(n_instances: int, n_outputs_each: int, limits: Limits, pointer: str) -> None:
+    """Refuse a request whose answer would hold too many numbers.
+
+    Raises:
+        InvalidRequestError: the answer would.
+    """
+    if n_instances * n_outputs_each > limits.max_predict_outputs:
+        most = f"{limits.max_predict_outputs} outputs (MAX_PREDICT_OUTPUTS)"
+        refuse(pointer, f"may give at most {most}, not {n_instances} instances x {n_outputs_each} outputs")
+
+
+def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wait: bool) -> Rows:
+    """Check the limits and return the outputs.
+
+    Raises:
+        InvalidRequestError: there are too many instances or outputs.
+        OutputTooLargeError: an output is not finite.
+        WouldWaitError: computing takes long, and the caller must not wait.
+    """
+    n_instances = len(instances.features)
+    # Most readers have checked this before they took memory for the instances. Here it holds for all of them.
+    check_n_instances(n_instances, instances.pointer_to_size, limits)
+    check_n_outputs(n_instances, model.n_outputs, limits, instances.pointer_to_size)
+    if not may_wait and n_instances * model.n_steps_each > _MAX_STEPS_ON_LOOP:
+        raise WouldWaitError
+    try:
+        return model.outputs(instances.features)
+    except OutputNotFiniteError as error:
+        raise OutputTooLargeError([Fault(instances.pointer_to(error.index), str(error))]) from error

@@ -1,0 +1,118 @@
+"""One worker's attempt at a job: all that a worker can change in the record of the job that it trains."""
+
+from typing import Any
+
+import orjson
+from redis import Redis
+
+from storage import keys
+from storage.errors import StaleAttemptError
+from storage.jobs.description import DESCRIPTION, Description
+from storage.jobs.record import Job
+from storage.jobs.reports import ERROR, FIGURES, PROGRESS, RESULT, Figures, JobError, Progress, Result
+from storage.queue import TrainingQueue
+from storage.scripts import load_script
+
+_NOT_ON_THE_CURVE = {"max_epochs", "estimated_finish_at"}
+
+
+class Attempt:
+    """The right to report on a job, as `JobStore.claim` grants it.
+
+    Each method is one atomic step in Redis that names the number of this attempt. A cancel or a later attempt ends the
+    right: from then on every method raises StaleAttemptError and changes nothing. A command that was sent twice,
+    because its first answer was lost, changes nothing the second time and gives the same answer.
+    """
+
+    def __init__(self, redis: Redis, queue: TrainingQueue, job: Job, number: int) -> None:
+        self.job = job
+        """The record as it was when the attempt began."""
+        self.number = number
+        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+        self._queue = queue
+
+    def heartbeat(self) -> None:
+        """Say that the attempt is alive."""
+        self._step("heartbeat")
+
+    def report(self, progress: Progress, *, on_curve: bool = False) -> None:
+        """Say how far the attempt is, and that it is alive.
+
+        Args:
+            on_curve: whether this becomes an event of the job, a point of its learning curve.
+        """
+        point = b""
+        if on_curve:
+            figures = PROGRESS.dump_python(progress, exclude=_NOT_ON_THE_CURVE, exclude_defaults=True)
+            point = orjson.dumps({"attempt": self.number, **figures})
+        self._step("progress", PROGRESS.dump_json(progress), point)
+
+    def log(self, message: str) -> None:
+        """Add a line to the events of the job, for its owner to read."""
+        self._step("log", orjson.dumps({"attempt": self.number, "message": message}))
+
+    def show_best(self, weights: bytes, figures: Figures) -> None:
+        """Show the best network so far, as safetensors bytes, so that clients can predict with it already."""
+        self._step("show_best", weights, FIGURES.dump_json(figures))
+
+    def record_checkpoint(self, blob: str, *, total_epochs: int) -> bool:
+        """Name the checkpoint that the next attempt resumes from. An older one never replaces a newer one.
+
+        Args:
+            blob: sha256 of the checkpoint in the blob store, where it must be safe by now.
+            total_epochs: done by all attempts together when it was written.
+
+        Returns:
+            Whether it is the job's checkpoint now.
+        """
+        return self._step("checkpoint", blob, total_epochs) == 1
+
+    def has_checkpoint(self, blob: str) -> bool:
+        """Say whether the record names this checkpoint. A stale attempt may ask, too."""
+        return bool(self._redis.hget(keys.job(self.job.id), "checkpoint") == blob.encode())
+
+    def drop_checkpoint(self) -> None:
+        """Forget the job's checkpoint, because no attempt can resume from it."""
+        self._step("drop_checkpoint")
+
+    def publish(self, weights: bytes, description: Description, result: Result) -> int:
+        """Make the trained network the model's next version, move the alias asked for and finish the job: one step.
+
+        Returns:
+            The new version's number.
+        """
+        model = self.job.model
+        return self._step(
+            "publish",
+            model,
+            weights,
+            DESCRIPTION.dump_json(description),
+            RESULT.dump_json(result),
+            self.job.spec.alias or "",
+            more_keys=(
+                keys.jobs_with_status("running"),
+                keys.jobs_with_status("succeeded"),
+                keys.VERSION_NUMBERS,
+                keys.MODELS,
+                keys.versions(model),
+                keys.aliases(model),
+                keys.version(model, ""),
+            ),
+        )
+
+    def fail(self, error: JobError) -> None:
+        """End the job without a version."""
+        indexes = keys.jobs_with_status("running"), keys.jobs_with_status("failed")
+        self._step("fail", ERROR.dump_json(error), more_keys=indexes)
+
+    def hand_back(self) -> None:
+        """Queue the job for another attempt."""
+        self._step("hand_back", more_keys=(keys.jobs_with_status("running"), keys.jobs_with_status("queued")))
+        self._queue.enqueue(self.job.id)
+
+    def _step(self, script: str, *args: bytes | str | int, more_keys: tuple[str, ...] = ()) -> int:
+        run = load_script(self._redis, script)
+        answer: int = run(keys=[keys.job(self.job.id), *more_keys], args=[self.number, *args])
+        if not answer:
+            raise StaleAttemptError(self.job.id, self.number)
+        return answer

@@ -1,0 +1,60 @@
+"""The description that a job publishes with its version."""
+
+import hashlib
+from dataclasses import dataclass, fields
+
+from pydantic import TypeAdapter
+
+from perceptron import NetworkConfig, Task, TrainingConfig, ValidationConfig
+from storage.jobs.record import Job
+from storage.jobs.reports import Outcome
+from storage.jobs.spec import VersionReference
+
+
+@dataclass(frozen=True)
+class Digests:
+    """sha256 of the bytes that a version was made of and from."""
+
+    weights: str
+    data: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description(Outcome):
+    """How a version came to be, and what its network takes and gives."""
+
+    job: str
+    task: Task
+    network: NetworkConfig
+    feature_names: tuple[str, ...]
+    training: TrainingConfig
+    """As it was used: with the learning rate that `auto` stood for, and the settings that won a sweep."""
+    validation: ValidationConfig | None
+    start_from: VersionReference | None
+    n_instances: int
+    n_threads: int
+    digests: Digests
+
+    @classmethod
+    def of(
+        cls, job: Job, outcome: Outcome, *, training: TrainingConfig, weights: bytes, n_threads: int
+    ) -> "Description":
+        """Describe the version that a job publishes with these weights."""
+        spec = job.spec
+        return cls(
+            **{field.name: getattr(outcome, field.name) for field in fields(Outcome)},
+            job=job.id,
+            task=spec.task,
+            network=spec.network,
+            feature_names=spec.feature_names,
+            training=training,
+            validation=spec.validation,
+            start_from=spec.start_from,
+            n_instances=spec.data.n_instances,
+            n_threads=n_threads,
+            digests=Digests(weights=hashlib.sha256(weights).hexdigest(), data=spec.data.blob),
+        )
+
+
+DESCRIPTION = TypeAdapter(Description)
+"""Reads and writes a description as JSON."""

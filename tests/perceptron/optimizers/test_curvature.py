@@ -1,0 +1,163 @@
+"""The automatic learning rate is one over the curvature, and with it the cost never rises."""
+
+import numpy as np
+import pytest
+
+from perceptron import (
+    Candidate,
+    Dataset,
+    InvalidConfigError,
+    InvalidDatasetError,
+    NetworkConfig,
+    Standardization,
+    TrainingConfig,
+    fit,
+    fit_sweep,
+    with_learning_rate,
+)
+from perceptron.activations import ACTIVATIONS
+from perceptron.losses import LOSSES
+from perceptron.optimizers import curvature
+from perceptron.optimizers.curvature import auto_learning_rate
+
+CURVATURES = {
+    (activation, loss): LOSSES[loss].curvature(record)
+    for loss in LOSSES
+    for activation, record in ACTIVATIONS.items()
+    if activation != "step" and activation in (LOSSES[loss].activations or ACTIVATIONS)
+}
+PAIRS = sorted(CURVATURES)
+AUTO = TrainingConfig(learning_rate="auto")
+
+
+def problem(activation, seed=0, n_instances=60, n_features=4, is_weighted=False):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n_instances, n_features)) * rng.uniform(0.1, 5, n_features) + rng.normal(size=4)[0]
+    targets = {
+        "identity": rng.normal(size=(n_instances, 2)) * 10,
+        "sigmoid": rng.random((n_instances, 2)).round(),
+        "tanh": rng.uniform(-1, 1, (n_instances, 2)).round(),
+        "relu": rng.exponential(3.0, (n_instances, 2)),
+        "softmax": np.eye(3)[rng.integers(0, 3, n_instances)],
+    }[activation]
+    return Dataset(features, targets, rng.exponential(1.0, n_instances) if is_weighted else None)
+
+
+def test_the_rate_of_two_instances_by_hand():
+    # x~ = (1, 1) and (-1, 1): their mean square is the identity, so L = 2 * 1 + 2 * 0.5
+    dataset = Dataset(np.array([[1.0], [-1.0]]), np.array([[0.0], [1.0]]))
+    config = TrainingConfig(learning_rate="auto", l2=0.5)
+    assert auto_learning_rate(dataset, NetworkConfig("identity"), config) == pytest.approx(1 / 3, rel=1e-15)
+    assert with_learning_rate(dataset, NetworkConfig("identity"), config).learning_rate == pytest.approx(1 / 3)
+    assert with_learning_rate(dataset, NetworkConfig("identity"), TrainingConfig()) == TrainingConfig()
+
+
+def test_weights_count_instances():
+    # weights 3 and 1: 1.5 (1, 1)(1, 1)' + 0.5 (-1, 1)(-1, 1)', over 2: [[1, 0.5], [0.5, 1]] of eigenvalue 1.5
+    dataset = Dataset(np.array([[1.0], [-1.0]]), np.array([[0.0], [1.0]]), np.array([3.0, 1.0]))
+    assert auto_learning_rate(dataset, NetworkConfig("identity"), AUTO) == pytest.approx(1 / 3, rel=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(60, 4), (5, 12)])
+def test_the_smaller_matrix_has_the_same_eigenvalue(shape):
+    dataset = Dataset(np.random.default_rng(0).normal(size=shape), np.zeros((shape[0], 1)))
+    inputs = np.column_stack([dataset.features, np.ones(shape[0])])
+    expected = np.linalg.norm(inputs, 2) ** 2 / shape[0]
+    rate = auto_learning_rate(dataset, NetworkConfig("identity"), AUTO)
+    assert 1 / rate == pytest.approx(2 * expected, rel=1e-12)
+
+
+def test_of_large_matrices_the_trace_bounds_the_eigenvalue(monkeypatch):
+    monkeypatch.setattr(curvature, "MAX_EIGENVALUE_SIZE", 3)
+    # mean squares 2.5 and 1
+    dataset = Dataset(np.array([[1.0, 0, 0], [1, 0, 0], [2, 0, 0], [2, 0, 0]]), np.zeros((4, 1)))
+    assert auto_learning_rate(dataset, NetworkConfig("identity"), AUTO) == pytest.approx(1 / 7, rel=1e-15)
+
+
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
+def test_no_second_derivative_is_larger_than_the_constant(activation, loss):
+    # finite differences of the derivative dl/dz that the training uses, along random directions
+    rng = np.random.default_rng(3)
+    n, n_outputs, step = 200_000, 3 if activation == "softmax" else 1, 1e-5
+    z = rng.normal(size=(n, 1, n_outputs)) * 3
+    direction = rng.normal(size=z.shape)
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    if activation == "softmax":
+        targets = np.eye(3)[rng.integers(0, 3, n)][:, np.newaxis]
+    else:
+        low, high = max(ACTIVATIONS[activation].low, -5.0), min(ACTIVATIONS[activation].high, 5.0)
+        targets = rng.choice([low, (low + high) / 2, high], z.shape)
+    before, after = (
+        LOSSES[loss].evaluate(ACTIVATIONS[activation], z + side * step * direction, targets)[1] for side in (-1, 1)
+    )
+    largest = ((after - before) * direction).sum(axis=-1).max() / (2 * step)
+    constant = CURVATURES[activation, loss]
+    assert largest <= constant * (1 + 1e-6)
+    # and it is no larger than it has to be, but for softmax with squared errors
+    assert largest > constant * (0.5 if (activation, loss) == ("softmax", "mean_squared_error") else 0.95)
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("activation", "loss"), PAIRS)
+def test_the_cost_never_rises(activation, loss, seed, l2, is_weighted):
+    dataset = problem(activation, seed, is_weighted=is_weighted)
+    config = TrainingConfig(
+        loss=loss, learning_rate="auto", l2=l2, tolerance=0.0, max_epochs=200, initialization="glorot_uniform"
+    )
+    costs = np.array([result.cost for result in fit(dataset, NetworkConfig(activation), config)])
+    assert (np.diff(costs) <= 1e-14 * costs[0]).all()
+
+
+def test_auto_trains_as_the_number_that_it_stands_for():
+    dataset, network = problem("sigmoid"), NetworkConfig("sigmoid")
+    number = with_learning_rate(dataset, network, AUTO)
+    *_, last = fit(dataset, network, AUTO)
+    *_, expected = fit(dataset, network, number)
+    np.testing.assert_array_equal(last.network.layers[0].weights, expected.network.layers[0].weights)
+
+
+@pytest.mark.parametrize("batch_size", [None, 25])
+@pytest.mark.parametrize("fold_of", [None, np.arange(60) % 3])
+def test_each_fold_of_a_sweep_has_the_rate_of_what_it_trains_on(fold_of, batch_size):
+    dataset, network = problem("sigmoid", is_weighted=True), NetworkConfig("sigmoid")
+    candidates = [Candidate("auto", 0.0, 0), Candidate(0.5, 0.0, 0), Candidate("auto", 0.2, 0)]
+    *_, last = fit_sweep(
+        dataset, network, TrainingConfig(max_epochs=5, batch_size=batch_size), candidates, fold_of=fold_of
+    )
+    trained = last.trained()
+    for result in trained:
+        rows = dataset if fold_of is None else dataset.take(np.flatnonzero(fold_of != result.fold))
+        rows = rows.with_features(Standardization.of(rows.features).apply(rows.features))
+        config = with_learning_rate(rows, network, candidates[result.candidate].config(TrainingConfig()))
+        assert result.learning_rate == pytest.approx(config.learning_rate, rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("network", "optimizer", "message"),
+    [
+        (NetworkConfig("sigmoid", (3,)), "gradient_descent", "auto needs a network without hidden layers, got 1"),
+        (NetworkConfig("step"), "perceptron_rule", "outputs have a gradient, got step"),
+        (NetworkConfig("sigmoid"), "adam", "got adam"),
+    ],
+)
+def test_auto_needs_a_layer_of_known_curvature(network, optimizer, message):
+    dataset = Dataset(np.zeros((2, 1)), np.array([[0.0], [1.0]]))
+    config = TrainingConfig(learning_rate="auto", optimizer=optimizer)
+    for refused in (fit, auto_learning_rate):
+        with pytest.raises(InvalidConfigError, match=message) as error:
+            refused(dataset, network, config)
+        assert error.value.field == "training/learning_rate"
+
+
+@pytest.mark.parametrize("learning_rate", ["fast", "0.5", "", 0.0, float("nan")])
+def test_no_other_text_is_a_learning_rate(learning_rate):
+    with pytest.raises(InvalidConfigError, match='or "auto"'):
+        TrainingConfig(learning_rate=learning_rate)
+
+
+def test_features_too_large_for_any_rate_are_refused():
+    dataset = Dataset(np.array([[1e200], [-1e200]]), np.array([[0.0], [1.0]]))
+    with pytest.raises(InvalidDatasetError, match="too large for learning_rate auto"):
+        auto_learning_rate(dataset, NetworkConfig("sigmoid"), AUTO)

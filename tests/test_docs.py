@@ -1,0 +1,57 @@
+"""The documentation names what exists: links, files, settings and error codes."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from service.http.errors import STATUS_AND_CODE
+from service.settings import Limits
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md"]
+READS_SETTINGS = (
+    *("service/settings.py", "service/server/gunicorn_config.py"),
+    *("storage/settings.py", "worker/settings.py", "cli/main.py"),
+)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if "://" not in target:
+            path, _, anchor = target.partition("#")
+            file = page.parent / path if path else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors_of(file), target
+
+
+def test_every_file_and_folder_that_the_architecture_names_exists() -> None:
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_.]*)`", (DOCS / "architecture.md").read_text()))
+    assert len(named) > 50
+    assert {path for path in named if not (ROOT / path).exists()} == {"service/access/"}  # a room to come
+
+
+def test_every_setting_is_documented() -> None:
+    documented = (DOCS / "operations.md").read_text() + (DOCS / "protocols.md").read_text()
+    settings = {field.name.upper() for field in fields(Limits)}
+    for path in READS_SETTINGS:
+        settings |= set(re.findall(r'"([A-Z]{2,}(?:_[A-Z]+)*)"', (ROOT / path).read_text()))
+    settings -= {"URL"}
+    assert {"PORT", "KEEP_JOBS_DAYS", "AIP_HTTP_PORT", "MAX_EPOCHS"} <= settings
+    assert {name for name in settings if f"`{name}`" not in documented} == set()
+
+
+def test_every_error_code_is_documented_with_its_status() -> None:
+    rows = [line for line in (DOCS / "api.md").read_text().splitlines() if line.startswith("| ")]
+    for status, code in STATUS_AND_CODE.values():
+        assert any(row.startswith(f"| {status}") and f"`{code}`" in row for row in rows), code

@@ -1,0 +1,79 @@
+"""What a worker does while a store is full or away: wait for it, or do without it."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from storage.availability import is_unavailable
+from storage.jobs.attempt import Attempt
+from worker.deadline import HandedBackError
+
+PATIENCE_S = 300.0
+"""A trained network waits at most this long to be published; meanwhile its heartbeat goes on."""
+
+TRY_EVERY_S = 1.0
+
+Answer = TypeVar("Answer")
+
+_log = logging.getLogger(__name__)
+
+
+class Patience:
+    """Asks a store again until it answers, the patience is over or the process must stop."""
+
+    def __init__(
+        self, clock: Callable[[], float], sleep: Callable[[float], None], stop_requested: Callable[[], bool]
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._stop_requested = stop_requested
+
+    def with_store(self, ask: Callable[[], Answer]) -> Answer:
+        """Return the answer.
+
+        Raises:
+            HandedBackError: the process must stop.
+            One of UNAVAILABLE_ERRORS: the patience is over.
+        """
+        give_up_at: float | None = None
+        while True:
+            try:
+                return ask()
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                if give_up_at is None:
+                    _log.warning("waiting for a store: %s", error)
+                    give_up_at = self._clock() + PATIENCE_S
+                if self._clock() >= give_up_at:
+                    raise
+                if self._stop_requested():
+                    raise HandedBackError from error
+            self._sleep(TRY_EVERY_S)
+
+
+@contextlib.contextmanager
+def optional(attempt: Attempt, what: str) -> Iterator[None]:
+    """Do what a training can do without: if a store is away, only log that it was not done.
+
+    Args:
+        what: the words of the log for what is missing then.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        _log.warning("job %s: %s: %s", attempt.job.id, what, error)
+
+
+def tell(attempt: Attempt, message: str) -> None:
+    """Add a line to the worker's log and, if Redis takes it, to the events of the job.
+
+    Raises:
+        StaleAttemptError: the attempt no longer owns the job.
+    """
+    _log.info("job %s: %s", attempt.job.id, message)
+    with optional(attempt, "the line could not be added to its events"):
+        attempt.log(message)
