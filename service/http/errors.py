@@ -4,6 +4,7 @@ RequestError
 |-- MalformedJsonError
 |-- BadRequestError
 |-- UnsupportedMediaTypeError
+|   `-- UnsupportedEncodingError
 |-- NotAcceptableError
 |-- LengthRequiredError
 |-- BodyTooLargeError
@@ -21,7 +22,7 @@ from typing import Any
 import orjson
 
 import perceptron
-from service.http.wire import PROBLEM, HttpAnswer
+from service.http.wire import PROBLEM, Header, HttpAnswer
 from storage.errors import (
     AliasNotFoundError,
     CorruptDataError,
@@ -36,6 +37,8 @@ from storage.errors import (
 )
 
 RETRY_AFTER_S = 1
+
+_ACCEPT_ENCODING: tuple[Header, ...] = ((b"accept-encoding", b"gzip, deflate"),)
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +57,10 @@ class BadRequestError(RequestError):
 
 class UnsupportedMediaTypeError(RequestError):
     """The route does not accept the body's media type or encoding."""
+
+
+class UnsupportedEncodingError(UnsupportedMediaTypeError):
+    """The service cannot decode the body's Content-Encoding."""
 
 
 class NotAcceptableError(RequestError):
@@ -134,7 +141,13 @@ def problem_body(status: int, code: str, detail: str, *, request_id: str | None)
 
 
 def problem_answer(
-    status: int, code: str, detail: str, *, request_id: str | None, faults: Sequence[Fault] = ()
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    request_id: str | None,
+    faults: Sequence[Fault] = (),
+    headers: tuple[Header, ...] = (),
 ) -> HttpAnswer:
     """Return an error answer.
 
@@ -146,7 +159,7 @@ def problem_answer(
     if faults:
         body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
     retry_after = ((b"retry-after", b"%d" % RETRY_AFTER_S),) if status in (429, 503) else ()
-    return HttpAnswer(status, PROBLEM, orjson.dumps(body), retry_after)
+    return HttpAnswer(status, PROBLEM, orjson.dumps(body), retry_after + headers)
 
 
 def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
@@ -164,7 +177,10 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
     for kind in type(error).__mro__:
         if kind in STATUS_AND_CODE:
             status, code = STATUS_AND_CODE[kind]
-            return problem_answer(status, code, str(error), request_id=request_id, faults=_faults(error))
+            headers = _ACCEPT_ENCODING if isinstance(error, UnsupportedEncodingError) else ()
+            return problem_answer(
+                status, code, str(error), request_id=request_id, faults=_faults(error), headers=headers
+            )
     _log.error("request %s met an unexpected error", request_id, exc_info=error)
     detail = "an unexpected error; the service's log has the details under the request_id"
     return problem_answer(500, "internal", detail, request_id=request_id)

@@ -29,10 +29,10 @@ def negotiate(http: HttpRequest) -> Negotiated:
 
     Raises:
         NotAcceptableError: no format is acceptable to the client.
-        UnsupportedMediaTypeError: the body has another media type, or a Content-Encoding.
+        UnsupportedMediaTypeError: the body has another media type.
     """
     possible = (JSON, *FORMATS)
-    answer = FORMATS.get(answer_type(http, possible))
+    answer = FORMATS.get(answer_type(http.accept, possible))
     given = body_type(http)
     if given not in possible:
         raise UnsupportedMediaTypeError(f"the body must be {' or '.join(possible)}, not {given}")

@@ -276,7 +276,7 @@ def test_a_compressed_body_is_inflated_before_it_is_cut(http: FlaskClient, name:
         ("gzip", zlib.compress(b"{}"), 400),
         ("deflate", zlib.compress(b"{}")[2:], 400),
         ("br", b"{}", 415),
-        ("gzip, gzip", gzip.compress(b"{}"), 415),
+        ("gzip, gzip", gzip.compress(b"{}"), 400),
         ("gzip", gzip.compress(b" " * LIMITS.max_body_bytes + b" "), 413),
         ("deflate", zlib.compress(b" " * 50_000_000), 413),
     ],
