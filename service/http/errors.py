@@ -47,10 +47,6 @@ class RequestError(Exception):
     """Base of all errors of requests."""
 
 
-class MalformedJsonError(RequestError):
-    """The body is not a JSON object (RFC 8259)."""
-
-
 class BadRequestError(RequestError):
     """The request is invalid in a way that its protocol answers with 400."""
 
@@ -82,6 +78,14 @@ class Fault:
     pointer: str
     """JSON pointer (RFC 6901) into the body; for a query parameter or header, `/` and its name."""
     detail: str
+
+
+class MalformedJsonError(RequestError):
+    """The body is not a JSON object (RFC 8259)."""
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.faults = faults
 
 
 class InvalidRequestError(RequestError):
@@ -188,7 +192,7 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
 
 def _faults(error: Exception) -> Sequence[Fault]:
     match error:
-        case InvalidRequestError():
+        case InvalidRequestError() | MalformedJsonError():
             return error.faults
         case perceptron.InvalidConfigError():
             return [Fault("/" + error.field, str(error))]

@@ -183,7 +183,7 @@ WRONG: list[tuple[Any, str, int, str, str | None]] = [
     ({"instances": [[1, 2]], "inputs": [[1, 2]]}, JSON, 422, "invalid_request", "/inputs"),
     ({"instances": [[1, 2]], "dataframe_split": FRAME}, JSON, 422, "invalid_request", "/instances"),
     (b"[[1, 2]]", JSON, 400, "malformed_json", None),
-    (b'{"instances": [[1, NaN]]}', JSON, 400, "malformed_json", None),
+    (b'{"instances": [[1, NaN]]}', JSON, 400, "malformed_json", "/instances/0/1"),
     ({"instances": [{"features": [1, 2]}, {"features": [1]}]}, JSON, 422, "wrong_dimension", "/instances/1/features"),
     ({"instances": [{"data": {"features": {"values": [1, "2"]}}}]}, JSON, 422, "invalid_request",
      "/instances/0/data/features/values/1"),
@@ -236,7 +236,8 @@ WRONG: list[tuple[Any, str, int, str, str | None]] = [
     ("1,2\n", "text/csv; charset=utf-16", 415, "unsupported_media_type", None),
     ("\n", "application/jsonlines", 422, "invalid_request", ""),
     ("[1, 2]\n[1\n", "application/jsonlines", 400, "malformed_json", None),
-    ("[1, 2]\n[1, NaN]\n", "application/jsonlines", 400, "malformed_json", None),
+    ("[1, 2]\n[1, NaN]\n", "application/jsonlines", 400, "malformed_json", "/1/1"),
+    ('[1, 2]\n{"a": 1, "a": 2}\n', "application/jsonlines", 422, "invalid_request", "/1/a"),
     ("[1, 2]\n\n[1, 2]\n", "application/jsonlines", 400, "malformed_json", None),
     ("[1, 2], [3\n, 4]\n", "application/jsonlines", 400, "malformed_json", None),
     ('{"features": [1, 2]}\n{"features": [1, 1e999]}', "application/jsonlines", 422, "invalid_request",
@@ -349,7 +350,7 @@ def test_no_json_makes_it_fail(invoke: Callable[..., Any], body: Any) -> None:
     text = json.dumps(body)
     for answer in (invoke(text), invoke(text, "application/jsonlines"), invoke(text, path="/v1/models/or:predict")):
         assert answer.status_code in (200, 400, 422), answer.text
-        assert "NaN" not in answer.text
+        assert answer.status_code != 200 or "NaN" not in answer.text
 
 
 MORE_BYTES = st.binary(max_size=40) | st.text('0123456789.,\n\r"-eE x', max_size=40).map(str.encode)

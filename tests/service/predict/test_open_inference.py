@@ -198,7 +198,7 @@ def test_a_version_is_a_number_and_the_latest_by_default(http: FlaskClient, jobs
         ({"inputs": [tensor()], "outputs": [{"name": "other"}]}, b"", None, 400, None),
         ({"inputs": [tensor()], "outputs": [{"name": "output"}] * 2}, b"", None, 400, None),
         ({"inputs": [tensor(data=None, parameters={"shared_memory_region": "r"})]}, b"", None, 400, None),
-        (b'{"inputs": [NaN]}', b"", None, 400, None),
+        (b'{"inputs": [NaN]}', b"", None, 400, "/inputs/0"),
         (b'{"inputs": [{"name":"input","shape":[1,2],"datatype":"FP64","data":[1,1e999]}]}', b"", None, 422,
          "/inputs/0/data/1"),
         (b"[" * 5000, b"", None, 400, None),
