@@ -37,7 +37,7 @@ class JsonRequest(Request):
             MalformedJsonError, InvalidRequestError: the body is not a JSON object, or has too many parts.
         """
         sent = decoded(http_request(self), self.limits)
-        if (given := body_type(sent)) != JSON:
+        if (given := body_type(sent)[0]) != JSON:
             raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
         return parse_object(sent.body, self.limits)
 

@@ -1,7 +1,7 @@
 """The media types in the headers of a request: the type of its body, and the types it accepts."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from werkzeug.http import parse_options_header
@@ -33,10 +33,11 @@ class _Range(NamedTuple):
         return 1 if self.subtype == "*" else 2
 
 
-def body_type(request: HttpRequest) -> str:
-    """Return the media type of the body; JSON when there is no Content-Type."""
-    name = parse_options_header(request.content_type.decode("latin-1"))[0].lower()
-    return JSON if name == "" or name.endswith("+json") else name
+def body_type(request: HttpRequest) -> tuple[str, Mapping[str, str]]:
+    """Return the media type of the body and its parameters; JSON when there is no Content-Type."""
+    name, parameters = parse_options_header(request.content_type.decode("latin-1"))
+    name = name.lower()
+    return JSON if name == "" or name.endswith("+json") else name, parameters
 
 
 def answer_type(accept: bytes, possible: Sequence[str]) -> str:

@@ -51,7 +51,7 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
         return _read_json(http.body, formats, models, limits)
     return PredictRequest(
         _in_query(http.query),
-        lambda names: table.read(http.body, names, limits, {}),
+        lambda names: table.read(http.body, names, limits, formats.parameters),
         _writer(formats.answer),
         is_slow=formats.is_slow,
     )

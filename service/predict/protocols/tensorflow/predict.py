@@ -30,7 +30,7 @@ def read_tensorflow(http: HttpRequest, _models: LoadedModels, limits: Limits) ->
         NotAcceptableError, UnsupportedMediaTypeError: body or answer cannot be JSON.
     """
     answer_type(http.accept, [JSON])
-    if (given := body_type(http)) not in (JSON, _CURLS_DEFAULT):
+    if (given := body_type(http)[0]) not in (JSON, _CURLS_DEFAULT):
         raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
     return PredictRequest(_reference(http.path_values), partial(_instances, http.body, limits), _write)
 
