@@ -160,7 +160,7 @@ def test_an_output_that_is_not_finite_is_an_error_of_its_instance(
         ("/v1/models/nope", 404, "model_not_found"),
         (f"{OR}/versions/7", 404, "version_not_found"),
         (f"{OR}/labels/nope", 404, "alias_not_found"),
-        (f"{OR}/versions/0", 404, "not_found"),
+        (f"{OR}/versions/0", 404, "version_not_found"),
         ("/v1/models/a:b", 404, "not_found"),
         ("/v1/models/a%2Fb", 404, "not_found"),
     ],

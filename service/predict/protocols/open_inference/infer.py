@@ -12,6 +12,7 @@ import orjson
 from service.http.content_coding import deflate
 from service.http.errors import BadRequestError, Fault, OutputTooLargeError, WrongDimensionError
 from service.http.media_types import JSON, answer_type
+from service.http.names import version_number
 from service.http.parsing import check_n_instances, parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import Header, HttpAnswer, HttpRequest
@@ -70,10 +71,14 @@ class InferInstances(Instances):
 
 
 def read_infer(http: HttpRequest, _models: LoadedModels, limits: Limits) -> PredictRequest[InferInstances]:
-    """Read `POST /v2/models/{name}[/versions/{version}]/infer`."""
-    version = http.path_values.get("version")
+    """Read `POST /v2/models/{name}[/versions/{version}]/infer`.
+
+    Raises:
+        VersionNotFoundError: no version has such a number.
+    """
+    name, version = http.path_values["name"], http.path_values.get("version")
     return PredictRequest(
-        ModelReference(http.path_values["name"], None if version is None else int(version)),
+        ModelReference(name, None if version is None else version_number(name, version)),
         partial(_instances, http, limits),
         partial(_write, http.headers.get(b"accept-encoding", b"")),
         is_counted=True,
