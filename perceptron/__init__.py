@@ -12,7 +12,7 @@ from perceptron.config import LearningRate, TrainingConfig, ValidationConfig, ch
 from perceptron.cost import Networks
 from perceptron.data.dataset import Dataset
 from perceptron.data.splitting import assign_folds, split, validation_rows
-from perceptron.data.task import MAX_CLASSES, Task, resolve_task
+from perceptron.data.task import MAX_CLASSES, Task, as_column, resolve_task
 from perceptron.data.weighting import class_weights
 from perceptron.errors import (
     DimensionError,
@@ -73,6 +73,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingState",
     "ValidationConfig",
+    "as_column",
     "assign_folds",
     "check_size",
     "class_weights",

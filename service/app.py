@@ -81,7 +81,8 @@ def create_app(
     app.register_api(health_routes(redis, queue, loaded_models.check_ready))
     app.register_blueprint(docs_routes(app))
     pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
-    register_request_checks(app, limits, free_rules=pages | PREDICT.keys())
+    # A probe must not fail because of its Accept header, so health answers JSON whatever it says.
+    register_request_checks(app, limits, free_rules=pages | PREDICT.keys() | ALIVE.keys() | {"/readyz"})
     register_store_checks(app, breaker, check_store or redis.ping, free_rules=pages | PREDICT.keys() | ALIVE.keys())
     return app
 

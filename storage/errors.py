@@ -99,7 +99,7 @@ class ModelNotFoundError(StorageError):
 class VersionNotFoundError(StorageError):
     """The model has no such version."""
 
-    def __init__(self, model: str, version: int) -> None:
+    def __init__(self, model: str, version: int | str) -> None:
         super().__init__(f"model {model!r} has no version {version}")
         self.model = model
         self.version = version

@@ -103,6 +103,7 @@ def publish_network(
     weights: list[list[float]],
     classes: list[str] | list[int] | None,
     is_list: bool = False,
+    feature_names: tuple[str, ...] | None = None,
 ) -> int:
     """Publish a version of one layer with bias 0, a classification or, without classes, a regression."""
     attempt = claimed(jobs, model)
@@ -116,7 +117,7 @@ def publish_network(
     )
     layer = Layer(np.array(weights, dtype=float), np.zeros(len(weights[0])), task.activation)
     encoded = encode_model(Network((layer,)), None)
-    names = tuple(f"x{k}" for k in range(len(weights)))
+    names = feature_names or tuple(f"x{k}" for k in range(len(weights)))
     described = replace(
         description(attempt, encoded),
         task=task,

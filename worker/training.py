@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from perceptron import InvalidConfigError, Network
 from storage.blobs import BlobStore
@@ -85,11 +86,12 @@ def run_training(
 
 
 def _start_network(spec: TrainingSpec, models: ModelStore) -> Network:
-    """Return the network to start from, for raw features."""
+    """Return the network to start from, for raw features in the order of this job's."""
     assert spec.start_from is not None, "called only for jobs that start from a version"
-    network = models.load(spec.start_from.model, spec.start_from.version).network
-    if network.n_inputs != spec.data.n_features:
-        raise CorruptDataError(
-            f"the version to start from takes {network.n_inputs} features, not {spec.data.n_features}"
-        )
-    return network
+    start = models.load(spec.start_from.model, spec.start_from.version)
+    row_of = {name: row for row, name in enumerate(start.feature_names)}
+    if row_of.keys() != set(spec.feature_names):
+        raise CorruptDataError("the version to start from has other features than the job")
+    first, *others = start.network.layers
+    weights = first.weights[[row_of[name] for name in spec.feature_names]]
+    return Network((replace(first, weights=weights), *others))

@@ -68,14 +68,16 @@ def resolve_task(
 
         targets                                activation (the default first)   task, default loss
         0/1 only, or two class names           sigmoid, step                    binary, mean_squared_error
+        two whole numbers                      step                             binary, mean_squared_error
+        the same, task "classification"        softmax, sigmoid, step           as the activation needs it
         three or more class names              softmax                          classification, cross_entropy
         whole numbers, task "classification"   softmax                          classification, cross_entropy
         numbers within the range               identity, sigmoid, tanh, relu    regression, mean_squared_error
         lists of k such numbers                the same                         regression with k outputs
 
     Classes are sorted; each class of a classification is one output, 1 for instances of the class and 0 for the
-    others. softmax also takes two class names, 0/1 with task "classification", and lists in which one number is 1 and
-    the others are 0.
+    others. With softmax, two class names and whole numbers without a task are classes, too; so are lists in which one
+    number is 1 and the others are 0. A list of one-element lists is a column: the same as the list of the elements.
 
     Args:
         targets: numbers, names of classes, or lists of equally many numbers.
@@ -93,6 +95,7 @@ def resolve_task(
         check_one_of("network/activation", activation, ACTIVATIONS)
     if len(targets) == 0:
         raise InvalidDatasetError("expected at least one target, got none")
+    targets = as_column(targets)
     if isinstance(targets[0], str):
         resolved, values = _of_class_names(targets, task, activation)
     else:
@@ -103,6 +106,15 @@ def resolve_task(
     return resolved, values
 
 
+def as_column(targets: Targets) -> Targets:
+    """Return the elements of one-element lists, which is how a column of a table is often written; others as given."""
+    if len(targets) and all(isinstance(each, _LISTS) and len(each) == 1 for each in targets):
+        column: Any = [each[0] for each in targets]  # type: ignore[index]  # they are lists
+        if not any(isinstance(each, _LISTS) for each in column):
+            return column  # type: ignore[no-any-return]  # checked later
+    return targets
+
+
 def _of_class_names(targets: Any, task: str | None, activation: str | None) -> tuple[Task, NDArray[np.float64]]:
     for index, target in enumerate(targets):
         if not isinstance(target, str):
@@ -110,9 +122,7 @@ def _of_class_names(targets: Any, task: str | None, activation: str | None) -> t
     if task == "regression":
         raise InvalidConfigError(f"regression needs numbers, got the class name {targets[0]!r}", field="task")
     classes = sorted({str(target) for target in targets})
-    if len(classes) == 1:
-        raise InvalidDatasetError(f"expected at least two classes, got only {classes[0]!r}")
-    _check_n_classes(len(classes))
+    _check_classes(classes)
     index_of = {name: index for index, name in enumerate(classes)}
     indices = np.fromiter((index_of[target] for target in targets), dtype=np.intp, count=len(targets))
     if len(classes) == 2 and _is_binary(activation):
@@ -124,11 +134,15 @@ def _of_numbers(
     values: NDArray[np.float64], task: str | None, activation: str | None
 ) -> tuple[Task, NDArray[np.float64]]:
     is_list = values.ndim == 2
-    is_zero_one = not is_list and bool(np.isin(values, (0.0, 1.0)).all())
-    if is_zero_one and task != "regression" and _is_binary(activation):
-        return _binary((0, 1), activation), values[:, np.newaxis]
     if task == "classification":
         return _of_whole_numbers(values, activation)
+    if task is None and not is_list:
+        is_zero_one = bool(np.isin(values, (0.0, 1.0)).all())
+        is_of_classes = activation in _names_of("distribution") or (
+            activation in _names_of("class") and len(np.unique(values)) <= 2 and bool((values % 1 == 0).all())
+        )
+        if is_of_classes or (is_zero_one and _is_binary(activation)):
+            return _of_whole_numbers(values, activation)
     return _regression(values if is_list else values[:, np.newaxis], activation, is_list=is_list)
 
 
@@ -148,10 +162,10 @@ def _of_whole_numbers(values: NDArray[np.float64], activation: str | None) -> tu
             f"the numbers of classes must be -2**53 to 2**53, but target {index} is {float(values[index])!r}"
         )
     distinct, indices = np.unique(values, return_inverse=True)
-    if len(distinct) == 1:
-        raise InvalidDatasetError(f"expected at least two classes, got only {int(distinct[0])}")
-    _check_n_classes(len(distinct))
     classes = tuple(int(value) for value in distinct)
+    _check_classes(classes)
+    if len(classes) == 2 and _is_binary(activation) and (classes == (0, 1) or activation is not None):
+        return _binary(classes, activation), indices[:, np.newaxis].astype(np.float64)
     return _one_output_per_class(classes, activation), _one_hot(indices, len(classes))
 
 
@@ -172,7 +186,7 @@ def _binary(classes: tuple[str, ...] | tuple[int, ...], activation: str | None) 
 def _one_output_per_class(classes: tuple[str, ...] | tuple[int, ...], activation: str | None) -> Task:
     suitable = _names_of("distribution")
     if activation is not None and activation not in suitable:
-        if len(classes) == 2 and (isinstance(classes[0], str) or classes == (0, 1)):
+        if len(classes) == 2:
             suitable = [*_names_of("probability", "class"), *suitable]
         *most, last = suitable
         expected = f"{', '.join(most)} or {last}" if most else last
@@ -189,7 +203,7 @@ def _regression(
     output = ACTIVATIONS[task.activation].output
     if output == "distribution" and not is_list:
         raise InvalidConfigError(
-            f'{task.activation} needs class names, or whole numbers with "task": "classification", got numbers',
+            f"{task.activation} is for classification: expected another activation for regression",
             field="network/activation",
         )
     _check_range(values, task.activation)
@@ -259,9 +273,12 @@ def _check_range(values: NDArray[np.float64], activation: str) -> None:
         )
 
 
-def _check_n_classes(n_classes: int) -> None:
-    if n_classes > MAX_CLASSES:
-        raise InvalidDatasetError(f"expected at most {MAX_CLASSES:,} classes, got {n_classes:,}")
+def _check_classes(classes: Sequence[str] | Sequence[int]) -> None:
+    if len(classes) == 1:
+        hint = "" if isinstance(classes[0], str) else ' (with "task": "regression" it is a number to predict)'
+        raise InvalidDatasetError(f"expected targets of at least two classes, got only {classes[0]!r}{hint}")
+    if len(classes) > MAX_CLASSES:
+        raise InvalidDatasetError(f"expected at most {MAX_CLASSES:,} classes, got {len(classes):,}")
 
 
 def _one_hot(indices: Rows, n_classes: int) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ RequestError
 |-- MalformedJsonError
 |-- BadRequestError
 |-- UnsupportedMediaTypeError
+|   `-- UnsupportedEncodingError
 |-- NotAcceptableError
 |-- LengthRequiredError
 |-- BodyTooLargeError
@@ -21,7 +22,7 @@ from typing import Any
 import orjson
 
 import perceptron
-from service.http.wire import PROBLEM, HttpAnswer
+from service.http.wire import PROBLEM, Header, HttpAnswer
 from storage.errors import (
     AliasNotFoundError,
     CorruptDataError,
@@ -37,15 +38,13 @@ from storage.errors import (
 
 RETRY_AFTER_S = 1
 
+_ACCEPT_ENCODING: tuple[Header, ...] = ((b"accept-encoding", b"gzip, deflate"),)
+
 _log = logging.getLogger(__name__)
 
 
 class RequestError(Exception):
     """Base of all errors of requests."""
-
-
-class MalformedJsonError(RequestError):
-    """The body is not a JSON object (RFC 8259)."""
 
 
 class BadRequestError(RequestError):
@@ -54,6 +53,10 @@ class BadRequestError(RequestError):
 
 class UnsupportedMediaTypeError(RequestError):
     """The route does not accept the body's media type or encoding."""
+
+
+class UnsupportedEncodingError(UnsupportedMediaTypeError):
+    """The service cannot decode the body's Content-Encoding."""
 
 
 class NotAcceptableError(RequestError):
@@ -75,6 +78,14 @@ class Fault:
     pointer: str
     """JSON pointer (RFC 6901) into the body; for a query parameter or header, `/` and its name."""
     detail: str
+
+
+class MalformedJsonError(RequestError):
+    """The body is not a JSON object (RFC 8259)."""
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail)
+        self.faults = faults
 
 
 class InvalidRequestError(RequestError):
@@ -134,7 +145,13 @@ def problem_body(status: int, code: str, detail: str, *, request_id: str | None)
 
 
 def problem_answer(
-    status: int, code: str, detail: str, *, request_id: str | None, faults: Sequence[Fault] = ()
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    request_id: str | None,
+    faults: Sequence[Fault] = (),
+    headers: tuple[Header, ...] = (),
 ) -> HttpAnswer:
     """Return an error answer.
 
@@ -146,7 +163,7 @@ def problem_answer(
     if faults:
         body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
     retry_after = ((b"retry-after", b"%d" % RETRY_AFTER_S),) if status in (429, 503) else ()
-    return HttpAnswer(status, PROBLEM, orjson.dumps(body), retry_after)
+    return HttpAnswer(status, PROBLEM, orjson.dumps(body), retry_after + headers)
 
 
 def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
@@ -164,7 +181,10 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
     for kind in type(error).__mro__:
         if kind in STATUS_AND_CODE:
             status, code = STATUS_AND_CODE[kind]
-            return problem_answer(status, code, str(error), request_id=request_id, faults=_faults(error))
+            headers = _ACCEPT_ENCODING if isinstance(error, UnsupportedEncodingError) else ()
+            return problem_answer(
+                status, code, str(error), request_id=request_id, faults=_faults(error), headers=headers
+            )
     _log.error("request %s met an unexpected error", request_id, exc_info=error)
     detail = "an unexpected error; the service's log has the details under the request_id"
     return problem_answer(500, "internal", detail, request_id=request_id)
@@ -172,7 +192,7 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
 
 def _faults(error: Exception) -> Sequence[Fault]:
     match error:
-        case InvalidRequestError():
+        case InvalidRequestError() | MalformedJsonError():
             return error.faults
         case perceptron.InvalidConfigError():
             return [Fault("/" + error.field, str(error))]

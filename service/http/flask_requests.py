@@ -6,21 +6,20 @@ from typing import Any
 
 from flask import Flask, Request, Response, g, request
 
+from service.http.content_coding import decoded
 from service.http.errors import (
     BodyTooLargeError,
     LengthRequiredError,
-    NotAcceptableError,
     UnsupportedMediaTypeError,
 )
 from service.http.flask_responses import to_problem
-from service.http.media_types import JSON, body_type
+from service.http.media_types import JSON, answer_type, body_type
 from service.http.parsing import parse_object
 from service.http.wire import HttpRequest, request_id
 from service.settings import Limits
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import JobNotFoundError, ModelNotFoundError
 
-_JSON_ANSWERS = ("application/json", "application/problem+json")
 _CHECK_STORE_EVERY_S = 1.0
 
 
@@ -34,10 +33,11 @@ class JsonRequest(Request):
 
         Raises:
             LengthRequiredError, UnsupportedMediaTypeError: there is no body, or it is not JSON.
+            BadRequestError, BodyTooLargeError: the body is not in its Content-Encoding, or too long without it.
             MalformedJsonError, InvalidRequestError: the body is not a JSON object, or has too many parts.
         """
-        sent = http_request(self)
-        if (given := body_type(sent)) != JSON:
+        sent = decoded(http_request(self), self.limits)
+        if (given := body_type(sent)[0]) != JSON:
             raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
         return parse_object(sent.body, self.limits)
 
@@ -75,7 +75,7 @@ def register_request_checks(app: Flask, limits: Limits, *, free_rules: Collectio
     """Give each request an id, and refuse it before its body is read when its headers are reason enough.
 
     Args:
-        free_rules: rules of routes that negotiate the media type of their answer themselves.
+        free_rules: rules of routes that choose the media type of their answer themselves.
     """
 
     @app.before_request
@@ -86,9 +86,8 @@ def register_request_checks(app: Flask, limits: Limits, *, free_rules: Collectio
         length = request.content_length or 0
         if length > limits.max_body_bytes:
             raise BodyTooLargeError(f"the body may have {limits.max_body_bytes} bytes (MAX_BODY_BYTES), not {length}")
-        accepted = request.accept_mimetypes
-        if accepted and not _is_for(free_rules) and not accepted.best_match(_JSON_ANSWERS):
-            raise NotAcceptableError(f"the answer can only be {' or '.join(_JSON_ANSWERS)}")
+        if not _is_for(free_rules):
+            answer_type(request.headers.get("Accept", "").encode("latin-1"), [JSON])
 
     @app.after_request
     def finish(response: Response) -> Response:

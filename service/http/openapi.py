@@ -10,12 +10,23 @@ _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schema
 
 _EVERY_ROUTE = (406, 503)
 
+_CONTENT_ENCODING = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "required": False,
+    "description": "gzip or deflate, if the body is compressed.",
+    "schema": {"type": "string"},
+}
+
 
 def document(app: OpenAPI) -> dict[str, Any]:
     """Return the OpenAPI document of all routes."""
     document: dict[str, Any] = app.api_doc
     for path_item in document["paths"].values():
         for operation in path_item.values():
+            if "requestBody" in operation:
+                given = [each for each in operation.get("parameters", []) if each != _CONTENT_ENCODING]
+                operation["parameters"] = [*given, _CONTENT_ENCODING]
             # flask-openapi3 adds a 422 in its own form to every route that does not declare one.
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]

@@ -1,5 +1,6 @@
 """From bytes to checked values: strict JSON, pydantic payloads, and matrices of numbers."""
 
+import codecs
 import contextlib
 import gc
 import json
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from service.http.errors import Fault, InvalidRequestError, MalformedJsonError, WrongDimensionError
+from service.http.json_faults import find_constant, find_repeated_key
 from service.http.payloads import TAG
 from service.settings import Limits
 
@@ -42,22 +44,48 @@ def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
     return value
 
 
-def parse_json(body: bytes, limits: Limits) -> Any:
-    """Parse JSON strictly: no NaN or Infinity, valid UTF-8, at most about 1,000 levels of nesting.
+def parse_json(body: bytes, limits: Limits, *, pointer: str = "") -> Any:
+    """Parse JSON strictly: no NaN or Infinity, no key twice, valid UTF-8, at most about 1,000 levels of nesting.
+
+    A byte order mark, which Windows tools put first, is skipped.
+
+    Args:
+        pointer: where the value is in the request, for errors.
 
     Raises:
         MalformedJsonError: the body is not such JSON.
-        InvalidRequestError: it holds too many arrays and objects.
+        InvalidRequestError: it holds too many arrays and objects, or an object has a key twice.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     check_brackets(body, limits)
     try:
         with _alone(len(body)):
             value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if "infinity" not in error.msg:
-            raise MalformedJsonError(f"the body is not valid JSON: {error}") from error
-        value = _parse_with_infinities(body)
+            raise _malformed(body, error, pointer) from error
+        value = _parse_with_infinities(body, pointer)
+    check_keys(body, value, pointer)
     return value
+
+
+def check_keys(body: bytes, value: Any, pointer: str) -> None:
+    """Refuse a body in which an object has a key twice: parsers would keep one of the two values.
+
+    Raises:
+        InvalidRequestError: there is such a key.
+    """
+    if (found := find_repeated_key(body, value)) is not None:
+        refuse(pointer + pointer_to(found.path), "occurs twice in this object" if found.path else "has a key twice")
+
+
+def _malformed(body: bytes, error: Exception, pointer: str) -> MalformedJsonError:
+    """Return the error for a body that is not JSON, with the place of a NaN if that is what is wrong."""
+    found = find_constant(body)
+    if found is None:
+        return MalformedJsonError(f"the body is not valid JSON: {error}")
+    at, detail = pointer + pointer_to(found.path), f"{found.constant} is not a JSON number"
+    return MalformedJsonError(f"the body is not valid JSON: {detail} (at {at or 'the top'})", [Fault(at, detail)])
 
 
 def check_brackets(body: bytes, limits: Limits) -> None:
@@ -88,16 +116,16 @@ def _alone(n_bytes: int) -> Iterator[None]:
             gc.enable()
 
 
-def _parse_with_infinities(body: bytes) -> Any:
+def _parse_with_infinities(body: bytes, pointer: str) -> Any:
     """Parse a body with numbers like 1e999, which are valid JSON; a later check names the member that holds one."""
 
-    def refuse(token: str) -> NoReturn:
-        raise MalformedJsonError(f"the body is not valid JSON: {token} is not a JSON number")
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not a JSON number")
 
     try:
         return json.loads(body, parse_constant=refuse, parse_int=_int_or_infinity)
     except (ValueError, RecursionError) as error:
-        raise MalformedJsonError(f"the body is not valid JSON: {error}") from error
+        raise _malformed(body, error, pointer) from error
 
 
 def _int_or_infinity(digits: str) -> int | float:

@@ -32,6 +32,7 @@ Targets = Annotated[
             "anyOf": [
                 {"type": "array", "items": {"type": "number"}, "minItems": 1},
                 {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                {"type": "array", "items": {"type": "boolean"}, "minItems": 1},
                 {"type": "array", "items": ROW, "minItems": 1},
             ]
         }
@@ -62,7 +63,8 @@ class InlineData(RequestPayload):
 
     features: Matrix = Field(description="One row of numbers for each instance.")
     targets: Targets = Field(
-        description="One target for each instance. All are numbers, or class names, or lists of numbers of one length."
+        description="One target for each instance. All are numbers, booleans, class names, or lists of numbers of one "
+        "length. Lists of one element are a column."
     )
     feature_names: FeatureNames | None = Field(
         None, description="A distinct name for each feature. Null: x0, x1, and so on."

@@ -14,6 +14,7 @@ from perceptron import (
     TargetsOutOfRangeError,
     Task,
     ValidationConfig,
+    as_column,
     check_size,
     class_weights,
     resolve_task,
@@ -74,7 +75,7 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
     )
     check_size(config, shape)
     feature_names = _feature_names(request.data, dataset.n_features)
-    start_from = _start_from(request, shape, models)
+    start_from = _start_from(request, task, feature_names, shape, models)
     blob = blobs.put(encode_dataset(dataset))  # last: a refused request leaves nothing behind
     return TrainingSpec(
         task=task,
@@ -95,7 +96,7 @@ def _check_size(request: TrainingRequest, limits: Limits) -> None:
     data = request.data
     counts = {
         "features": _n_in_lists(data.features),
-        "targets": _n_target_values(data.targets, is_classification=request.task == "classification"),
+        "targets": _n_target_values(as_column(data.targets), request),
         "instance_weights": len(data.instance_weights or ()),
     }
     for name, n_values in counts.items():
@@ -109,10 +110,11 @@ def _n_in_lists(rows: Sequence[Any]) -> int:
     return sum(len(row) for row in rows if isinstance(row, list))
 
 
-def _n_target_values(targets: list[Any], *, is_classification: bool) -> int:
+def _n_target_values(targets: Sequence[Any], request: TrainingRequest) -> int:
     if targets and isinstance(targets[0], list):
         return _n_in_lists(targets)
-    if not is_classification and not (targets and isinstance(targets[0], str)):
+    is_of_classes = request.task == "classification" or request.network.activation == "softmax"
+    if not is_of_classes and not (targets and isinstance(targets[0], str)):
         return len(targets)
     n_classes = len({target for target in targets if isinstance(target, (str, int, float))})
     return len(targets) * (n_classes if n_classes > 2 else 1)
@@ -134,22 +136,42 @@ def _sweep(request: TrainingRequest, limits: Limits) -> Sweep | None:
     return Sweep(expand(request.sweep, request.training, limits.max_candidates), request.sweep.refit)
 
 
-def _start_from(request: TrainingRequest, shape: Architecture, models: ModelStore) -> VersionReference | None:
-    """Return the version to start from, after checking that it has the same layers."""
+def _start_from(
+    request: TrainingRequest, task: Task, feature_names: Sequence[str], shape: Architecture, models: ModelStore
+) -> VersionReference | None:
+    """Return the version to start from, after checking that its features, classes and layers are those of this job.
+
+    The features may be in another order: the worker takes their weights by name.
+    """
     if request.start_from is None:
         return None
     if request.validation is not None and request.validation.folds is not None:
         refuse("/start_from", "start_from cannot be combined with folds")
     number = models.resolve(request.start_from.model, version=request.start_from.version)
-    network = models.load(request.start_from.model, number).network
-    if Architecture.of_network(network) != shape:
-        there = Architecture.of_network(network)
+    start = models.load(request.start_from.model, number)
+    version = f"version {number} of model {start.name!r}"
+    for ours, theirs in ((feature_names, start.feature_names), (start.feature_names, feature_names)):
+        known = set(theirs)
+        if (name := next((name for name in ours if name not in known), None)) is not None:
+            without, within = (version, "this job") if ours is feature_names else ("this job", version)
+            refuse("/start_from", f"features are mapped by name, and {without} has no {name!r}, which {within} has")
+    if start.task.classes != task.classes:
+        shown, here = _shown(start.task), _shown(task)
+        refuse("/start_from", f"{version} has {shown}, and this job has {here}")
+    there = Architecture.of_network(start.network)
+    if there != shape:
         detail = (
-            f"version {number} of model {request.start_from.model!r} has layers of {there.widths} with "
-            f"{there.activations}, and this job asks for {shape.widths} with {shape.activations}"
+            f"{version} has layers of {there.widths} with {there.activations}, and this job asks for {shape.widths} "
+            f"with {shape.activations}"
         )
         refuse("/start_from", detail)
     return VersionReference(request.start_from.model, number)
+
+
+def _shown(task: Task) -> str:
+    if task.classes is None:
+        return "no classes"
+    return f"the classes {', '.join(repr(each) for each in task.classes[:5])}{', ...' * (len(task.classes) > 5)}"
 
 
 def _check_dtype(dataset: Dataset, training: TrainingSettings) -> None:
@@ -166,7 +188,7 @@ def _check_dtype(dataset: Dataset, training: TrainingSettings) -> None:
 def _resolved(request: TrainingRequest) -> tuple[Task, NDArray[np.float64]]:
     try:
         return resolve_task(
-            _checked_targets(request.data.targets),
+            _checked_targets(as_column(request.data.targets)),
             task=request.task,
             activation=request.network.activation,
             loss=request.training.loss,
@@ -191,10 +213,12 @@ def _weighted(dataset: Dataset, task: Task, request: TrainingRequest) -> Dataset
     return dataset
 
 
-def _checked_targets(targets: list[Any]) -> list[float] | list[str] | list[list[float]]:
-    """Check that the targets are all numbers, all strings, or all lists of numbers of one length."""
+def _checked_targets(targets: Sequence[Any]) -> Sequence[float] | Sequence[str] | Sequence[Sequence[float]]:
+    """Check that the targets are all numbers, all booleans, all strings, or all lists of numbers of one length."""
     if not targets:
         refuse("/data/targets", "must not be empty")
+    if type(targets[0]) is bool and set(map(type, targets)) == {bool}:
+        return [int(target) for target in targets]
     if isinstance(targets[0], list):
         parse_matrix(targets, "/data/targets")
     elif isinstance(targets[0], str):

@@ -40,7 +40,7 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
         NotAcceptableError, UnsupportedMediaTypeError: no format fits the headers.
         MalformedJsonError, InvalidRequestError: the JSON or the query is invalid.
     """
-    is_plain = http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS and not http.content_encoding
+    is_plain = http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS
     if is_plain and (plain := decode_plain(http.body)) is not None:
         reference, rows = plain
         check_n_instances(len(rows), "/instances", limits)
@@ -51,7 +51,7 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
         return _read_json(http.body, formats, models, limits)
     return PredictRequest(
         _in_query(http.query),
-        lambda names: table.read(http.body, names, limits, {}),
+        lambda names: table.read(http.body, names, limits, formats.parameters),
         _writer(formats.answer),
         is_slow=formats.is_slow,
     )

@@ -6,6 +6,7 @@ from time import perf_counter_ns
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from perceptron import OutputNotFiniteError
+from service.http.content_coding import decoded
 from service.http.errors import Fault, OutputTooLargeError, answer_to
 from service.http.parsing import check_n_instances, refuse
 from service.http.wire import Header, HttpAnswer, HttpRequest
@@ -63,6 +64,10 @@ def predict(
     started_ns = perf_counter_ns()
     request = found = None
     try:
+        if http.content_encoding:
+            if not may_wait:
+                raise WouldWaitError  # a few bytes may inflate to very many
+            http = decoded(http, limits)
         request = read(http, models, limits)
         if request.is_slow and not may_wait:
             raise WouldWaitError

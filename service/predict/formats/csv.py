@@ -1,10 +1,10 @@
-"""CSV: lines of numbers with commas between them, with or without a line of names."""
+"""CSV (RFC 4180): lines of numbers with commas between them, with or without a line of names."""
 
 import csv
 import io
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,28 +16,33 @@ from service.predict.instances import Instances, Matrix
 from service.settings import Limits
 
 _HAS_NAMES = {"": None, "present": True, "absent": False}
+_CHARSETS = {"", "utf-8", "utf8", "us-ascii", "ascii"}
 _NOT_NUMBERS = re.compile(r"[^0-9eE+.,\- \n]")
+_MISSING = {"", "nan", "na", "n/a", "null", "none", "inf", "-inf", "+inf", "infinity", "-infinity"}
+"""What stands for no number in other programs' tables, in lower case. It is an error here, but no name."""
+_SEPARATORS = re.compile(r"[;\t|]")
+_COMMAS_NEEDED = "separate columns by commas, and write decimals with a point"
 
 
 def read(body: bytes, names: Sequence[str], limits: Limits, parameters: Mapping[str, str]) -> Instances:
-    """Read one instance from each line.
+    """Read one instance from each line, as RFC 4180 and spreadsheets write them: blank lines may follow the last one.
 
     Args:
-        parameters: `header=present` or `header=absent`; without it the first line holds names unless all of it is
-            numbers. `charset` must be UTF-8 or ASCII.
+        parameters: `header=present` or `header=absent`; without it the first line holds names if it looks so (see
+            `_looks_like_names`). `charset` must be UTF-8 or ASCII.
 
     Raises:
         UnsupportedMediaTypeError: a parameter has another value.
         InvalidRequestError, WrongDimensionError: the body is not a table of numbers for these features.
     """
     charset, header = (parameters.get(name, "").lower() for name in ("charset", "header"))
-    if charset not in ("", "utf-8", "us-ascii") or header not in _HAS_NAMES:
+    if charset not in _CHARSETS or header not in _HAS_NAMES:
         raise UnsupportedMediaTypeError("text/csv must be in utf-8, and its header parameter present or absent")
     try:
-        text = body.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n")
+        text = body.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").rstrip(" \n")
     except UnicodeDecodeError as error:
         refuse("", f"must be UTF-8: {error}")
-    columns, text = _split_names(text, has_names=_HAS_NAMES[header])
+    columns, text = _split_names(text, names, has_names=_HAS_NAMES[header])
     check_n_instances(text.count("\n") + 1 if text else 0, "", limits)
     matrix = _numbers(text)
     require_finite(matrix)
@@ -59,43 +64,66 @@ def write(outputs: Matrix, predictions: Sequence[Any] | None) -> bytes:
 CSV = Format("text/csv", read, write, max_bytes_on_loop=SMALL_TEXT_BYTES, example="x0,x1\n0,1\n0,0\n")
 
 
-def _split_names(text: str, *, has_names: bool | None) -> tuple[list[str] | None, str]:
+def _records(text: str) -> Iterator[list[str]]:
+    """Yield the cells of each line. Only quotes need the reader of CSV, which is slower."""
+    if '"' in text:
+        return csv.reader(io.StringIO(text), strict=True, skipinitialspace=True)
+    return (line.split(",") for line in text.split("\n"))
+
+
+def _split_names(text: str, names: Sequence[str], *, has_names: bool | None) -> tuple[list[str] | None, str]:
     """Return the names of the columns, if there are any, and the lines of numbers."""
-    first, _, rest = text.partition("\n")
-    if has_names is None:
-        has_names = not all(map(_is_number, first.split(",")))
-    if not has_names:
-        return None, text
     try:
-        return next(csv.reader([first], strict=True), []), rest
+        first = next(_records(text if '"' in text else text.partition("\n")[0]), [])
     except csv.Error as error:
         refuse("/0", f"must be a line of CSV: {error}")
+    if len(first) != len(names) and any(map(_SEPARATORS.search, first)):
+        refuse("", f"expected {len(names)} columns, got {len(first)}: {_COMMAS_NEEDED}")
+    if has_names is None:
+        has_names = _looks_like_names(first, names)
+    if not has_names:
+        return None, text
+    columns = first if set(first) == set(names) else [name.strip() for name in first]
+    n_lines = 1 + sum(name.count("\n") for name in first)  # a name may contain a line break
+    return columns, "".join(text.split("\n", n_lines)[n_lines:])
+
+
+def _looks_like_names(first: Sequence[str], names: Sequence[str]) -> bool:
+    """Tell whether the first line is a header: a cell is a feature's name, or none is a number and one is a text."""
+    if all(_is_number(cell) or cell.strip().lower() in _MISSING for cell in first):
+        return False
+    known = set(names)
+    return any(cell.strip() in known for cell in first) or not any(map(_is_number, first))
 
 
 def _numbers(text: str) -> Matrix:
-    is_plain = not _NOT_NUMBERS.search(text)
-    width = text.partition("\n")[0].count(",") + 1
+    is_plain = not _NOT_NUMBERS.search(text.replace('"', ""))
+    width, i = 0, -1
     values = array("d")  # filled line by line: the text of a number takes several times the memory of the number
-    for i, line in enumerate(text.split("\n")):
-        row = line.split(",")
-        if len(row) != width:
-            refuse(f"/{i}", f"expected {width} values as in the first line, got {len(row)}")
-        try:
-            if not is_plain:
-                raise ValueError
-            values.extend(map(float, row))
-        except ValueError:
-            for j, field in enumerate(row):
-                if not _is_number(field):
-                    refuse(f"/{i}/{j}", f"must be a number, not {field[:40]!r}")
-            values.extend(map(float, row))
+    try:
+        for i, row in enumerate(_records(text)):
+            width = width or len(row)
+            if len(row) != width:
+                refuse(f"/{i}", f"expected {width} values as in the first line, got {len(row)}")
+            try:
+                if not is_plain:
+                    raise ValueError
+                values.extend(map(float, row))
+            except ValueError:
+                for j, cell in enumerate(row):
+                    if not _is_number(cell):
+                        hint = f": {_COMMAS_NEEDED}" if _SEPARATORS.search(cell) or "," in cell else ""
+                        refuse(f"/{i}/{j}", f"must be a number, not {cell[:40]!r}{hint}")
+                values.extend(map(float, row))
+    except csv.Error as error:
+        refuse(f"/{i + 1}", f"must be a line of CSV: {error}")
     return np.array(values).reshape(-1, width)
 
 
-def _is_number(field: str) -> bool:
+def _is_number(cell: str) -> bool:
     """Tell whether the text is a decimal number. Python's `float` also takes `nan`, `1_0` and other digits."""
     try:
-        float(field)
+        float(cell)
     except ValueError:
         return False
-    return _NOT_NUMBERS.search(field) is None
+    return _NOT_NUMBERS.search(cell) is None

@@ -79,7 +79,8 @@ def from_columns(value: Any, pointer: str, names: Sequence[str], limits: Limits)
 def from_split(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
     """Read a data frame in pandas' split form: `{"columns": [...], "data": [[...], ...]}`.
 
-    Columns with names may be in any order. Columns that are numbered, or not named at all, are in the features' order.
+    Columns with names may be in any order; a whole number is the name that it spells. Columns that pandas has counted,
+    0, 1, 2, ..., or that are not named at all, are in the features' order.
 
     Raises:
         InvalidRequestError, WrongDimensionError: the value is not such a data frame, or has other features.
@@ -93,7 +94,7 @@ def from_split(value: Any, pointer: str, names: Sequence[str], limits: Limits) -
         )
     check_n_instances(len(rows), f"{pointer}/data", limits)
     columns = value.get("columns")
-    if columns is None or (type(columns) is list and set(map(type, columns)) == {int}):
+    if columns is None or _is_counted(columns, names):
         return Instances(parse_matrix(rows, f"{pointer}/data", n_columns=len(names)), f"{pointer}/data")
     order = _column_order(columns, f"{pointer}/columns", names)
     features = parse_matrix(rows, f"{pointer}/data", n_columns=len(names))
@@ -135,6 +136,12 @@ def _unwrapped(value: Any, path: Sequence[str]) -> list[Any] | None:
     return value if type(value) is list else None
 
 
+def _is_counted(columns: Any, names: Sequence[str]) -> bool:
+    """Tell whether the columns are 0, 1, 2, ... because nobody named them, unless the features are so named."""
+    is_counted = type(columns) is list and set(map(type, columns)) == {int} and columns == list(range(len(columns)))
+    return is_counted and len(columns) == len(names) and set(map(str, columns)) != set(names)
+
+
 def _column_order(columns: Any, pointer: str, names: Sequence[str]) -> list[int]:
     """Return the index of each feature's column.
 
@@ -145,16 +152,17 @@ def _column_order(columns: Any, pointer: str, names: Sequence[str]) -> list[int]
         refuse(pointer, f"must be a list of names, not {json_type(columns)}")
     index_of: dict[str, int] = {}
     for k, column in enumerate(columns):
-        if type(column) is not str:
+        if type(column) not in (str, int):
             refuse(f"{pointer}/{k}", f"must be the name of a feature, not {json_type(column)}")
-        if column in index_of:
-            refuse(f"{pointer}/{k}", f"is a second column {column[:128]!r}")
-        index_of[column] = k
+        name = str(column)
+        if name in index_of:
+            refuse(f"{pointer}/{k}", f"is a second column {name[:128]!r}")
+        index_of[name] = k
     missing = next((name for name in names if name not in index_of), None)
     if missing is not None:
         refuse(pointer, f"has no column {missing[:128]!r}")
     if len(index_of) > len(names):
         features = set(names)
-        surplus = next(column for column in columns if column not in features)
+        surplus = next(name for name in index_of if name not in features)
         refuse(f"{pointer}/{index_of[surplus]}", f"the model has no feature {surplus[:128]!r}")
     return [index_of[name] for name in names]

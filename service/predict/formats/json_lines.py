@@ -1,12 +1,14 @@
 """JSON lines: one instance, or one answer, in each line."""
 
+import codecs
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from service.http.errors import MalformedJsonError
-from service.http.parsing import check_brackets, check_n_instances, parse_json
+from service.http.json_faults import has_repeated
+from service.http.parsing import check_brackets, check_keys, check_n_instances, parse_json
 from service.predict.formats.format import SMALL_TEXT_BYTES, Format
 from service.predict.formats.json_instances import from_rows
 from service.predict.instances import Instances, Matrix
@@ -20,10 +22,15 @@ def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping
         MalformedJsonError: a line is not JSON.
         InvalidRequestError, WrongDimensionError: the lines are not instances with these features.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     check_brackets(body, limits)
     lines = body.rstrip().split(b"\n", limits.max_predict_instances) if body.strip() else []
     check_n_instances(len(lines), "", limits)
-    return from_rows([_parse(line, i, limits) for i, line in enumerate(lines)], "", names, limits)
+    values = [_parse(line, i, limits) for i, line in enumerate(lines)]
+    if has_repeated(body, values):
+        for i, (line, value) in enumerate(zip(lines, values, strict=True)):
+            check_keys(line, value, f"/{i}")
+    return from_rows(values, "", names, limits)
 
 
 def _parse(line: bytes, index: int, limits: Limits) -> Any:
@@ -32,9 +39,10 @@ def _parse(line: bytes, index: int, limits: Limits) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return parse_json(line, limits)  # takes numbers like 1e999, which are refused later by their place
+        # Takes numbers like 1e999, which are refused later by their place.
+        return parse_json(line, limits, pointer=f"/{index}")
     except MalformedJsonError as error:
-        raise MalformedJsonError(f"line {index + 1}: {error}") from error
+        raise MalformedJsonError(f"line {index + 1}: {error}", error.faults) from error
 
 
 def write(outputs: Matrix, predictions: Sequence[Any] | None) -> bytes:

@@ -1,5 +1,6 @@
 """The table of formats: add one here, and the native route and `/invocations` take and give it."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from service.http.errors import UnsupportedMediaTypeError
@@ -19,6 +20,8 @@ class Negotiated(NamedTuple):
     """The formats of one request; None stands for JSON."""
 
     body: Format | None
+    parameters: Mapping[str, str]
+    """Of the media type of the body, such as charset."""
     answer: Format | None
     is_slow: bool
     """Whether reading the body or writing the answer would hold up the event loop."""
@@ -29,16 +32,16 @@ def negotiate(http: HttpRequest) -> Negotiated:
 
     Raises:
         NotAcceptableError: no format is acceptable to the client.
-        UnsupportedMediaTypeError: the body has another media type, or a Content-Encoding.
+        UnsupportedMediaTypeError: the body has another media type.
     """
     possible = (JSON, *FORMATS)
-    answer = FORMATS.get(answer_type(http, possible))
-    given = body_type(http)
+    answer = FORMATS.get(answer_type(http.accept, possible))
+    given, parameters = body_type(http)
     if given not in possible:
         raise UnsupportedMediaTypeError(f"the body must be {' or '.join(possible)}, not {given}")
     body = FORMATS.get(given)
     is_slow = any(len(http.body) > each.max_bytes_on_loop for each in (body, answer) if each is not None)
-    return Negotiated(body, answer, is_slow)
+    return Negotiated(body, parameters, answer, is_slow)
 
 
 def openapi_content(*, with_examples: bool) -> dict[str, Any]:

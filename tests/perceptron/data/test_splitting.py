@@ -84,7 +84,8 @@ def test_instance_weights_go_with_their_instances():
 
 
 def test_one_class_of_a_binary_task_can_be_split():
-    task, targets = resolve_task([0.0] * 5)
+    task, _ = resolve_task([0.0, 1.0])
+    targets = np.zeros((5, 1))
     training, validation = split(Dataset(np.ones((5, 1)), targets), task, 0.2, seed=0)
     assert (training.n_instances, validation.n_instances) == (4, 1)
 

@@ -59,17 +59,6 @@ def test_other_media_types_are_unsupported(http: FlaskClient, content_type: str)
     assert (answer.status_code, answer.get_json()["code"]) == (415, "unsupported_media_type")
 
 
-def test_an_encoded_body_is_unsupported(http: FlaskClient) -> None:
-    answer = http.post("/jobs", data=b"{}", content_type="application/json", headers={"Content-Encoding": "gzip"})
-    assert answer.status_code == 415
-
-
-def test_a_body_that_says_it_is_not_encoded_is_taken(http: FlaskClient) -> None:
-    for encoding in ("Identity", ""):
-        answer = http.post("/jobs", data=b"{}", headers={"Content-Encoding": encoding})
-        assert answer.get_json()["code"] == "invalid_request"
-
-
 def test_a_route_that_needs_a_body_says_so_when_there_is_none(http: FlaskClient) -> None:
     for method, path in (("POST", "/jobs"), ("POST", "/predict"), ("PUT", "/models/m/aliases/a")):
         answer = http.open(path, method=method)

@@ -46,7 +46,10 @@ def test_a_sweep_with_folds_trains_each_candidate_by_it(train: Callable[..., Any
     [
         ({"network": {"hidden_layers": [4]}}, "/training/optimizer"),
         ({"training": {**NEWTON, "batch_size": 8}}, "/training/batch_size"),
-        ({"data": {"features": [[0.0] * 1000], "targets": [1]}}, "/training/optimizer"),
+        (
+            {"data": {"features": [[0.0] * 1000], "targets": [0.5]}, "network": {"activation": "sigmoid"}},
+            "/training/optimizer",
+        ),
         ({"sweep": {"l2": [0.1, 1]}, "network": {"hidden_layers": [4]}}, "/training/optimizer"),
     ],
 )

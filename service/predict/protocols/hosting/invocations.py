@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
-from werkzeug.http import parse_options_header
 
 from service.http.parsing import parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
@@ -49,7 +48,7 @@ def read_invocation(http: HttpRequest, models: LoadedModels, limits: Limits) -> 
     def instances(names: tuple[str, ...]) -> Instances:
         if body is None:
             return _from_json(http.body, names, limits)
-        return body.read(http.body, names, limits, parse_options_header(http.content_type.decode("latin-1"))[1])
+        return body.read(http.body, names, limits, formats.parameters)
 
     return PredictRequest(reference, instances, partial(_write, formats.answer), is_slow=formats.is_slow)
 

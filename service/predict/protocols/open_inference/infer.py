@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import orjson
 
-from service.http.content_coding import deflate, inflate
+from service.http.content_coding import deflate
 from service.http.errors import BadRequestError, Fault, OutputTooLargeError, WrongDimensionError
 from service.http.media_types import JSON, answer_type
+from service.http.names import version_number
 from service.http.parsing import check_n_instances, parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import Header, HttpAnswer, HttpRequest
@@ -70,13 +71,16 @@ class InferInstances(Instances):
 
 
 def read_infer(http: HttpRequest, _models: LoadedModels, limits: Limits) -> PredictRequest[InferInstances]:
-    """Read `POST /v2/models/{name}[/versions/{version}]/infer`."""
-    version = http.path_values.get("version")
+    """Read `POST /v2/models/{name}[/versions/{version}]/infer`.
+
+    Raises:
+        VersionNotFoundError: no version has such a number.
+    """
+    name, version = http.path_values["name"], http.path_values.get("version")
     return PredictRequest(
-        ModelReference(http.path_values["name"], None if version is None else int(version)),
+        ModelReference(name, None if version is None else version_number(name, version)),
         partial(_instances, http, limits),
         partial(_write, http.headers.get(b"accept-encoding", b"")),
-        is_slow=bool(http.content_encoding),  # a few bytes may inflate to very many
         is_counted=True,
     )
 
@@ -85,13 +89,12 @@ def _instances(http: HttpRequest, limits: Limits, names: tuple[str, ...]) -> Inf
     """Read the body. The model is known by now, so that its statistics count an error as a failure.
 
     Raises:
-        NotAcceptableError, UnsupportedMediaTypeError, BodyTooLargeError: the headers or the length are wrong.
+        NotAcceptableError: the answer has another media type than the client accepts.
         MalformedJsonError, BadRequestError, InvalidRequestError, WrongDimensionError: the body is invalid.
     """
     if http.accept not in _PLAIN_ACCEPTS:
-        answer_type(http, [JSON, OCTETS])
-    body = inflate(http.body, http.content_encoding, limits) if http.content_encoding else http.body
-    header, buffers = _split(body, http.headers.get(_HEADER_LENGTH))
+        answer_type(http.accept, [JSON, OCTETS])
+    header, buffers = _split(http.body, http.headers.get(_HEADER_LENGTH))
     request = _parse(header, limits)
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         given = ", ".join(repr(each.name[:128]) for each in request.inputs[:3]) or "none"

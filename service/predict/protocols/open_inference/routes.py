@@ -7,7 +7,9 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from redis import Redis
 
+from service.http.content_coding import decoded
 from service.http.errors import BadRequestError
+from service.http.flask_requests import http_request
 from service.http.flask_responses import to_json
 from service.http.names import ModelPath, VersionPath
 from service.http.openapi import body_problems, header, json_body, problems, schema_of
@@ -134,9 +136,8 @@ def open_inference_routes(
         openapi_extensions=json_body(IndexRequest, required=False),
     )
     def index() -> Response:
-        body = request.get_data(cache=False)
-        if body:
-            parse_payload(IndexRequest, body, limits)
+        if request.content_length:  # the body is optional
+            parse_payload(IndexRequest, decoded(http_request(request), limits).body, limits)
         entries = [
             IndexEntry(name=model.name, version=str(number)).model_dump()
             for model in models.all()
@@ -158,7 +159,6 @@ def _add_infer(routes: APIBlueprint, loaded: LoadedModels, limits: Limits) -> No
     document["parameters"] = [
         header(HEADER_LENGTH, "With binary tensors: how many bytes of the body are JSON, before the values."),
         header("Accept-Encoding", "gzip or deflate, for large answers."),
-        header("Content-Encoding", "gzip or deflate."),
     ]
     schema = {"schema": schema_of(InferResponse)}
     octets = {"schema": {"type": "string", "format": "binary"}}

@@ -7,6 +7,7 @@ import orjson
 
 from service.http.errors import UnsupportedMediaTypeError
 from service.http.media_types import JSON, answer_type, body_type
+from service.http.names import version_number
 from service.http.parsing import parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import HttpAnswer, HttpRequest
@@ -28,16 +29,17 @@ def read_tensorflow(http: HttpRequest, _models: LoadedModels, limits: Limits) ->
 
     Raises:
         NotAcceptableError, UnsupportedMediaTypeError: body or answer cannot be JSON.
+        VersionNotFoundError: no version has such a number.
     """
-    answer_type(http, [JSON])
-    if (given := body_type(http)) not in (JSON, _CURLS_DEFAULT):
+    answer_type(http.accept, [JSON])
+    if (given := body_type(http)[0]) not in (JSON, _CURLS_DEFAULT):
         raise UnsupportedMediaTypeError(f"the body must be {JSON}, not {given}")
     return PredictRequest(_reference(http.path_values), partial(_instances, http.body, limits), _write)
 
 
 def _reference(path_values: Mapping[str, str]) -> ModelReference:
-    version = path_values.get("version")
-    return ModelReference(path_values["name"], int(version) if version else None, path_values.get("alias"))
+    name, version = path_values["name"], path_values.get("version")
+    return ModelReference(name, version_number(name, version) if version else None, path_values.get("alias"))
 
 
 def _instances(body: bytes, limits: Limits, names: tuple[str, ...]) -> Instances:
