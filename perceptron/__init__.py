@@ -11,7 +11,7 @@ from perceptron.architecture import Architecture, NetworkConfig, flatten, hidden
 from perceptron.config import LearningRate, TrainingConfig, ValidationConfig, check_size, resolve_training_config
 from perceptron.cost import Networks
 from perceptron.data.dataset import Dataset
-from perceptron.data.splitting import assign_folds, split, validation_rows
+from perceptron.data.splitting import assign_folds, held_out_parts, split, validation_rows
 from perceptron.data.task import MAX_CLASSES, Task, resolve_task
 from perceptron.data.weighting import class_weights
 from perceptron.errors import (
@@ -33,7 +33,7 @@ from perceptron.one_instance import ForwardOne, forward_one
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import with_learning_rate
 from perceptron.prediction import predict_outputs, predict_side_by_side, predictions
-from perceptron.preprocessing.standardization import Standardization, fold, unfold
+from perceptron.preprocessing.standardization import Standardization, fold, unfold, without_constants
 from perceptron.states import state_types
 from perceptron.sweeps.candidates import Candidate, SweepProgress, TrainedNetwork
 from perceptron.sweeps.states import OneByOneState, RaceState
@@ -84,6 +84,7 @@ __all__ = [
     "fold",
     "forward",
     "forward_one",
+    "held_out_parts",
     "hidden_activations",
     "predict_outputs",
     "predict_side_by_side",
@@ -96,4 +97,5 @@ __all__ = [
     "unfold",
     "validation_rows",
     "with_learning_rate",
+    "without_constants",
 ]

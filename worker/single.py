@@ -22,6 +22,7 @@ from perceptron import (
     split,
     unfold,
     with_learning_rate,
+    without_constants,
 )
 from storage.jobs.reports import Figures, Result
 from storage.jobs.spec import TrainingSpec
@@ -89,7 +90,7 @@ def _train(
     spec, rows = inputs.spec, inputs.dataset
     standardization = Standardization.identity(rows.n_features)
     if config.standardize:
-        standardization = Standardization.of(rows.features)
+        standardization = Standardization.of(rows.features, rows.instance_weights)
         rows = rows.with_features(standardization.apply(rows.features))
         if held_out is not None:
             held_out = held_out.with_features(standardization.apply(held_out.features))
@@ -135,7 +136,7 @@ def _train(
             of_held_out = metrics_of(spec, held_out, forward(kept.network, held_out.features))
             metrics = {"evaluated_on": "validation", **of_held_out, "training": metrics}
     return Trained(
-        kept.network,
+        kept.network if start is not None else without_constants(kept.network, standardization),
         standardization,
         config,
         Result(
@@ -151,7 +152,11 @@ def _train(
 
 def _best(result: EpochResult, standardization: Standardization) -> BestNetwork:
     kept = result.best
-    return BestNetwork(kept.network, standardization, Figures(kept.epoch, kept.cost, kept.validation_cost))
+    return BestNetwork(
+        without_constants(kept.network, standardization),
+        standardization,
+        Figures(kept.epoch, kept.cost, kept.validation_cost),
+    )
 
 
 def metrics_of(spec: TrainingSpec, dataset: Dataset, outputs: NDArray[np.floating[Any]]) -> dict[str, JsonValue]:

@@ -19,11 +19,10 @@ from perceptron import (
     SweepProgress,
     TrainedNetwork,
     TrainingState,
-    assign_folds,
     fit_sweep,
     fold,
     forward,
-    validation_rows,
+    held_out_parts,
 )
 from storage.codec import decode_model, encode_model
 from storage.jobs.checkpoints import Checkpoint, RefitStage
@@ -99,14 +98,9 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
 
 
 def _fold_of(spec: TrainingSpec, dataset: Dataset) -> NDArray[np.intp] | None:
-    validation = spec.validation
-    if validation is None:
+    if spec.validation is None:
         return None
-    if validation.folds is not None:
-        return assign_folds(dataset, spec.task, validation.folds, spec.training.seed)
-    fold_of = np.full(dataset.n_instances, -1)
-    fold_of[validation_rows(dataset, spec.task, validation.fraction, spec.training.seed)] = 0
-    return fold_of
+    return held_out_parts(dataset, spec.task, spec.validation, spec.training.seed)
 
 
 def _run(
@@ -193,7 +187,8 @@ def _by_candidate(networks: Sequence[TrainedNetwork]) -> dict[int, list[TrainedN
 def _leaderboard(sweep: _Sweep, networks: dict[int, list[TrainedNetwork]]) -> tuple[LeaderboardEntry, ...]:
     """Rank the candidates by the cost of the rows held out, else by their cost; diverged ones come last."""
     fold_of = sweep.fold_of
-    rows_in = [sweep.inputs.dataset.n_instances] if fold_of is None else np.bincount(fold_of[fold_of >= 0]).tolist()
+    # Only ratios count: without folds there is a single one.
+    rows_in = [1] if fold_of is None else np.bincount(fold_of + 1, sweep.inputs.dataset.cost_weights)[1:].tolist()
     entries = []
     for k, candidate in enumerate(sweep.candidates):
         ones = networks.get(k, [])

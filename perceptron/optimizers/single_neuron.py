@@ -24,7 +24,7 @@ def fast_loop(problem: Problem) -> FastLoop | None:
         objective.architecture.widths[1:] == (1,)
         and LOSSES[objective.loss] is SQUARED_ERROR
         and problem.batch_size is None
-        and objective.dataset.instance_weights is None
+        and objective.dataset.cost_weights is None
         and objective.dataset.features.nbytes <= BLOCK_BYTES
     )
     return _SingleNeuron(problem).run if is_suitable else None

@@ -7,6 +7,7 @@ from functools import cached_property
 from perceptron.architecture import Architecture, NetworkConfig
 from perceptron.config import TrainingConfig
 from perceptron.data.dataset import Dataset
+from perceptron.preprocessing.standardization import without_constants
 from perceptron.stopping import StopRule
 from perceptron.sweeps.candidates import Candidate, TrainedNetwork
 from perceptron.sweeps.fold_units import FoldUnits
@@ -46,12 +47,14 @@ class SweepPlan:
     def trained(self, index: int, result: NetworkResult) -> TrainedNetwork:
         """Give the network of an index with its result."""
         candidate, fold = self.networks[index]
-        parameters = result.parameters
+        standardization, network = self.units.from_raw(fold), None
+        if result.parameters is not None:
+            network = without_constants(self.architecture.network(result.parameters), standardization)
         return TrainedNetwork(
             candidate,
             fold,
-            network=None if parameters is None else self.architecture.network(parameters),
-            standardization=self.units.from_raw(fold),
+            network=network,
+            standardization=standardization,
             cost=result.cost,
             validation_cost=result.validation_cost,
             epochs=result.epochs,

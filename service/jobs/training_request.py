@@ -1,6 +1,7 @@
 """From a request to train to what a worker needs: arrays in the blob store, and a spec with every default chosen."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from perceptron import (
     ValidationConfig,
     check_size,
     class_weights,
+    held_out_parts,
     resolve_task,
     resolve_training_config,
 )
@@ -53,7 +55,7 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         hidden_layers=tuple(request.network.hidden_layers),
         hidden_activation=request.network.hidden_activation,
     )
-    validation = _validation(request, dataset)
+    validation = _validation(request, task, dataset)
     sweep = _sweep(request, limits)
     n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
     shape = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
@@ -178,14 +180,15 @@ def _resolved(request: TrainingRequest) -> tuple[Task, NDArray[np.float64]]:
 
 
 def _weighted(dataset: Dataset, task: Task, request: TrainingRequest) -> Dataset:
-    """Return the data set with the weights of the instances and of their classes applied."""
+    """Return the data set with the weights of the instances and of their classes, without instances of weight 0."""
     pointer = "/data/instance_weights"
     try:
         if request.data.instance_weights is not None:
-            dataset = dataset.weighted(parse_vector(request.data.instance_weights, pointer))
+            dataset = replace(dataset, instance_weights=parse_vector(request.data.instance_weights, pointer)).counted()
         if request.training.class_weights is not None:
             pointer = "/training/class_weights"
-            dataset = dataset.weighted(class_weights(task, dataset.targets, request.training.class_weights))
+            of_classes = class_weights(task, dataset, request.training.class_weights)
+            dataset = replace(dataset, class_weights=of_classes)
     except InvalidDatasetError as error:
         raise InvalidRequestError([Fault(pointer, str(error))]) from error
     return dataset
@@ -223,7 +226,7 @@ def _feature_names(data: InlineData, n_features: int) -> tuple[str, ...]:
     return names
 
 
-def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig | None:
+def _validation(request: TrainingRequest, task: Task, dataset: Dataset) -> ValidationConfig | None:
     given = request.validation
     if given is None:
         return None
@@ -231,6 +234,24 @@ def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig 
         refuse("/validation/fraction", "give fraction or folds, not both")
     if dataset.n_instances < (given.folds or 2):
         needed = given.folds or 2
-        refuse("/validation", f"needs at least {needed} instances to hold some out, got {dataset.n_instances}")
+        refuse(
+            "/validation",
+            f"needs at least {needed} instances with a weight to hold some out, got {dataset.n_instances}",
+        )
     fraction = given.fraction if given.fraction is not None else 0.2
-    return ValidationConfig(fraction, given.early_stopping_patience, given.folds)
+    validation = ValidationConfig(fraction, given.early_stopping_patience, given.folds)
+    _check_weights_of_parts(dataset, held_out_parts(dataset, task, validation, request.training.seed))
+    return validation
+
+
+def _check_weights_of_parts(dataset: Dataset, fold_of: NDArray[np.intp]) -> None:
+    """Refuse a split that leaves nothing to train on or nothing to judge by, since classes of weight 0 fill a part."""
+    weights = dataset.cost_weights
+    if weights is None or weights.all():
+        return
+    for part in range(int(fold_of.max()) + 1):
+        for rows, purpose in ((fold_of == part, "judge by"), (fold_of != part, "train on")):
+            if not weights[rows].any():
+                refuse(
+                    "/validation", f"leaves only classes of weight 0 to {purpose}: choose another seed, or fewer folds"
+                )
