@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from perceptron.architecture import Architecture, NetworkConfig
 from perceptron.config import TrainingConfig
+from perceptron.course import constant_cost
 from perceptron.data.dataset import Dataset
 from perceptron.preprocessing.standardization import without_constants
 from perceptron.stopping import StopRule
@@ -42,7 +46,19 @@ class SweepPlan:
     @cached_property
     def rule(self) -> StopRule:
         """When a network stops."""
-        return StopRule(self.config.tolerance, self.config.max_epochs, self.patience)
+        return StopRule.of(self.config, self.patience)
+
+    @cached_property
+    def constant_costs(self) -> NDArray[np.float64]:
+        """C_null of the rows that train for each fold held out, (n_folds,)."""
+        targets, weights, fold_of = self.dataset.targets, self.dataset.cost_weights, self.units.fold_of
+        costs: list[float] = []
+        for fold in self.units.held_out:
+            rows = slice(None) if fold_of is None else np.flatnonzero(fold_of != fold)
+            of_rows = None if weights is None else weights[rows]
+            activation = self.network_config.activation
+            costs.append(constant_cost(targets[rows], of_rows, loss=self.config.loss, activation=activation))
+        return np.array(costs)
 
     def trained(self, index: int, result: NetworkResult) -> TrainedNetwork:
         """Give the network of an index with its result."""

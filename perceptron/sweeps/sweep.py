@@ -1,12 +1,15 @@
 """Train many candidates in one job: together where they can share the products over the data, else one by one."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from perceptron.architecture import NetworkConfig
 from perceptron.arrays import Rows
 from perceptron.config import TrainingConfig, check_size, check_trainable
 from perceptron.data.dataset import Dataset
-from perceptron.errors import DivergedError, InvalidConfigError
+from perceptron.divergence import Advice
+from perceptron.errors import InvalidConfigError
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.sweeps.candidates import Candidate, SweepProgress
 from perceptron.sweeps.fold_units import FoldUnits
@@ -66,18 +69,20 @@ def fit_sweep(
     if has_mini_batches or not OPTIMIZERS[training_config.optimizer].races:
         if isinstance(resume_from, RaceState):
             raise _not_of_this_sweep()
-        return _unless_all_diverged(train_one_by_one(plan, resume_from or OneByOneState()))
+        return _unless_all_diverged(train_one_by_one(plan, resume_from or OneByOneState()), plan)
     if isinstance(resume_from, OneByOneState):
         raise _not_of_this_sweep()
-    return _unless_all_diverged(train_together(plan, resume_from))
+    return _unless_all_diverged(train_together(plan, resume_from), plan)
 
 
 def _not_of_this_sweep() -> InvalidConfigError:
     return InvalidConfigError("expected to resume from a state of this sweep, got one of another", field="training")
 
 
-def _unless_all_diverged(progress: Iterator[SweepProgress]) -> Iterator[SweepProgress]:
+def _unless_all_diverged(progress: Iterator[SweepProgress], plan: SweepPlan) -> Iterator[SweepProgress]:
     for result in progress:
         if result.is_last and all(network.stop_reason == "diverged" for network in result.trained()):
-            raise DivergedError(result.epoch, min(network.learning_rate for network in result.trained()))
+            lowest = min(network.learning_rate for network in result.trained())
+            advice = Advice(plan.dataset, plan.network_config, replace(plan.config, learning_rate=lowest))
+            raise advice.error(result.epoch, math.inf)
         yield result

@@ -122,7 +122,7 @@ def test_microseconds_since_1970_are_not_constant():
     # ten times, one microsecond apart: deviation sqrt((10^2 - 1) / 12)
     features = 1764109847000000.0 + np.arange(10.0)[:, np.newaxis]
     standardization = Standardization.of(features)
-    assert standardization.scale[0] == pytest.approx(np.sqrt(99 / 12), rel=0.01)
+    assert standardization.scale[0] == pytest.approx(np.sqrt(99 / 12), rel=0.03)  # a mean is a float, too
     assert standardization.is_constant is None
 
 
