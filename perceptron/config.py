@@ -127,6 +127,10 @@ def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:
     """
     name, optimizer, n_hidden = training.optimizer, OPTIMIZERS[training.optimizer], len(network.hidden_layers)
     activation, loss = ACTIVATIONS[network.activation], LOSSES[training.loss]
+    if training.scale_targets and network.activation != "identity":
+        raise InvalidConfigError(
+            f"only targets of identity outputs can be scaled, got {network.activation}", field="training/scale_targets"
+        )
     if training.learning_rate == "auto":
         _check_auto(network, training)
     check_loss(training.loss, network.activation)

@@ -17,6 +17,7 @@ from perceptron import (
     OneByOneState,
     RaceState,
     SweepProgress,
+    TargetScaling,
     TrainedNetwork,
     TrainingState,
     fit_sweep,
@@ -29,7 +30,8 @@ from storage.jobs.checkpoints import Checkpoint, RefitStage
 from storage.jobs.reports import EndReason, Figures, LeaderboardEntry, Metrics, Result
 from storage.jobs.spec import TrainingSpec
 from worker.deadline import TimeUpError
-from worker.single import Inputs, Trained, metrics_of, refit
+from worker.single import Inputs, Trained, constant_cost_of, metrics_of, n_weights, refit
+from worker.warnings import Judged, warnings_of
 from worker.watch import BestNetwork, Position, Watch, epochs_between_looks
 
 
@@ -70,19 +72,33 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
         winners = by_candidate[best.candidate]
         if best.stop_reason == "diverged" or best.cost is None:
             raise DivergedError(best.epochs, min(one.learning_rate for one in winners))
+        winner, config = winners[0], sweep.candidates[best.candidate].config(spec.training)
+        assert winner.network is not None and winner.cost is not None, "the best candidate did not diverge"
+        metrics, evaluated = _metrics_of(sweep, winners)
         result = Result(
             stop_reason=best.stop_reason,
             epochs=best.epochs,
             best_epoch=best.best_epoch,
             cost=best.cost,
             validation_cost=best.validation_cost,
-            metrics=_metrics_of(sweep, winners),
+            metrics=metrics,
             leaderboard=leaderboard,
         )
-        winner = winners[0]
-        assert winner.network is not None and winner.cost is not None, "the best candidate did not diverge"
+        scaling = TargetScaling.of(inputs.dataset, is_used=config.scale_targets)
+        judged = Judged(
+            spec.task,
+            config,
+            result,
+            evaluated=evaluated,
+            n_trained=inputs.dataset.n_instances,
+            n_weights=n_weights(winner.network),
+            constant_cost=constant_cost_of(spec, scaling.apply(inputs.dataset)) * scaling.cost_unit,
+            constant_validation_cost=None
+            if sweep.fold_of is None
+            else constant_cost_of(spec, scaling.apply(evaluated)) * scaling.cost_unit,
+        )
+        result = replace(result, warnings=warnings_of(judged))
         if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
-            config = sweep.candidates[best.candidate].config(spec.training)
             return Trained(winner.network, winner.standardization, config, result)
         fallback = replace(
             result,
@@ -91,7 +107,7 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
             best_epoch=winner.best_epoch,
             cost=winner.cost,
             validation_cost=winner.validation_cost,
-            metrics=_metrics_of(sweep, [winner]),
+            metrics=_metrics_of(sweep, [winner])[0],
         )
         weights = encode_model(winner.network, winner.standardization)
     return _refit(sweep, watch, RefitStage(result, fallback, weights, total_epochs), None)
@@ -227,8 +243,12 @@ def _mean(values: list[float | None], sizes: list[int]) -> float | None:
     return float(np.average(known, weights=sizes))
 
 
-def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> Metrics:
-    """Evaluate networks of one candidate together, each on the rows of the fold that it did not train on."""
+def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> tuple[Metrics, Dataset]:
+    """Evaluate networks of one candidate together, each on the rows of the fold that it did not train on.
+
+    Returns:
+        The metrics, and the rows that they were measured on.
+    """
     dataset, fold_of = sweep.inputs.dataset, sweep.fold_of
     outputs = np.empty((dataset.n_instances, sweep.inputs.spec.task.n_outputs))
     is_judged = np.zeros(dataset.n_instances, dtype=bool)
@@ -238,5 +258,6 @@ def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> Metrics:
         outputs[rows] = forward(fold(one.network, one.standardization), dataset.features[rows])
         is_judged[rows] = True
     judged = np.flatnonzero(is_judged)
+    evaluated = sweep.inputs.dataset.take(judged)
     on = "training" if fold_of is None else "validation" if len(networks) == 1 else "folds"
-    return {"evaluated_on": on, **metrics_of(sweep.inputs.spec, dataset.take(judged), outputs[judged])}
+    return {"evaluated_on": on, **metrics_of(sweep.inputs.spec, evaluated, outputs[judged])}, evaluated

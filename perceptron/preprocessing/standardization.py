@@ -153,6 +153,11 @@ class Standardization:
         return standardized
 
 
+MAX_FOLDED_RATIO = 1e4
+"""A mean that is so many times its scale is not folded into the bias: x @ w and the bias would cancel, and take four of
+the sixteen digits of z with them."""
+
+
 def fold(network: Network, standardization: Standardization) -> Network:
     """Give the network, in float64, that gives for raw features what `network` gives for standardized ones.
 
@@ -160,11 +165,23 @@ def fold(network: Network, standardization: Standardization) -> Network:
 
         w <- w / scale
         b <- b - (mean / scale) @ w
+
+    Where a mean is far above its scale, the bias stays, and the mean becomes the network's centre: for microseconds
+    since 1970, a mean of 1e15, the two terms would cancel to nothing but rounding.
     """
     first, *rest = _in_float64(network)
-    weights = first.weights / standardization.scale[:, np.newaxis]
-    bias = first.bias - (standardization.mean / standardization.scale) @ first.weights
-    return Network((Layer(weights, bias, first.activation), *rest))
+    mean, scale = standardization.mean, standardization.scale
+    weights, bias, centre = first.weights / scale[:, np.newaxis], first.bias, None
+    if ((np.abs(mean) / MAX_FOLDED_RATIO > scale) & first.weights.any(axis=1)).any():
+        centre = mean
+    else:
+        bias = bias - (mean / scale) @ first.weights
+    return Network((Layer(weights, bias, first.activation), *rest), centre)
+
+
+def without_centre(network: Network) -> Network:
+    """Give the network with its centre folded into the first bias: to read its parameters, not to compute with."""
+    return unfold(network, Standardization.identity(network.n_inputs))
 
 
 def unfold(network: Network, standardization: Standardization) -> Network:
@@ -172,12 +189,13 @@ def unfold(network: Network, standardization: Standardization) -> Network:
 
     It undoes `fold`, so that training can start from a network for raw features: in the first layer
 
-        b <- b + mean @ w
+        b <- b + (mean - centre) @ w
         w <- scale * w
     """
     first, *rest = _in_float64(network)
     weights = first.weights * standardization.scale[:, np.newaxis]
-    bias = first.bias + standardization.mean @ first.weights
+    mean = standardization.mean if network.centre is None else standardization.mean - network.centre
+    bias = first.bias + mean @ first.weights
     return Network((Layer(weights, bias, first.activation), *rest))
 
 

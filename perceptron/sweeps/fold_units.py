@@ -7,12 +7,20 @@ from perceptron.cost import FoldScales
 from perceptron.data.dataset import Dataset
 from perceptron.objective import Folds
 from perceptron.preprocessing.standardization import Standardization
+from perceptron.preprocessing.target_scaling import TargetScaling
 
 
 class FoldUnits:
-    """The data set in common units, and the standardization on top of them for each fold."""
+    """The data set in common units, and the standardization on top of them for each fold.
 
-    def __init__(self, dataset: Dataset, fold_of: Rows | None, *, standardize: bool) -> None:
+    Targets have the same units in all folds: only the weight of a penalty depends on their scale, and little.
+    """
+
+    def __init__(
+        self, dataset: Dataset, fold_of: Rows | None, *, standardize: bool, scale_targets: bool = False
+    ) -> None:
+        self.targets = TargetScaling.of(dataset, is_used=scale_targets)
+        dataset = self.targets.apply(dataset)
         self.fold_of = fold_of
         self.held_out: tuple[int | None, ...] = (None,) if fold_of is None else tuple(range(int(fold_of.max()) + 1))
         """the fold that each network of a candidate does not train on"""

@@ -28,8 +28,8 @@ def _progress(plan: SweepPlan, by_now: Sequence[NetworkResult], current: Trainin
     return SweepProgress(
         epoch=max(result.epochs for result in by_now),
         n_running=len(plan.networks) - len(done),
-        cost=min((result.cost for result in by_now if result.cost is not None), default=None),
-        validation_cost=min(validation_costs, default=None),
+        cost=plan.raw_cost(min((result.cost for result in by_now if result.cost is not None), default=None)),
+        validation_cost=plan.raw_cost(min(validation_costs, default=None)),
         is_last=len(done) == len(plan.networks),
         total_epochs=sum(result.epochs for result in by_now),
         trained=lambda: tuple(plan.trained(index, result) for index, result in enumerate(by_now)),

@@ -60,19 +60,24 @@ class SweepPlan:
             costs.append(constant_cost(targets[rows], of_rows, loss=self.config.loss, activation=activation))
         return np.array(costs)
 
+    def raw_cost(self, cost: float | None) -> float | None:
+        """Give a cost in the units of the raw targets (see `TargetScaling.cost_unit`)."""
+        return None if cost is None else cost * self.units.targets.cost_unit
+
     def trained(self, index: int, result: NetworkResult) -> TrainedNetwork:
         """Give the network of an index with its result."""
         candidate, fold = self.networks[index]
         standardization, network = self.units.from_raw(fold), None
         if result.parameters is not None:
             network = without_constants(self.architecture.network(result.parameters), standardization)
+            network = self.units.targets.fold(network)
         return TrainedNetwork(
             candidate,
             fold,
             network=network,
             standardization=standardization,
-            cost=result.cost,
-            validation_cost=result.validation_cost,
+            cost=self.raw_cost(result.cost),
+            validation_cost=self.raw_cost(result.validation_cost),
             epochs=result.epochs,
             best_epoch=result.best_epoch,
             stop_reason=result.stop_reason,

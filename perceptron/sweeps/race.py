@@ -115,8 +115,8 @@ class _Race:
         return SweepProgress(
             state.epoch,
             n_running=len(state.running),
-            cost=_lowest(kept.costs),
-            validation_cost=None if kept.held_out_costs is None else _lowest(kept.held_out_costs),
+            cost=plan.raw_cost(_lowest(kept.costs)),
+            validation_cost=None if kept.held_out_costs is None else plan.raw_cost(_lowest(kept.held_out_costs)),
             is_last=not state.running.size,
             total_epochs=state.epoch,
             trained=lambda: tuple(plan.trained(index, result) for index, result in enumerate(self._results(state))),

@@ -37,7 +37,8 @@ def fit_sweep(
     diverges is no error; the sweep fails only when all diverge.
 
     Args:
-        dataset: all instances, as they came: they are standardized here, since each fold has its own units.
+        dataset: all instances, as they came: they are standardized here, since each fold has its own units,
+            and so are the targets where the config asks for it. What is yielded is in raw units.
         training_config: the settings that the candidates have in common.
         fold_of: (n_instances,), the fold of each instance, 0, 1, ...; instances of -1 are in none and always train.
             None to train on all instances and hold out none.
@@ -52,7 +53,12 @@ def fit_sweep(
     """
     for candidate in candidates:
         check_trainable(network_config, candidate.config(training_config))
-    units = FoldUnits(dataset, fold_of, standardize=training_config.standardize)
+    units = FoldUnits(
+        dataset,
+        fold_of,
+        standardize=training_config.standardize,
+        scale_targets=training_config.scale_targets,
+    )
     plan = SweepPlan(
         units.dataset.as_dtype(training_config.dtype),
         network_config,

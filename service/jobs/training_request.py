@@ -11,11 +11,14 @@ from perceptron import (
     Architecture,
     Dataset,
     InvalidDatasetError,
+    Named,
     NetworkConfig,
     TargetsOutOfRangeError,
     Task,
+    TrainingConfig,
     ValidationConfig,
     check_size,
+    choose_defaults,
     class_weights,
     held_out_parts,
     resolve_task,
@@ -55,25 +58,35 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         hidden_layers=tuple(request.network.hidden_layers),
         hidden_activation=request.network.hidden_activation,
     )
-    validation = _validation(request, task, dataset)
-    sweep = _sweep(request, limits)
-    n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
     shape = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
-    _check_n_parameters(shape, n_networks, limits)
-    config = resolve_training_config(
-        network,
-        loss=task.loss,
+    named = Named(
         optimizer=training.optimizer,
         learning_rate=training.learning_rate,
         batch_size=training.batch_size,
+        loss=training.loss,
+        l2=training.l2,
+        scale_targets=training.scale_targets,
+        validation=_validation(request, dataset),
+        sweeps_learning_rate=request.sweep is not None and request.sweep.learning_rate is not None,
+    )
+    defaults = choose_defaults(task, shape, dataset, named)
+    task, validation = replace(task, loss=defaults.loss), defaults.validation
+    if validation is not None:
+        _check_weights_of_parts(dataset, held_out_parts(dataset, task, validation, training.seed))
+    config = resolve_training_config(
+        network,
+        **defaults.training,
+        loss=task.loss,
         max_epochs=training.max_epochs,
         tolerance=training.tolerance,
-        l2=training.l2,
         initialization=training.initialization,
         standardize=training.standardize,
         seed=training.seed,
         dtype=training.dtype,
     )
+    sweep = _sweep(request, config, limits)
+    n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
+    _check_n_parameters(shape, n_networks, limits)
     check_size(config, shape)
     feature_names = _feature_names(request.data, dataset.n_features)
     start_from = _start_from(request, shape, models)
@@ -89,6 +102,7 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         alias=request.alias,
         sweep=sweep,
         start_from=start_from,
+        reasons=defaults.reasons,
     )
 
 
@@ -128,12 +142,12 @@ def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) ->
         refuse("/network/hidden_layers" if n_networks == 1 else "/sweep", detail)
 
 
-def _sweep(request: TrainingRequest, limits: Limits) -> Sweep | None:
+def _sweep(request: TrainingRequest, config: TrainingConfig, limits: Limits) -> Sweep | None:
     if request.sweep is None:
         return None
     if request.start_from is not None:
         refuse("/start_from", "start_from cannot be combined with sweep")
-    return Sweep(expand(request.sweep, request.training, limits.max_candidates), request.sweep.refit)
+    return Sweep(expand(request.sweep, config, limits.max_candidates), request.sweep.refit)
 
 
 def _start_from(request: TrainingRequest, shape: Architecture, models: ModelStore) -> VersionReference | None:
@@ -226,7 +240,7 @@ def _feature_names(data: InlineData, n_features: int) -> tuple[str, ...]:
     return names
 
 
-def _validation(request: TrainingRequest, task: Task, dataset: Dataset) -> ValidationConfig | None:
+def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig | None:
     given = request.validation
     if given is None:
         return None
@@ -239,9 +253,7 @@ def _validation(request: TrainingRequest, task: Task, dataset: Dataset) -> Valid
             f"needs at least {needed} instances with a weight to hold some out, got {dataset.n_instances}",
         )
     fraction = given.fraction if given.fraction is not None else 0.2
-    validation = ValidationConfig(fraction, given.early_stopping_patience, given.folds)
-    _check_weights_of_parts(dataset, held_out_parts(dataset, task, validation, request.training.seed))
-    return validation
+    return ValidationConfig(fraction, given.early_stopping_patience, given.folds)
 
 
 def _check_weights_of_parts(dataset: Dataset, fold_of: NDArray[np.intp]) -> None:
