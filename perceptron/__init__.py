@@ -10,10 +10,12 @@ from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture, NetworkConfig, flatten, hidden_activations
 from perceptron.config import LearningRate, TrainingConfig, ValidationConfig, check_size, resolve_training_config
 from perceptron.cost import Networks
+from perceptron.course import constant_cost
 from perceptron.data.dataset import Dataset
-from perceptron.data.splitting import assign_folds, split, validation_rows
+from perceptron.data.splitting import assign_folds, held_out_parts, split, validation_rows
 from perceptron.data.task import MAX_CLASSES, Task, as_column, resolve_task
 from perceptron.data.weighting import class_weights
+from perceptron.defaults import Named, choose_defaults
 from perceptron.errors import (
     DimensionError,
     DivergedError,
@@ -33,7 +35,8 @@ from perceptron.one_instance import ForwardOne, forward_one
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import with_learning_rate
 from perceptron.prediction import predict_outputs, predict_side_by_side, predictions
-from perceptron.preprocessing.standardization import Standardization, fold, unfold
+from perceptron.preprocessing.standardization import Standardization, fold, unfold, without_centre, without_constants
+from perceptron.preprocessing.target_scaling import TargetScaling
 from perceptron.states import state_types
 from perceptron.sweeps.candidates import Candidate, SweepProgress, TrainedNetwork
 from perceptron.sweeps.states import OneByOneState, RaceState
@@ -57,6 +60,7 @@ __all__ = [
     "InvalidDatasetError",
     "Layer",
     "LearningRate",
+    "Named",
     "Network",
     "NetworkConfig",
     "Networks",
@@ -67,6 +71,7 @@ __all__ = [
     "RaceState",
     "Standardization",
     "SweepProgress",
+    "TargetScaling",
     "TargetsOutOfRangeError",
     "Task",
     "TrainedNetwork",
@@ -76,7 +81,9 @@ __all__ = [
     "as_column",
     "assign_folds",
     "check_size",
+    "choose_defaults",
     "class_weights",
+    "constant_cost",
     "evaluate",
     "explain",
     "fit",
@@ -85,6 +92,7 @@ __all__ = [
     "fold",
     "forward",
     "forward_one",
+    "held_out_parts",
     "hidden_activations",
     "predict_outputs",
     "predict_side_by_side",
@@ -97,4 +105,6 @@ __all__ = [
     "unfold",
     "validation_rows",
     "with_learning_rate",
+    "without_centre",
+    "without_constants",
 ]

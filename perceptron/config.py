@@ -35,14 +35,16 @@ class TrainingConfig:
     batch_size: int | None = None
     """instances per update; None: all of them"""
     max_epochs: int = 1000
-    tolerance: float = 1e-6
-    """converged when the cost changes by less; 0: never"""
+    tolerance: float | None = None
+    """converged when the cost changes by less; 0: never; None: by a rule without a unit, see `StopRule`"""
     l2: float = 0.0
     """adds l2 times the sum of the squared weights, biases not included, to the cost"""
     initialization: str | None = None
     """None: zeros without hidden layers, else glorot_uniform, he_normal for relu"""
     standardize: bool = True
     """whether the caller of `fit` standardizes the features; `fit` takes them as they are"""
+    scale_targets: bool = False
+    """the same for the targets of identity outputs"""
     seed: int = 0
     dtype: str = "float64"
 
@@ -54,7 +56,7 @@ class TrainingConfig:
             check_one_of("training/initialization", self.initialization, INITIALIZATIONS)
         check_learning_rate(self.learning_rate)
         for name, value in (("tolerance", self.tolerance), ("l2", self.l2)):
-            if not 0 <= value < math.inf:
+            if value is not None and not 0 <= value < math.inf:
                 raise InvalidConfigError(
                     f"{name} must be at least 0 and finite, got {value!r}", field=f"training/{name}"
                 )
@@ -125,6 +127,10 @@ def check_trainable(network: NetworkConfig, training: TrainingConfig) -> None:
     """
     name, optimizer, n_hidden = training.optimizer, OPTIMIZERS[training.optimizer], len(network.hidden_layers)
     activation, loss = ACTIVATIONS[network.activation], LOSSES[training.loss]
+    if training.scale_targets and network.activation != "identity":
+        raise InvalidConfigError(
+            f"only targets of identity outputs can be scaled, got {network.activation}", field="training/scale_targets"
+        )
     if training.learning_rate == "auto":
         _check_auto(network, training)
     check_loss(training.loss, network.activation)

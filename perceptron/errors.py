@@ -5,10 +5,11 @@ PerceptronError
 │   └── TargetsOutOfRangeError  the activation of the outputs can never give a target
 ├── InvalidConfigError          a field of a config, or two fields together, cannot be used
 ├── DimensionError              an array has the wrong number of features
-├── DivergedError               training gave a number that is not finite
+├── DivergedError               the cost of a training rose, or is not finite
 └── OutputNotFiniteError        forward propagation gave a number that is not finite
 """
 
+import math
 from collections.abc import Collection
 
 
@@ -51,20 +52,21 @@ class DimensionError(PerceptronError):
 
 
 class DivergedError(PerceptronError):
-    """The cost or the weights are no longer finite; epoch 0 is the start, before any update."""
+    """Training went up instead of down; epoch 0 is the start, before any update.
 
-    def __init__(self, epoch: int, learning_rate: float) -> None:
+    Args:
+        cost: after the epoch; not finite where only that is known.
+        advice: what to change, without what is set already.
+    """
+
+    def __init__(self, epoch: int, learning_rate: float, *, cost: float = math.inf, advice: str = "") -> None:
         if epoch == 0:
-            message = (
-                "the cost is not finite before the first epoch: "
-                "the features or targets are too large; scale them or set standardize to true"
-            )
+            message = "the cost is not finite before the first epoch: the features or targets are too large"
+        elif math.isfinite(cost):
+            message = f"the cost rose to {cost:.4g} by epoch {epoch}, which is worse than predicting a constant"
         else:
-            message = (
-                f"the cost or the weights are not finite after epoch {epoch} "
-                f"with learning_rate {learning_rate!r}: lower learning_rate, or set standardize to true"
-            )
-        super().__init__(message)
+            message = f"the cost or the weights are not finite after epoch {epoch}"
+        super().__init__(f"{message}: {advice or 'lower learning_rate'}")
         self.epoch = epoch
         self.learning_rate = learning_rate
 

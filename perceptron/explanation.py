@@ -26,13 +26,15 @@ class Explanation:
     contributions: NDArray[np.float64]
     """(n_instances, n_outputs, n_features)"""
     base: NDArray[np.float64]
-    """(n_outputs,): z of an instance whose features are all 0"""
+    """(n_outputs,): z of an instance whose features are all 0, or the network's centre if it has one"""
     residual: NDArray[np.float64]
     """(n_instances, n_outputs): rounding, or with hidden layers the error of the integral"""
 
 
 def explain(network: Network, features: NDArray[np.float64]) -> Explanation:
     """Explain z for features (n_instances, n_features) by what each feature adds, starting from all features 0.
+
+    With a centre, x stands for the features less the centre: contributions of 1e15 would cancel and leave rounding.
 
     Without hidden layers z = b + sum_i w_i x_i, so feature i contributes w_i x_i, exactly. With hidden layers its
     contribution is the integrated gradient along the straight path from 0 to x,
@@ -44,6 +46,8 @@ def explain(network: Network, features: NDArray[np.float64]) -> Explanation:
     Raises:
         OutputNotFiniteError: a contribution is infinite or not a number; the error names the first such instance.
     """
+    if network.centre is not None:
+        features, network = features - network.centre, Network(network.layers)
     heights = Network((*network.layers[:-1], _without_activation(network.layers[-1])))
     base = forward(heights, np.zeros((1, network.n_inputs)))[0]
     with np.errstate(all="ignore"):

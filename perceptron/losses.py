@@ -1,5 +1,6 @@
 """The losses of one instance, and their derivatives by the z of the last layer. Each is one record."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +29,9 @@ class Loss:
     """the second derivative in z that Newton's method uses, with J = dy_hat/dz; None: newton cannot be used"""
     activations: frozenset[str] | None = None
     """the output activations that it is defined for; None: all"""
+    of_constant: Callable[[Activation, Floats, Floats], float] = lambda activation, mean, variance: math.inf
+    """the lowest mean loss of a constant output, from the mean and variance of the targets, (n_outputs,) each. The
+    default, for a loss without such a formula, never calls a training diverged by its cost"""
 
 
 def _squared_error(activation: Activation, z: Floats, targets: Floats) -> tuple[Floats, Floats]:
@@ -68,8 +72,23 @@ def _sum_over_outputs(terms: Floats) -> Floats:
     return sum_over_last(terms)
 
 
+def _squared_error_of_constant(activation: Activation, mean: Floats, variance: Floats) -> float:
+    if activation.output == "class":  # its only outputs are 0 and 1: the cost is the share of the rarer class
+        return float(np.minimum(mean, 1 - mean).sum())
+    return float(variance.sum())
+
+
+def _entropy(activation: Activation, mean: Floats, variance: Floats) -> float:
+    shares = mean if activation.output == "distribution" else np.concatenate([mean, 1 - mean])
+    shares = shares[shares > 0]
+    return float(-shares @ np.log(shares))
+
+
 SQUARED_ERROR = Loss(
-    _squared_error, curvature=lambda activation: activation.squared_error_curvature, gauss_newton="2 J J"
+    _squared_error,
+    curvature=lambda activation: activation.squared_error_curvature,
+    gauss_newton="2 J J",
+    of_constant=_squared_error_of_constant,
 )
 
 CROSS_ENTROPY = Loss(
@@ -78,6 +97,7 @@ CROSS_ENTROPY = Loss(
     curvature=lambda activation: 1 / 2 if activation.output == "distribution" else 1 / 4,
     gauss_newton="J",
     activations=frozenset({"sigmoid", "softmax"}),
+    of_constant=_entropy,
 )
 
 LOSSES: dict[str, Loss] = {"mean_squared_error": SQUARED_ERROR, "cross_entropy": CROSS_ENTROPY}

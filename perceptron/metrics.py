@@ -43,11 +43,11 @@ def evaluate(task: Task, outputs: Floats, targets: Floats, instance_weights: Flo
     """
     n_instances = len(targets)
     weights = np.full(n_instances, 1.0) if instance_weights is None else instance_weights.astype(np.float64)
-    # Divide by the largest first: the sum of denormal weights is inexact, and that of huge ones may overflow.
-    shares = weights / weights.max()
-    shares /= shares.sum()
+    # The sum of denormal weights is inexact, and that of huge ones may overflow. Powers of 2 keep every digit.
+    weights = np.ldexp(weights, -np.frexp(weights.max())[1])
     if task.classes is not None:
-        return _classification(task, len(task.classes), outputs, targets, shares, instance_weights)
+        return _classification(task, len(task.classes), outputs, targets, weights, instance_weights)
+    shares = weights / weights.sum()
     per_output = [
         _regression(outputs[:, k].astype(np.float64), targets[:, k].astype(np.float64), shares)
         for k in range(targets.shape[1])
@@ -64,16 +64,18 @@ def _classification(
     n_classes: int,
     outputs: Floats,
     targets: Floats,
-    shares: NDArray[np.float64],
+    weights: NDArray[np.float64],
     instance_weights: Floats | None,
 ) -> dict[str, Any]:
     right, predicted = task.class_indices(targets), task.class_indices(outputs)
-    found = _per_class(right, shares * (right == predicted), n_classes)
-    there = _per_class(right, shares, n_classes)
-    taken = _per_class(predicted, shares, n_classes)
+    # Ratios of counts, not sums of shares: seven of seven is 1, and seven times 1/7 is not.
+    found = _per_class(right, weights * (right == predicted), n_classes)
+    there = _per_class(right, weights, n_classes)
+    taken = _per_class(predicted, weights, n_classes)
+    shares = weights / weights.sum()
     looked_for = slice(1, 2) if n_classes == 2 else slice(None)
     figures: dict[str, Any] = {
-        "accuracy": min(float(found.sum()), 1.0),
+        "accuracy": min(float(found.sum() / there.sum()), 1.0),
         "precision": _mean_ratio(found[looked_for], taken[looked_for]),
         "recall": _mean_ratio(found[looked_for], there[looked_for]),
         "f1": _mean_ratio(2 * found[looked_for], (there + taken)[looked_for]),

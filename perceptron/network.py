@@ -8,6 +8,7 @@ Source: S. Ravi, "Neural Networks: The Math", 2022.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perceptron.activations import ACTIVATIONS
 from perceptron.arrays import Floats
@@ -44,6 +45,8 @@ class Network:
     """
 
     layers: tuple[Layer, ...]
+    centre: NDArray[np.float64] | None = None
+    """(n_inputs,), subtracted from the features before the first layer; None: nothing"""
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -74,12 +77,12 @@ class Network:
 def forward(network: Network, features: Floats) -> Floats:
     """Propagate features (n_instances, n_features) forward to the outputs (n_instances, n_outputs).
 
-    For each layer, with x the outputs of the layer before it:
+    For each layer, with x the outputs of the layer before it, or the features less the network's centre:
 
         z = x @ w + b
         y_hat = activation(z)
     """
-    outputs = features
+    outputs = features if network.centre is None else features - network.centre
     with np.errstate(all="ignore"):
         for layer in network.layers:
             z = outputs @ layer.weights

@@ -5,7 +5,7 @@ For a few hundred parameters, calling NumPy takes longer than its computation. T
 """
 
 from collections.abc import Callable, Sequence
-from operator import mul
+from operator import mul, sub
 from typing import TypeAlias
 
 from perceptron.activations import ACTIVATIONS
@@ -33,6 +33,8 @@ def forward_one(network: Network) -> ForwardOne | None:
         if activation is None:
             return None
         layers.append((tuple(zip(map(tuple, layer.weights.T.tolist()), layer.bias.tolist(), strict=True)), activation))
+    if network.centre is not None:
+        return _centred(tuple(network.centre.tolist()), forward_one(Network(network.layers)))
     if len(layers) == 1 and network.n_outputs == 1:
         ((weights, bias),), activation = layers[0]
         return _one_neuron(weights, bias, activation)
@@ -47,6 +49,10 @@ def forward_one(network: Network) -> ForwardOne | None:
         return list(outputs)
 
     return outputs_of
+
+
+def _centred(centre: tuple[float, ...], forward: ForwardOne | None) -> ForwardOne | None:
+    return None if forward is None else lambda features: forward(list(map(sub, features, centre)))
 
 
 def _one_neuron(

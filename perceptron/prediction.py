@@ -40,7 +40,7 @@ def predict_side_by_side(networks: Sequence[Network], features: Floats) -> list[
         _check_width(network, features)
     firsts = [network.layers[0] for network in networks]
     ends = np.cumsum([first.bias.size for first in firsts])
-    if ends[-1] > MAX_WIDTH_SIDE_BY_SIDE:
+    if ends[-1] > MAX_WIDTH_SIDE_BY_SIDE or any(network.centre is not None for network in networks):
         return [predict_outputs(network, features) for network in networks]
     weights, bias = np.hstack([first.weights for first in firsts]), np.concatenate([first.bias for first in firsts])
     joint = Network((Layer(weights, bias, "identity"),))

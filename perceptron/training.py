@@ -1,5 +1,6 @@
 """The training loop: a generator that hands back control after each epoch."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,8 +13,10 @@ from perceptron.architecture import Architecture, NetworkConfig, flatten
 from perceptron.arrays import Floats
 from perceptron.config import TrainingConfig, check_size, check_trainable
 from perceptron.cost import Evaluation, Networks
+from perceptron.course import Course
 from perceptron.data.dataset import Dataset
-from perceptron.errors import DimensionError, DivergedError, InvalidConfigError, InvalidDatasetError
+from perceptron.divergence import Advice
+from perceptron.errors import DimensionError, InvalidConfigError, InvalidDatasetError
 from perceptron.initialization import default_initialization, initialize
 from perceptron.network import Network
 from perceptron.objective import Objective
@@ -59,6 +62,7 @@ class TrainingState(NamedTuple):
     """of the one network, with its validation cost as held-out cost"""
     recent_costs: tuple[float, ...]
     """before this epoch, newest last, as many as the convergence test looks at; the first is that of the start"""
+    course: Course
     best: Kept | None = None
     """with early stopping, the epoch of the lowest validation cost so far"""
 
@@ -132,14 +136,15 @@ def fit(
         training = _validated(training, Objective(architecture, validation.as_dtype(config.dtype), loss=config.loss))
     elif optimizer.fast_loop is not None:
         fast_loop = optimizer.fast_loop(problem)
+    rule = StopRule.of(config, early_stopping_patience)
+    advice = Advice(dataset, network_config, config)
     if resume_from is None:
         parameters = _first_parameters(architecture, network_config, config, start)[np.newaxis]
-        begin = partial(_first_state, training, parameters, config)
+        begin = partial(_first_state, training, parameters, rule, advice)
     else:
         begin = partial(_checked, resume_from, architecture, config)
         begin()
-    rule = StopRule(config.tolerance, config.max_epochs, early_stopping_patience)
-    return _results(_Loop(architecture, training, fast_loop, rule, config.known_learning_rate), begin, every)
+    return _results(_Loop(architecture, training, fast_loop, rule, advice), begin, every)
 
 
 def result_of(state: TrainingState, dataset: Dataset, network_config: NetworkConfig) -> EpochResult:
@@ -156,7 +161,7 @@ class _Loop:
     training: Training
     fast_loop: FastLoop | None
     rule: StopRule
-    learning_rate: float
+    advice: Advice
 
     def next_state(self, state: TrainingState, n_epochs: int) -> tuple[TrainingState, StopReason | None]:
         """Train one epoch, or with the fast loop at most n_epochs.
@@ -165,27 +170,27 @@ class _Loop:
             DivergedError: the cost or a weight is no longer finite.
         """
         if self.fast_loop is not None:
-            n_done, iterate, previous = self.fast_loop(state.iterate, n_epochs, self.rule.tolerance)
-            epoch = state.epoch + n_done
-            recent_costs: tuple[float, ...] = (previous,)
+            n_done, iterate, course = self.fast_loop(state.iterate, state.course, n_epochs, self.rule.n_still_epochs)
+            epoch, recent_costs = state.epoch + n_done, state.recent_costs
         else:
             epoch = state.epoch + 1
             iterate = self.training.epoch(state.iterate, epoch)
             recent_costs = (*state.recent_costs, float(state.iterate.costs[0]))[-self.training.n_costs_compared :]
+            course = state.course.after(min(recent_costs), iterate.costs)
         best = state.best if self.rule.patience is None else _better(state.best, epoch, iterate)
-        if self.training.has_converged is not None:
-            has_converged = self.training.has_converged(iterate)
-        else:
-            has_converged = self.rule.has_converged(min(recent_costs), float(iterate.costs[0]))
+        has_converged = self.training.has_converged
         (reason,) = self.rule.reasons(
             epoch,
+            course,
             is_finite=is_finite(iterate).tolist(),
-            has_converged=[has_converged],
             best_epochs=(epoch,) if best is None else best.epochs.tolist(),
+            kept_costs=(iterate if best is None else best).costs.tolist(),
+            has_converged=None if has_converged is None else [has_converged(iterate)],
         )
         if reason == "diverged":
-            raise DivergedError(epoch, self.learning_rate)
-        return TrainingState(epoch, iterate, recent_costs, best), reason
+            cost = float(iterate.costs[0]) if is_finite(iterate)[0] else math.inf
+            raise self.advice.error(epoch, cost)
+        return TrainingState(epoch, iterate, recent_costs, course, best), reason
 
 
 def _results(loop: _Loop, begin: Callable[[], TrainingState], every: int) -> Iterator[EpochResult]:
@@ -212,12 +217,12 @@ def _validated(training: Training, validation: Objective) -> Training:
     return training._replace(epoch=epoch)
 
 
-def _first_state(training: Training, parameters: Floats, config: TrainingConfig) -> TrainingState:
+def _first_state(training: Training, parameters: Floats, rule: StopRule, advice: Advice) -> TrainingState:
     with np.errstate(all="ignore"):
         first = training.start(parameters)
     if not np.isfinite(first.costs[0]):
-        raise DivergedError(0, config.known_learning_rate)
-    return TrainingState(0, first, recent_costs=())
+        raise advice.error(0, float(first.costs[0]))
+    return TrainingState(0, first, (), rule.begin(first.costs, np.array([advice.constant_cost])))
 
 
 def _better(best: Kept | None, epoch: int, iterate: Iterate) -> Kept:

@@ -1,5 +1,6 @@
 """Convert arrays to bytes and back, as safetensors: named arrays of numbers, so reading them runs no code."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,9 @@ from storage.errors import CorruptDataError
 
 
 def encode_dataset(dataset: Dataset) -> bytes:
-    """Write features, targets and, if given, instance weights. Equal data sets give equal bytes."""
-    arrays = {"features": dataset.features, "targets": dataset.targets}
-    if dataset.instance_weights is not None:
-        arrays["instance_weights"] = dataset.instance_weights
-    return save_arrays(arrays)
+    """Write features, targets and, if given, weights. Equal data sets give equal bytes."""
+    arrays = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
+    return save_arrays({name: array for name, array in arrays.items() if array is not None})
 
 
 def decode_dataset(content: bytes) -> Dataset:
@@ -27,7 +26,9 @@ def decode_dataset(content: bytes) -> Dataset:
     """
     arrays = load_arrays(content)
     try:
-        return Dataset(arrays["features"], arrays["targets"], arrays.get("instance_weights"))
+        return Dataset(
+            arrays["features"], arrays["targets"], arrays.get("instance_weights"), arrays.get("class_weights")
+        )
     except (KeyError, PerceptronError) as error:
         raise CorruptDataError(f"the bytes are no data set: {error}") from error
 

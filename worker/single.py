@@ -13,18 +13,23 @@ from perceptron import (
     EpochResult,
     Network,
     Standardization,
+    TargetScaling,
     TrainingConfig,
     TrainingState,
+    constant_cost,
     evaluate,
     fit,
+    fold,
     forward,
     result_of,
     split,
     unfold,
     with_learning_rate,
+    without_constants,
 )
 from storage.jobs.reports import Figures, Result
 from storage.jobs.spec import TrainingSpec
+from worker.warnings import Judged, warnings_of
 from worker.watch import BestNetwork, Position, Watch, epochs_between_looks
 
 
@@ -87,12 +92,9 @@ def _train(
     is_refit: bool = False,
 ) -> Trained:
     spec, rows = inputs.spec, inputs.dataset
-    standardization = Standardization.identity(rows.n_features)
-    if config.standardize:
-        standardization = Standardization.of(rows.features)
-        rows = rows.with_features(standardization.apply(rows.features))
-        if held_out is not None:
-            held_out = held_out.with_features(standardization.apply(held_out.features))
+    units = _Units.of(rows, config, keeps_constants=start is not None)
+    raw_rows, raw_held_out = rows, held_out
+    rows, held_out = units.apply(rows), None if held_out is None else units.apply(held_out)
     config = with_learning_rate(rows, spec.network, config)
 
     results = fit(
@@ -103,7 +105,7 @@ def _train(
         early_stopping_patience=None
         if held_out is None or spec.validation is None
         else spec.validation.early_stopping_patience,
-        start=None if start is None else unfold(start, standardization),
+        start=None if start is None else units.start(start),
         resume_from=resume_from,
         n_threads=inputs.n_threads,
         every=epochs_between_looks(spec),
@@ -113,45 +115,103 @@ def _train(
     for result in watch.epochs(results, has_any=resume_from is not None):
         position = Position(
             epoch=result.epoch,
-            cost=result.cost,
-            validation_cost=result.validation_cost,
+            cost=units.raw_cost(result.cost),
+            validation_cost=units.raw_cost(result.validation_cost),
             is_last=result.stop_reason is not None,
             total_epochs=result.epoch,
             state=partial(getattr, result, "state"),
             # The first epochs of a refit are no better than the candidate that it refits.
-            best=(lambda: None) if is_refit else partial(_best, result, standardization),
+            best=(lambda: None) if is_refit else partial(_best, result, units),
             phase="refit" if is_refit else None,
         )
         if watch.after_epoch(position):
             break
     assert result is not None, "else there was a TimeUpError"
     assert result.stop_reason != "diverged", "else there was a DivergedError"
-    kept = result.best
+    best = _best(result, units)
     with watch.deadline.paused():  # evaluation must not be ended by the time limit
-        metrics = metrics_of(spec, rows, forward(kept.network, rows.features))
-        if held_out is None:
+        served = fold(best.network, best.standardization)
+        metrics = metrics_of(spec, raw_rows, forward(served, raw_rows.features))
+        if raw_held_out is None:
             metrics = {"evaluated_on": "training", **metrics}
         else:
-            of_held_out = metrics_of(spec, held_out, forward(kept.network, held_out.features))
+            of_held_out = metrics_of(spec, raw_held_out, forward(served, raw_held_out.features))
             metrics = {"evaluated_on": "validation", **of_held_out, "training": metrics}
-    return Trained(
-        kept.network,
-        standardization,
-        config,
-        Result(
+        published = Result(
             stop_reason=result.stop_reason or "time_limit",
             epochs=result.epoch,
-            best_epoch=kept.epoch,
-            cost=kept.cost,
-            validation_cost=kept.validation_cost,
+            best_epoch=best.figures.epoch,
+            cost=units.scaling.cost_unit * result.best.cost,
+            validation_cost=best.figures.validation_cost,
             metrics=metrics,
-        ),
+        )
+        judged = Judged(
+            spec.task,
+            config,
+            published,
+            evaluated=raw_rows if raw_held_out is None else raw_held_out,
+            n_trained=rows.n_instances,
+            n_weights=n_weights(served),
+            constant_cost=units.scaling.cost_unit * constant_cost_of(spec, rows),
+            constant_validation_cost=None if held_out is None else units.raw_cost(constant_cost_of(spec, held_out)),
+        )
+    return Trained(best.network, best.standardization, config, replace(published, warnings=warnings_of(judged)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """Between the units of the data and those that the network is trained in."""
+
+    standardization: Standardization
+    standardizes: bool
+    scaling: TargetScaling
+    keeps_constants: bool
+    """A network that training starts from may know features that are constant in these rows."""
+
+    @classmethod
+    def of(cls, rows: Dataset, config: TrainingConfig, *, keeps_constants: bool) -> "_Units":
+        """Return the units that go with the rows to train on."""
+        standardization = Standardization.identity(rows.n_features)
+        if config.standardize:
+            standardization = Standardization.of(rows.features, rows.instance_weights)
+        scaling = TargetScaling.of(rows, is_used=config.scale_targets)
+        return cls(standardization, config.standardize, scaling, keeps_constants)
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """Convert instances to what the network is trained on."""
+        if self.standardizes:
+            dataset = dataset.with_features(self.standardization.apply(dataset.features))
+        return self.scaling.apply(dataset)
+
+    def start(self, network: Network) -> Network:
+        """Convert a network for raw features to one to start from."""
+        return self.scaling.unfold(unfold(network, self.standardization))
+
+    def in_raw_units(self, network: Network) -> Network:
+        """Return the network, still for standardized features, whose outputs are raw targets."""
+        return self.scaling.fold(network if self.keeps_constants else without_constants(network, self.standardization))
+
+    def raw_cost(self, cost: float | None) -> float | None:
+        """Return a cost in the units of the raw targets (see `TargetScaling.cost_unit`)."""
+        return None if cost is None else cost * self.scaling.cost_unit
+
+
+def _best(result: EpochResult, units: _Units) -> BestNetwork:
+    kept = result.best
+    figures = Figures(kept.epoch, units.raw_cost(kept.cost), units.raw_cost(kept.validation_cost))
+    return BestNetwork(units.in_raw_units(kept.network), units.standardization, figures)
+
+
+def constant_cost_of(spec: TrainingSpec, dataset: Dataset) -> float:
+    """Return the cost of the best constant output."""
+    return constant_cost(
+        dataset.targets, dataset.cost_weights, loss=spec.training.loss, activation=spec.task.activation
     )
 
 
-def _best(result: EpochResult, standardization: Standardization) -> BestNetwork:
-    kept = result.best
-    return BestNetwork(kept.network, standardization, Figures(kept.epoch, kept.cost, kept.validation_cost))
+def n_weights(network: Network) -> int:
+    """Return the number of weights, without the biases."""
+    return sum(layer.weights.size for layer in network.layers)
 
 
 def metrics_of(spec: TrainingSpec, dataset: Dataset, outputs: NDArray[np.floating[Any]]) -> dict[str, JsonValue]:

@@ -17,20 +17,21 @@ from perceptron import (
     OneByOneState,
     RaceState,
     SweepProgress,
+    TargetScaling,
     TrainedNetwork,
     TrainingState,
-    assign_folds,
     fit_sweep,
     fold,
     forward,
-    validation_rows,
+    held_out_parts,
 )
 from storage.codec import decode_model, encode_model
 from storage.jobs.checkpoints import Checkpoint, RefitStage
 from storage.jobs.reports import EndReason, Figures, LeaderboardEntry, Metrics, Result
 from storage.jobs.spec import TrainingSpec
 from worker.deadline import TimeUpError
-from worker.single import Inputs, Trained, metrics_of, refit
+from worker.single import Inputs, Trained, constant_cost_of, metrics_of, n_weights, refit
+from worker.warnings import Judged, warnings_of
 from worker.watch import BestNetwork, Position, Watch, epochs_between_looks
 
 
@@ -71,19 +72,33 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
         winners = by_candidate[best.candidate]
         if best.stop_reason == "diverged" or best.cost is None:
             raise DivergedError(best.epochs, min(one.learning_rate for one in winners))
+        winner, config = winners[0], sweep.candidates[best.candidate].config(spec.training)
+        assert winner.network is not None and winner.cost is not None, "the best candidate did not diverge"
+        metrics, evaluated = _metrics_of(sweep, winners)
         result = Result(
             stop_reason=best.stop_reason,
             epochs=best.epochs,
             best_epoch=best.best_epoch,
             cost=best.cost,
             validation_cost=best.validation_cost,
-            metrics=_metrics_of(sweep, winners),
+            metrics=metrics,
             leaderboard=leaderboard,
         )
-        winner = winners[0]
-        assert winner.network is not None and winner.cost is not None, "the best candidate did not diverge"
+        scaling = TargetScaling.of(inputs.dataset, is_used=config.scale_targets)
+        judged = Judged(
+            spec.task,
+            config,
+            result,
+            evaluated=evaluated,
+            n_trained=inputs.dataset.n_instances,
+            n_weights=n_weights(winner.network),
+            constant_cost=constant_cost_of(spec, scaling.apply(inputs.dataset)) * scaling.cost_unit,
+            constant_validation_cost=None
+            if sweep.fold_of is None
+            else constant_cost_of(spec, scaling.apply(evaluated)) * scaling.cost_unit,
+        )
+        result = replace(result, warnings=warnings_of(judged))
         if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
-            config = sweep.candidates[best.candidate].config(spec.training)
             return Trained(winner.network, winner.standardization, config, result)
         fallback = replace(
             result,
@@ -92,21 +107,16 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
             best_epoch=winner.best_epoch,
             cost=winner.cost,
             validation_cost=winner.validation_cost,
-            metrics=_metrics_of(sweep, [winner]),
+            metrics=_metrics_of(sweep, [winner])[0],
         )
         weights = encode_model(winner.network, winner.standardization)
     return _refit(sweep, watch, RefitStage(result, fallback, weights, total_epochs), None)
 
 
 def _fold_of(spec: TrainingSpec, dataset: Dataset) -> NDArray[np.intp] | None:
-    validation = spec.validation
-    if validation is None:
+    if spec.validation is None:
         return None
-    if validation.folds is not None:
-        return assign_folds(dataset, spec.task, validation.folds, spec.training.seed)
-    fold_of = np.full(dataset.n_instances, -1)
-    fold_of[validation_rows(dataset, spec.task, validation.fraction, spec.training.seed)] = 0
-    return fold_of
+    return held_out_parts(dataset, spec.task, spec.validation, spec.training.seed)
 
 
 def _run(
@@ -193,7 +203,8 @@ def _by_candidate(networks: Sequence[TrainedNetwork]) -> dict[int, list[TrainedN
 def _leaderboard(sweep: _Sweep, networks: dict[int, list[TrainedNetwork]]) -> tuple[LeaderboardEntry, ...]:
     """Rank the candidates by the cost of the rows held out, else by their cost; diverged ones come last."""
     fold_of = sweep.fold_of
-    rows_in = [sweep.inputs.dataset.n_instances] if fold_of is None else np.bincount(fold_of[fold_of >= 0]).tolist()
+    # Only ratios count: without folds there is a single one.
+    rows_in = [1] if fold_of is None else np.bincount(fold_of + 1, sweep.inputs.dataset.cost_weights)[1:].tolist()
     entries = []
     for k, candidate in enumerate(sweep.candidates):
         ones = networks.get(k, [])
@@ -232,8 +243,12 @@ def _mean(values: list[float | None], sizes: list[int]) -> float | None:
     return float(np.average(known, weights=sizes))
 
 
-def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> Metrics:
-    """Evaluate networks of one candidate together, each on the rows of the fold that it did not train on."""
+def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> tuple[Metrics, Dataset]:
+    """Evaluate networks of one candidate together, each on the rows of the fold that it did not train on.
+
+    Returns:
+        The metrics, and the rows that they were measured on.
+    """
     dataset, fold_of = sweep.inputs.dataset, sweep.fold_of
     outputs = np.empty((dataset.n_instances, sweep.inputs.spec.task.n_outputs))
     is_judged = np.zeros(dataset.n_instances, dtype=bool)
@@ -243,5 +258,6 @@ def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> Metrics:
         outputs[rows] = forward(fold(one.network, one.standardization), dataset.features[rows])
         is_judged[rows] = True
     judged = np.flatnonzero(is_judged)
+    evaluated = sweep.inputs.dataset.take(judged)
     on = "training" if fold_of is None else "validation" if len(networks) == 1 else "folds"
-    return {"evaluated_on": on, **metrics_of(sweep.inputs.spec, dataset.take(judged), outputs[judged])}
+    return {"evaluated_on": on, **metrics_of(sweep.inputs.spec, evaluated, outputs[judged])}, evaluated

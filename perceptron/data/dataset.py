@@ -19,7 +19,7 @@ class Dataset:
 
     Raises:
         InvalidDatasetError: a shape is wrong, a number is not finite, there is no instance or no feature,
-            or the weights of the instances are negative or sum to 0.
+            or weights are negative or sum to 0.
     """
 
     features: Floats
@@ -27,7 +27,9 @@ class Dataset:
     targets: Floats
     """(n_instances, n_outputs), finite"""
     instance_weights: Floats | None = None
-    """(n_instances,), at least 0 and not all 0; None counts every instance once"""
+    """(n_instances,), how many times each counts: at least 0 and not all 0; None: once"""
+    class_weights: Floats | None = None
+    """(n_instances,), the weight of each instance's class: in the cost alone, in no mean and no metric; None: 1"""
 
     def __post_init__(self) -> None:
         features = _floats("features", self.features, n_dimensions=2)
@@ -36,10 +38,13 @@ class Dataset:
             raise InvalidDatasetError(f"{features.shape[0]} instances but {targets.shape[0]} targets")
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "targets", targets)
-        if self.instance_weights is not None:
-            weights = _floats("instance_weights", self.instance_weights, n_dimensions=1)
-            _check_instance_weights(weights, self.n_instances)
-            object.__setattr__(self, "instance_weights", weights)
+        for name in ("instance_weights", "class_weights"):
+            if getattr(self, name) is not None:
+                weights = _floats(name, getattr(self, name), n_dimensions=1)
+                _check_weights(name, weights, self.n_instances)
+                object.__setattr__(self, name, weights)
+        if self.instance_weights is not None and self.class_weights is not None:
+            _check_weights("instance_weights * class_weights", self._cost_weights(), self.n_instances)
 
     @property
     def n_instances(self) -> int:
@@ -58,12 +63,27 @@ class Dataset:
 
     def take(self, rows: Rows) -> "Dataset":
         """Give the data set of these rows, in this order."""
-        weights = None if self.instance_weights is None else self.instance_weights[rows]
-        return Dataset(self.features[rows], self.targets[rows], weights)
+        of_instances, of_classes = self.instance_weights, self.class_weights
+        return Dataset(
+            self.features[rows],
+            self.targets[rows],
+            None if of_instances is None else of_instances[rows],
+            None if of_classes is None else of_classes[rows],
+        )
+
+    def counted(self) -> "Dataset":
+        """Give the data set without the instances of weight 0."""
+        if self.instance_weights is None or self.instance_weights.all():
+            return self
+        return self.take(np.flatnonzero(self.instance_weights))
 
     def with_features(self, features: Floats) -> "Dataset":
         """Give the same instances with other features, standardized ones for example."""
         return replace(self, features=features)
+
+    def with_targets(self, targets: Floats) -> "Dataset":
+        """Give the same instances with other targets, standardized ones for example."""
+        return replace(self, targets=targets)
 
     def as_dtype(self, dtype: str) -> "Dataset":
         """Convert features and targets.
@@ -75,39 +95,43 @@ class Dataset:
             features = self.features.astype(dtype, copy=False)
             targets = self.targets.astype(dtype, copy=False)
         try:
-            return Dataset(features, targets, self.instance_weights)
+            return replace(self, features=features, targets=targets)
         except InvalidDatasetError as error:
             raise InvalidDatasetError(f"a number is too large for {dtype}: {error}") from error
 
-    def weighted(self, instance_weights: Floats) -> "Dataset":
-        """Give the same instances, each counting `instance_weights` times as much as before."""
-        if self.instance_weights is not None:
-            with np.errstate(over="ignore", under="ignore"):
-                instance_weights = self.instance_weights * instance_weights
-        return replace(self, instance_weights=instance_weights)
+    @property
+    def cost_weights(self) -> Floats | None:
+        """(n_instances,): the weight of each instance in the cost; None: all count the same."""
+        if self.class_weights is None:
+            return self.instance_weights
+        return self.class_weights if self.instance_weights is None else self._cost_weights()
+
+    def _cost_weights(self) -> Floats:
+        assert self.instance_weights is not None and self.class_weights is not None
+        with np.errstate(over="ignore", under="ignore"):
+            weights: Floats = self.instance_weights * self.class_weights
+        return weights
 
     def weight_totals(self) -> "WeightTotals":
-        """Sum the weights of the instances."""
-        if self.instance_weights is None:
+        """Sum the weights of the instances in the cost."""
+        weights = self.cost_weights
+        if weights is None:
             return WeightTotals(self.n_instances, 1.0, float(self.n_instances))
         # In units of the largest: the mean of denormal weights could round to 0.
-        largest = float(self.instance_weights.max())
-        return WeightTotals(
-            self.n_instances, largest, float((self.instance_weights.astype(np.float64) / largest).sum())
-        )
+        largest = float(weights.max())
+        return WeightTotals(self.n_instances, largest, float((weights.astype(np.float64) / largest).sum()))
 
     def relative_weights(self, totals: "WeightTotals | None" = None) -> Floats | None:
-        """Give instance_weights / mean(instance_weights): with them a plain mean is the weighted one.
+        """Give cost_weights / mean(cost_weights): with them a plain mean is the weighted one.
 
         Args:
             totals: of the data set that this one is a part of; None: of this one.
         """
-        if self.instance_weights is None:
+        weights = self.cost_weights
+        if weights is None:
             return None
         totals = totals or self.weight_totals()
-        relative: Floats = (
-            self.instance_weights.astype(np.float64) / totals.largest / (totals.total / totals.n_instances)
-        )
+        relative: Floats = weights.astype(np.float64) / totals.largest / (totals.total / totals.n_instances)
         return relative
 
 
@@ -155,15 +179,13 @@ def _all_finite(array: Floats) -> bool:
     return True
 
 
-def _check_instance_weights(weights: Floats, n_instances: int) -> None:
+def _check_weights(name: str, weights: Floats, n_instances: int) -> None:
     if len(weights) != n_instances:
-        raise InvalidDatasetError(f"{n_instances} instances but {len(weights)} instance_weights")
+        raise InvalidDatasetError(f"{n_instances} instances but {len(weights)} {name}")
     if weights.min() < 0:
         index = int(weights.argmin())
-        raise InvalidDatasetError(
-            f"instance_weights must be at least 0, but that of instance {index} is {float(weights[index])}"
-        )
+        raise InvalidDatasetError(f"{name} must be at least 0, but that of instance {index} is {float(weights[index])}")
     with np.errstate(over="ignore"):
         total = float(weights.sum(dtype=np.float64))
     if not 0 < total < float("inf"):
-        raise InvalidDatasetError(f"instance_weights must have a positive, finite sum, got {total}")
+        raise InvalidDatasetError(f"{name} must have a positive, finite sum, got {total}")

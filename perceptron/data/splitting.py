@@ -3,6 +3,7 @@
 import numpy as np
 
 from perceptron.arrays import Rows
+from perceptron.config import ValidationConfig
 from perceptron.data.dataset import Dataset
 from perceptron.data.task import Task
 from perceptron.errors import InvalidDatasetError
@@ -60,6 +61,15 @@ def assign_folds(dataset: Dataset, task: Task, n_folds: int, seed: int) -> Rows:
     fold_of = np.empty(dataset.n_instances, dtype=np.intp)
     fold_of[dealt] = np.arange(dataset.n_instances) % n_folds
     return fold_of
+
+
+def held_out_parts(dataset: Dataset, task: Task, validation: ValidationConfig, seed: int) -> Rows:
+    """Give the part of each instance, (n_instances,): its fold, or 0 if it is held out and -1 if it always trains."""
+    if validation.folds is not None:
+        return assign_folds(dataset, task, validation.folds, seed)
+    part_of = np.full(dataset.n_instances, -1)
+    part_of[validation_rows(dataset, task, validation.fraction, seed)] = 0
+    return part_of
 
 
 def _groups(dataset: Dataset, task: Task) -> list[Rows]:

@@ -1,4 +1,4 @@
-"""Weights of classes, as weights of instances."""
+"""Weights of classes: one for each instance."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -6,18 +6,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron.arrays import Floats
+from perceptron.data.dataset import Dataset
 from perceptron.data.task import Task
 from perceptron.errors import InvalidConfigError
 
 
 def class_weights(
-    task: Task, targets: Floats, weights: Literal["balanced"] | Mapping[str, float] | Mapping[int, float]
+    task: Task, dataset: Dataset, weights: Literal["balanced"] | Mapping[str, float] | Mapping[int, float]
 ) -> NDArray[np.float64]:
-    """Give each instance the weight of its class, (n_instances,); `Dataset.weighted` multiplies them in.
+    """Give each instance the weight of its class, (n_instances,), for `Dataset.class_weights`.
 
     "balanced" gives every class the same total weight: n_instances / (n_classes * count of the class), over the
-    classes that occur, as in scikit-learn. A mapping names classes (numbers also as strings, like keys of JSON); a
+    classes that occur, as in scikit-learn; an instance counts as often as its weight
+    says. A mapping names classes (numbers also as strings, like keys of JSON); a
     class that it does not name has weight 1.
 
     Raises:
@@ -25,17 +26,21 @@ def class_weights(
     """
     if task.classes is None:
         raise InvalidConfigError(f"class_weights need classes, got {task.kind}", field="training/class_weights")
-    indices = task.class_indices(targets)
+    indices = task.class_indices(dataset.targets)
     if weights == "balanced":
-        counts = np.bincount(indices, minlength=len(task.classes))
-        per_class = len(indices) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        counts = np.bincount(indices, dataset.instance_weights, minlength=len(task.classes))
+        occurs = counts > 0
+        per_class: NDArray[np.float64] = np.divide(
+            counts.sum() / occurs.sum(), counts, out=np.zeros_like(counts, float), where=occurs
+        )
     elif isinstance(weights, Mapping):
         per_class = _named(task.classes, weights)
     else:
         raise InvalidConfigError(
             f'expected "balanced" or a weight for each class, got {weights!r}', field="training/class_weights"
         )
-    return per_class[indices]
+    of_instances: NDArray[np.float64] = per_class[indices]
+    return of_instances
 
 
 def _named(

@@ -143,7 +143,7 @@ class Curvature:
 def rows_for_curvature(dataset: Dataset, n_parameters: int, rng: np.random.Generator) -> Rows | None:
     """Draw as many rows as H needs; None for all of them."""
     # Rows of weight 0 say nothing about H, and a draw could hold no others.
-    weights = dataset.instance_weights
+    weights = dataset.cost_weights
     counted = np.arange(dataset.n_instances) if weights is None else np.flatnonzero(weights)
     n_rows = max(MIN_ROWS, ROWS_PER_PARAMETER * n_parameters)
     if n_rows >= len(counted):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from perceptron.arrays import Floats, Rows
 from perceptron.cost import Evaluation, Networks
+from perceptron.course import Course
 from perceptron.objective import Objective
 
 MAX_HESSIAN_SIZE = 1_000
@@ -94,9 +95,9 @@ def epoch_rng(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng([seed, epoch])
 
 
-FastLoop: TypeAlias = Callable[[Iterate, int, float], tuple[int, Iterate, float]]
-"""Trains from an iterate for at most so many epochs, until converged by a tolerance or no longer finite. Gives the
-number of epochs done, the last iterate, and the cost before the last epoch."""
+FastLoop: TypeAlias = Callable[[Iterate, Course, int, int], tuple[int, Iterate, Course]]
+"""Trains from an iterate and the course up to it for at most so many epochs, until the cost stood still for so many of
+them in a row, or training diverged. Gives the number of epochs done, the last iterate and the course up to it."""
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,32 @@ from perceptron.cost import FoldScales
 from perceptron.data.dataset import Dataset
 from perceptron.objective import Folds
 from perceptron.preprocessing.standardization import Standardization
+from perceptron.preprocessing.target_scaling import TargetScaling
 
 
 class FoldUnits:
-    """The data set in common units, and the standardization on top of them for each fold."""
+    """The data set in common units, and the standardization on top of them for each fold.
 
-    def __init__(self, dataset: Dataset, fold_of: Rows | None, *, standardize: bool) -> None:
+    Targets have the same units in all folds: only the weight of a penalty depends on their scale, and little.
+    """
+
+    def __init__(
+        self, dataset: Dataset, fold_of: Rows | None, *, standardize: bool, scale_targets: bool = False
+    ) -> None:
+        self.targets = TargetScaling.of(dataset, is_used=scale_targets)
+        dataset = self.targets.apply(dataset)
         self.fold_of = fold_of
         self.held_out: tuple[int | None, ...] = (None,) if fold_of is None else tuple(range(int(fold_of.max()) + 1))
         """the fold that each network of a candidate does not train on"""
-        n_features = dataset.n_features
-        self._common = Standardization.of(dataset.features) if standardize else Standardization.identity(n_features)
-        self.dataset = dataset.with_features(self._common.apply(dataset.features)) if standardize else dataset
+        self._common, self.dataset = Standardization.identity(dataset.n_features), dataset
+        if standardize:
+            self._common = _standardization(dataset)
+            self.dataset = dataset.with_features(self._common.apply(dataset.features))
         # In common units the mean and scale of a fold are near 0 and 1: folding them into weights loses no precision.
         self._of_fold = [
-            Standardization.of(self.dataset.features[fold_of != fold])
+            _standardization(self.dataset.take(np.flatnonzero(fold_of != fold)))
             if standardize and fold_of is not None
-            else Standardization.identity(n_features)
+            else Standardization.identity(dataset.n_features)
             for fold in self.held_out
         ]
 
@@ -54,6 +63,13 @@ class FoldUnits:
     def from_raw(self, fold: int | None) -> Standardization:
         """Give the standardization from raw units to the units of a fold."""
         further = self._of_fold[fold or 0]
+        constants = [one.is_constant for one in (self._common, further) if one.is_constant is not None]
         return Standardization(
-            self._common.mean + self._common.scale * further.mean, self._common.scale * further.scale
+            self._common.mean + self._common.scale * further.mean,
+            self._common.scale * further.scale,
+            np.logical_or.reduce(constants) if constants else None,
         )
+
+
+def _standardization(dataset: Dataset) -> Standardization:
+    return Standardization.of(dataset.features, dataset.instance_weights)

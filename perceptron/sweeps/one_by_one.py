@@ -8,7 +8,7 @@ from perceptron.optimizers.curvature import with_learning_rate
 from perceptron.sweeps.candidates import SweepProgress
 from perceptron.sweeps.plan import SweepPlan
 from perceptron.sweeps.states import NetworkResult, OneByOneState
-from perceptron.training import EpochResult, TrainingState, fit
+from perceptron.training import TrainingState, fit
 
 
 def train_one_by_one(plan: SweepPlan, state: OneByOneState) -> Iterator[SweepProgress]:
@@ -28,8 +28,8 @@ def _progress(plan: SweepPlan, by_now: Sequence[NetworkResult], current: Trainin
     return SweepProgress(
         epoch=max(result.epochs for result in by_now),
         n_running=len(plan.networks) - len(done),
-        cost=min((result.cost for result in by_now if result.cost is not None), default=None),
-        validation_cost=min(validation_costs, default=None),
+        cost=plan.raw_cost(min((result.cost for result in by_now if result.cost is not None), default=None)),
+        validation_cost=plan.raw_cost(min(validation_costs, default=None)),
         is_last=len(done) == len(plan.networks),
         total_epochs=sum(result.epochs for result in by_now),
         trained=lambda: tuple(plan.trained(index, result) for index, result in enumerate(by_now)),
@@ -44,7 +44,6 @@ def _train(
     candidate, fold = plan.networks[index]
     rows = plan.units.training_set(fold, plan.dataset)
     config = with_learning_rate(rows, plan.network_config, plan.candidates[candidate].config(plan.config))
-    best: EpochResult | None = None
     try:
         for now in fit(
             rows,
@@ -63,5 +62,4 @@ def _train(
                 now.state,
             )
     except DivergedError as error:
-        best_epoch = best.epoch if best else 0
-        yield NetworkResult(None, None, None, error.epoch, best_epoch, "diverged", error.learning_rate), None
+        yield NetworkResult(None, None, None, error.epoch, 0, "diverged", error.learning_rate), None

@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from perceptron.architecture import Architecture, NetworkConfig
 from perceptron.config import TrainingConfig
+from perceptron.course import constant_cost
 from perceptron.data.dataset import Dataset
+from perceptron.preprocessing.standardization import without_constants
 from perceptron.stopping import StopRule
 from perceptron.sweeps.candidates import Candidate, TrainedNetwork
 from perceptron.sweeps.fold_units import FoldUnits
@@ -41,19 +46,38 @@ class SweepPlan:
     @cached_property
     def rule(self) -> StopRule:
         """When a network stops."""
-        return StopRule(self.config.tolerance, self.config.max_epochs, self.patience)
+        return StopRule.of(self.config, self.patience)
+
+    @cached_property
+    def constant_costs(self) -> NDArray[np.float64]:
+        """C_null of the rows that train for each fold held out, (n_folds,)."""
+        targets, weights, fold_of = self.dataset.targets, self.dataset.cost_weights, self.units.fold_of
+        costs: list[float] = []
+        for fold in self.units.held_out:
+            rows = slice(None) if fold_of is None else np.flatnonzero(fold_of != fold)
+            of_rows = None if weights is None else weights[rows]
+            activation = self.network_config.activation
+            costs.append(constant_cost(targets[rows], of_rows, loss=self.config.loss, activation=activation))
+        return np.array(costs)
+
+    def raw_cost(self, cost: float | None) -> float | None:
+        """Give a cost in the units of the raw targets (see `TargetScaling.cost_unit`)."""
+        return None if cost is None else cost * self.units.targets.cost_unit
 
     def trained(self, index: int, result: NetworkResult) -> TrainedNetwork:
         """Give the network of an index with its result."""
         candidate, fold = self.networks[index]
-        parameters = result.parameters
+        standardization, network = self.units.from_raw(fold), None
+        if result.parameters is not None:
+            network = without_constants(self.architecture.network(result.parameters), standardization)
+            network = self.units.targets.fold(network)
         return TrainedNetwork(
             candidate,
             fold,
-            network=None if parameters is None else self.architecture.network(parameters),
-            standardization=self.units.from_raw(fold),
-            cost=result.cost,
-            validation_cost=result.validation_cost,
+            network=network,
+            standardization=standardization,
+            cost=self.raw_cost(result.cost),
+            validation_cost=self.raw_cost(result.validation_cost),
             epochs=result.epochs,
             best_epoch=result.best_epoch,
             stop_reason=result.stop_reason,

@@ -64,7 +64,8 @@ class _Race:
             iterate = self.training(np.arange(n)).start(parameters)
         held_out_costs = None if plan.units.fold_of is None else np.full(n, np.inf)
         kept = Kept(np.zeros(n, dtype=np.intp), parameters.copy(), np.full(n, np.inf), held_out_costs)
-        return RaceState(0, iterate, np.arange(n), kept, np.zeros(n, dtype=np.intp), (None,) * n)
+        course = plan.rule.begin(iterate.costs, np.tile(plan.constant_costs, len(plan.candidates)))
+        return RaceState(0, iterate, np.arange(n), kept, np.zeros(n, dtype=np.intp), (None,) * n, course)
 
     def next_state(self, state: RaceState, training: Training) -> tuple[RaceState, bool]:
         """Train one epoch, and tell whether networks have stopped with it. Kept epochs change in place."""
@@ -73,13 +74,15 @@ class _Race:
         finite = is_finite(iterate)
         state.epochs[running] = epoch
         self._keep(kept, epoch, iterate, running, finite)
+        course = state.course.after(state.iterate.costs, iterate.costs)
         reasons = rule.reasons(
             epoch,
+            course,
             is_finite=finite.tolist(),
-            has_converged=rule.has_converged(state.iterate.costs, iterate.costs).tolist(),
             best_epochs=kept.epochs[running].tolist(),
+            kept_costs=kept.costs[running].tolist(),
         )
-        state = state._replace(epoch=epoch, iterate=iterate)
+        state = state._replace(epoch=epoch, iterate=iterate, course=course)
         stopping = [which for which, reason in enumerate(reasons) if reason is not None]
         if not stopping:
             return state, False
@@ -87,7 +90,13 @@ class _Race:
         for which in stopping:
             stop_reasons[running[which]] = reasons[which]
         rest = np.delete(np.arange(len(running)), stopping)
-        return state._replace(iterate=iterate.take(rest), running=running[rest], stop_reasons=tuple(stop_reasons)), True
+        fewer = state._replace(
+            iterate=iterate.take(rest),
+            running=running[rest],
+            stop_reasons=tuple(stop_reasons),
+            course=course.take(rest),
+        )
+        return fewer, True
 
     def _keep(self, kept: Kept, epoch: int, iterate: Iterate, running: Rows, finite: NDArray[np.bool_]) -> None:
         """Keep the epoch of each running network that is finite and, with early stopping, its best so far."""
@@ -106,8 +115,8 @@ class _Race:
         return SweepProgress(
             state.epoch,
             n_running=len(state.running),
-            cost=_lowest(kept.costs),
-            validation_cost=None if kept.held_out_costs is None else _lowest(kept.held_out_costs),
+            cost=plan.raw_cost(_lowest(kept.costs)),
+            validation_cost=None if kept.held_out_costs is None else plan.raw_cost(_lowest(kept.held_out_costs)),
             is_last=not state.running.size,
             total_epochs=state.epoch,
             trained=lambda: tuple(plan.trained(index, result) for index, result in enumerate(self._results(state))),

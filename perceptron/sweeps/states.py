@@ -3,6 +3,7 @@
 from typing import NamedTuple, TypeAlias
 
 from perceptron.arrays import Floats, Rows
+from perceptron.course import Course
 from perceptron.optimizers.optimizer import Iterate
 from perceptron.stopping import Kept, StopReason
 from perceptron.training import TrainingState
@@ -21,6 +22,8 @@ class RaceState(NamedTuple):
     epochs: Rows
     """the last one that each network has trained"""
     stop_reasons: tuple[StopReason | None, ...]
+    course: Course
+    """of those that still run"""
 
 
 class NetworkResult(NamedTuple):

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from perceptron import Candidate
+from perceptron import Candidate, TrainingConfig
 from service.http.parsing import refuse
-from service.jobs.payloads import SweepRange, SweepSettings, TrainingSettings
+from service.jobs.payloads import SweepRange, SweepSettings
 
 
-def expand(sweep: SweepSettings, training: TrainingSettings, max_candidates: int) -> tuple[Candidate, ...]:
-    """Return the candidates of a sweep; settings that it does not vary come from `training`.
+def expand(sweep: SweepSettings, training: TrainingConfig, max_candidates: int) -> tuple[Candidate, ...]:
+    """Return the candidates of a sweep; settings that it does not vary come from the config.
 
     Raises:
         InvalidRequestError: nothing is varied, there are too many candidates, or a range is given without `random`.

@@ -89,22 +89,41 @@ class NetworkSettings(RequestPayload):
 
 
 class TrainingSettings(RequestPayload):
-    """How the network learns. Null: chosen from the targets and the network."""
+    """How the network learns. Null: chosen from the targets, the network and the data.
+
+    Without `optimizer`, `learning_rate` and `batch_size`, all settings are chosen together; the job's `config` shows
+    them, with `reasons`. An explicit `gradient_descent`, or a number as `learning_rate`, is plain gradient descent.
+    """
 
     loss: Annotated[str, OneOf(lambda: LOSSES)] | None = None
     optimizer: Annotated[str, OneOf(lambda: OPTIMIZERS)] | None = None
-    learning_rate: LearningRate = Field(
-        0.5,
-        description="alpha of the update w <- w - alpha dC/dw. `auto`, for networks without hidden layers: as large as "
-        "the curvature of the cost allows.",
+    learning_rate: LearningRate | None = Field(
+        None,
+        description="alpha of the update w <- w - alpha dC/dw. Null, with gradient descent: 0.5. `auto`, for networks "
+        "without hidden layers: as large as the curvature of the cost allows.",
     )
     batch_size: int | None = Field(None, ge=1, description="Instances per update. Null: all of them.")
     max_epochs: int = Field(1000, ge=1, description="At most the setting MAX_EPOCHS, 1,000,000 by default.")
-    tolerance: float = Field(1e-6, ge=0, description="Stop when the cost changes by less. 0: never.")
+    tolerance: float | None = Field(
+        None,
+        ge=0,
+        description="Stop when the cost changes by less. 0: never. Null: when it changes by no more than a millionth "
+        "of the cost of the best constant output, 5 epochs in a row.",
+    )
     time_limit_s: float | None = Field(
         None, gt=0, description="Stop after this many seconds of training, and publish what was learned."
     )
-    l2: float = Field(0.0, ge=0, description="Add l2 times the sum of the squared weights to the cost.")
+    l2: float | None = Field(
+        None,
+        ge=0,
+        description="Add l2 times the sum of the squared weights to the cost. Null: 1 / (2 max(rows, 100)) if the "
+        "optimizer is chosen, too, else 0.",
+    )
+    scale_targets: bool | None = Field(
+        None,
+        description="Train on targets of mean 0 and standard deviation 1; outputs and metrics stay in raw units. Only "
+        "for identity outputs. Null: yes, except with gradient descent.",
+    )
     class_weights: (
         Annotated[
             Annotated[Literal["balanced"], Tag(f"{TAG}string")] | Annotated[ClassWeights, Tag(f"{TAG}object")],
@@ -187,7 +206,9 @@ class TrainingRequest(RequestPayload):
     task: Literal["classification", "regression"] | None = Field(None, description="Null: chosen from the targets.")
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
-    validation: ValidationSettings | None = Field(None, description="Null: no instances are held out.")
+    validation: ValidationSettings | None = Field(
+        None, description="Null: no instances are held out, except where the defaults for hidden layers need some."
+    )
     sweep: SweepSettings | None = Field(None, description="Train many candidates at once and publish the best.")
     start_from: StartFrom | None = Field(None, description="Start from the weights of a version with the same layers.")
     alias: Name | None = Field(None, description="An alias to point at the new version.")
@@ -296,8 +317,8 @@ class JobPayload(BaseModel):
     started_at: str | None
     finished_at: str | None
     config: dict[str, Any] = Field(
-        description="What the job was asked to do, with every default filled in. `feature_names` is null if there are "
-        "more than 1,000."
+        description="What the job was asked to do, with every default filled in, and in `reasons` why: a sentence for "
+        "each field that was chosen, by its path. `feature_names` is null if there are more than 1,000."
     )
     progress: Progress | None
     result: ResultPayload | None
@@ -350,4 +371,5 @@ def config_payload(spec: TrainingSpec) -> dict[str, Any]:
         "alias": spec.alias,
         "candidates": None if spec.sweep is None else len(spec.sweep.candidates),
         "start_from": asdict(spec.start_from) if spec.start_from else None,
+        "reasons": dict(spec.reasons),
     }

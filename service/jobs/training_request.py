@@ -1,6 +1,7 @@
 """From a request to train to what a worker needs: arrays in the blob store, and a spec with every default chosen."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,17 @@ from perceptron import (
     Architecture,
     Dataset,
     InvalidDatasetError,
+    Named,
     NetworkConfig,
     TargetsOutOfRangeError,
     Task,
+    TrainingConfig,
     ValidationConfig,
     as_column,
     check_size,
+    choose_defaults,
     class_weights,
+    held_out_parts,
     resolve_task,
     resolve_training_config,
 )
@@ -54,25 +59,35 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         hidden_layers=tuple(request.network.hidden_layers),
         hidden_activation=request.network.hidden_activation,
     )
-    validation = _validation(request, dataset)
-    sweep = _sweep(request, limits)
-    n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
     shape = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
-    _check_n_parameters(shape, n_networks, limits)
-    config = resolve_training_config(
-        network,
-        loss=task.loss,
+    named = Named(
         optimizer=training.optimizer,
         learning_rate=training.learning_rate,
         batch_size=training.batch_size,
+        loss=training.loss,
+        l2=training.l2,
+        scale_targets=training.scale_targets,
+        validation=_validation(request, dataset),
+        sweeps_learning_rate=request.sweep is not None and request.sweep.learning_rate is not None,
+    )
+    defaults = choose_defaults(task, shape, dataset, named)
+    task, validation = replace(task, loss=defaults.loss), defaults.validation
+    if validation is not None:
+        _check_weights_of_parts(dataset, held_out_parts(dataset, task, validation, training.seed))
+    config = resolve_training_config(
+        network,
+        **defaults.training,
+        loss=task.loss,
         max_epochs=training.max_epochs,
         tolerance=training.tolerance,
-        l2=training.l2,
         initialization=training.initialization,
         standardize=training.standardize,
         seed=training.seed,
         dtype=training.dtype,
     )
+    sweep = _sweep(request, config, limits)
+    n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
+    _check_n_parameters(shape, n_networks, limits)
     check_size(config, shape)
     feature_names = _feature_names(request.data, dataset.n_features)
     start_from = _start_from(request, task, feature_names, shape, models)
@@ -88,6 +103,7 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         alias=request.alias,
         sweep=sweep,
         start_from=start_from,
+        reasons=defaults.reasons,
     )
 
 
@@ -128,12 +144,12 @@ def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) ->
         refuse("/network/hidden_layers" if n_networks == 1 else "/sweep", detail)
 
 
-def _sweep(request: TrainingRequest, limits: Limits) -> Sweep | None:
+def _sweep(request: TrainingRequest, config: TrainingConfig, limits: Limits) -> Sweep | None:
     if request.sweep is None:
         return None
     if request.start_from is not None:
         refuse("/start_from", "start_from cannot be combined with sweep")
-    return Sweep(expand(request.sweep, request.training, limits.max_candidates), request.sweep.refit)
+    return Sweep(expand(request.sweep, config, limits.max_candidates), request.sweep.refit)
 
 
 def _start_from(
@@ -200,14 +216,15 @@ def _resolved(request: TrainingRequest) -> tuple[Task, NDArray[np.float64]]:
 
 
 def _weighted(dataset: Dataset, task: Task, request: TrainingRequest) -> Dataset:
-    """Return the data set with the weights of the instances and of their classes applied."""
+    """Return the data set with the weights of the instances and of their classes, without instances of weight 0."""
     pointer = "/data/instance_weights"
     try:
         if request.data.instance_weights is not None:
-            dataset = dataset.weighted(parse_vector(request.data.instance_weights, pointer))
+            dataset = replace(dataset, instance_weights=parse_vector(request.data.instance_weights, pointer)).counted()
         if request.training.class_weights is not None:
             pointer = "/training/class_weights"
-            dataset = dataset.weighted(class_weights(task, dataset.targets, request.training.class_weights))
+            of_classes = class_weights(task, dataset, request.training.class_weights)
+            dataset = replace(dataset, class_weights=of_classes)
     except InvalidDatasetError as error:
         raise InvalidRequestError([Fault(pointer, str(error))]) from error
     return dataset
@@ -255,6 +272,22 @@ def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig 
         refuse("/validation/fraction", "give fraction or folds, not both")
     if dataset.n_instances < (given.folds or 2):
         needed = given.folds or 2
-        refuse("/validation", f"needs at least {needed} instances to hold some out, got {dataset.n_instances}")
+        refuse(
+            "/validation",
+            f"needs at least {needed} instances with a weight to hold some out, got {dataset.n_instances}",
+        )
     fraction = given.fraction if given.fraction is not None else 0.2
     return ValidationConfig(fraction, given.early_stopping_patience, given.folds)
+
+
+def _check_weights_of_parts(dataset: Dataset, fold_of: NDArray[np.intp]) -> None:
+    """Refuse a split that leaves nothing to train on or nothing to judge by, since classes of weight 0 fill a part."""
+    weights = dataset.cost_weights
+    if weights is None or weights.all():
+        return
+    for part in range(int(fold_of.max()) + 1):
+        for rows, purpose in ((fold_of == part, "judge by"), (fold_of != part, "train on")):
+            if not weights[rows].any():
+                refuse(
+                    "/validation", f"leaves only classes of weight 0 to {purpose}: choose another seed, or fewer folds"
+                )

@@ -3,7 +3,7 @@
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
-from perceptron import Architecture, Layer
+from perceptron import Architecture, Layer, without_centre
 from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, problems
@@ -83,7 +83,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         layers: tuple[Layer, ...] = ()
         is_shown = _n_parameters(version) <= MAX_SHOWN_PARAMETERS
         if is_shown:
-            layers = models.load(path.name, path.version).network.layers
+            layers = without_centre(models.load(path.name, path.version).network).layers
         aliases = models.get(path.name).aliases
         return to_json(
             VersionPayload(

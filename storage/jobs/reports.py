@@ -76,6 +76,24 @@ class LeaderboardEntry:
     stop_reason: Literal[EndReason, "diverged"]
 
 
+WarningCode: TypeAlias = Literal[
+    "not_better_than_constant",
+    "not_converged",
+    "class_never_predicted",
+    "separable_without_l2",
+    "fewer_rows_than_weights",
+    "metric_undefined",
+]
+
+
+@dataclass(frozen=True)
+class TrainingWarning:
+    """What to know about a network that was trained without an error."""
+
+    code: WarningCode
+    detail: str
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of a training: part of the job's result and of the version's description."""
@@ -94,6 +112,9 @@ class Outcome:
         ),
     ]
     is_refitted: Annotated[bool, Field(description="The version was trained once more, on all rows.")] = False
+    warnings: Annotated[
+        tuple[TrainingWarning, ...], Field(description="What to know before the version is used; often empty.")
+    ] = ()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a job trains, with every default chosen: all that a worker needs to know."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
@@ -50,6 +51,8 @@ class TrainingSpec:
     sweep: Sweep | None = None
     start_from: VersionReference | None = None
     """The version whose weights the training starts from."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why what the request did not name was chosen: a sentence for each field, by its path."""
 
 
 SPEC = TypeAdapter(TrainingSpec)

@@ -193,3 +193,12 @@ def test_no_figure_of_a_classification_is_ever_infinite_or_not_a_number(rows):
     assert np.isfinite(metrics.pop("confusion_matrix")).all()
     assert all(np.isfinite(value) for value in metrics.values())
     assert all(0 <= value <= 1 for name, value in metrics.items() if name != "log_loss")
+
+
+@pytest.mark.parametrize("n", [7, 49, 93])
+def test_all_right_is_an_accuracy_of_exactly_1(n):
+    # n times 1 / n is not 1 for these
+    task, targets = resolve_task([0, 1] * n)
+    for weights in (None, np.full(2 * n, 0.1)):
+        figures = evaluate(task, targets, targets, weights)
+        assert [figures[name] for name in ("accuracy", "precision", "recall", "f1")] == [1.0] * 4

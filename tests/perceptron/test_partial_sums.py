@@ -121,7 +121,7 @@ def test_the_totals_of_weights_by_hand():
 def test_the_moments_of_two_parts_by_hand():
     # 1, 3 and 8: mean 4, squared deviations 9 + 1 + 16; in units of 8
     moments = Moments.of(np.array([[1.0], [3.0]])).combine(Moments.of(np.array([[8.0]])))
-    assert (moments.n_rows, moments.unit.tolist()) == (3, [8.0])
+    assert (moments.weight, moments.unit.tolist()) == (3, [8.0])
     np.testing.assert_allclose(moments.mean * 8, [4.0], rtol=1e-15)
     np.testing.assert_allclose(moments.squared_deviations * 64, [26.0], rtol=1e-15)
 

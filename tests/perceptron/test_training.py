@@ -199,12 +199,19 @@ def test_hidden_layers_learn_what_one_neuron_cannot():
 
 
 def test_a_learning_rate_that_is_too_large_is_an_error_that_says_so():
-    # error e -> (1 - 2 * 10 * 2) e: grows by 39 each epoch until it leaves the finite numbers
+    # error e -> (1 - 2 * 10 * 2) e: after k epochs the cost is 39^(2k) * 4, above 1000 * 4 from the first on
     dataset = Dataset(np.array([[1.0]]), np.array([[2.0]]))
-    with pytest.raises(DivergedError, match=r"after epoch \d+ with learning_rate 10.0: lower learning_rate") as caught:
+    # 1 / L, with L = 2 (x x + 1): a rate of 1/4 finds the optimum in one step
+    with pytest.raises(DivergedError, match=r"by epoch 3.*set learning_rate to \"auto\", here 0.25") as caught:
         list(fit(dataset, IDENTITY, TrainingConfig(learning_rate=10.0)))
-    # 39^(2k) * 4 > 1.8e308 from k = 97 on
-    assert (caught.value.epoch, caught.value.learning_rate) == (97, 10.0)
+    assert (caught.value.epoch, caught.value.learning_rate) == (3, 10.0)
+    assert "standardize" not in str(caught.value)  # it is set already
+
+
+def test_a_training_that_diverges_on_raw_features_is_told_to_standardize():
+    dataset = Dataset(np.array([[1.0]]), np.array([[2.0]]))
+    with pytest.raises(DivergedError, match="set standardize to true"):
+        list(fit(dataset, IDENTITY, TrainingConfig(learning_rate=10.0, standardize=False)))
 
 
 def test_weights_that_are_infinite_are_an_error_even_at_a_finite_cost():

@@ -45,11 +45,21 @@ def test_floats_are_not_copied_and_other_numbers_become_float64():
     assert Dataset(np.array([[1, 2]]), ONE).features.dtype == np.float64
 
 
-def test_further_weights_multiply_those_an_instance_has():
-    dataset = Dataset(np.ones((2, 1)), np.ones((2, 1)))
-    once = dataset.weighted(np.array([1.0, 2.0]))
-    np.testing.assert_array_equal(once.instance_weights, [1.0, 2.0])
-    np.testing.assert_array_equal(once.weighted(np.array([3.0, 5.0])).instance_weights, [3.0, 10.0])
+def test_the_weights_of_the_classes_multiply_those_of_the_instances_in_the_cost_alone():
+    dataset = Dataset(np.ones((2, 1)), np.ones((2, 1)), np.array([1.0, 2.0]), np.array([3.0, 5.0]))
+    np.testing.assert_array_equal(dataset.cost_weights, [3.0, 10.0])
+    np.testing.assert_array_equal(dataset.instance_weights, [1.0, 2.0])
+    np.testing.assert_array_equal(dataset.take(np.array([1])).cost_weights, [10.0])
+
+
+def test_weights_whose_products_are_all_0_cannot_be_used():
+    with pytest.raises(InvalidDatasetError, match="positive, finite sum"):
+        Dataset(np.ones((2, 1)), np.ones((2, 1)), np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+
+
+def test_instances_of_weight_0_do_not_count():
+    dataset = Dataset(np.array([[1.0], [2.0]]), np.ones((2, 1)), np.array([0.0, 2.0])).counted()
+    assert (dataset.features.tolist(), dataset.instance_weights.tolist()) == ([[2.0]], [2.0])
 
 
 @pytest.mark.parametrize("unit", [5e-324, 1.0, 1e307])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,7 +80,7 @@ def test_the_parts_keep_the_order_and_belong_to_the_seed():
 
 def test_instance_weights_go_with_their_instances():
     dataset, task = numbers(10)
-    weighted = dataset.weighted(np.arange(1.0, 11.0))
+    weighted = replace(dataset, instance_weights=np.arange(1.0, 11.0))
     for part in split(weighted, task, 0.3, seed=0):
         np.testing.assert_array_equal(part.instance_weights, part.features[:, 0] + 1)
 

@@ -129,7 +129,7 @@ def test_each_fold_of_a_sweep_has_the_rate_of_what_it_trains_on(fold_of, batch_s
     trained = last.trained()
     for result in trained:
         rows = dataset if fold_of is None else dataset.take(np.flatnonzero(fold_of != result.fold))
-        rows = rows.with_features(Standardization.of(rows.features).apply(rows.features))
+        rows = rows.with_features(Standardization.of(rows.features, rows.instance_weights).apply(rows.features))
         config = with_learning_rate(rows, network, candidates[result.candidate].config(TrainingConfig()))
         assert result.learning_rate == pytest.approx(config.learning_rate, rel=1e-10)
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from perceptron import Architecture, NetworkConfig, Standardization, fold, forward, unfold
+from perceptron import Architecture, NetworkConfig, Standardization, fold, forward, unfold, without_constants
 
 
 def test_the_mean_and_the_deviation_of_the_population_by_hand():
@@ -107,3 +107,36 @@ def test_unfolding_by_hand():
     standardization = Standardization(np.array([10.0]), np.array([4.0]))
     network = unfold(Architecture((1, 1), ("identity",)).network(np.array([2.0, 1.0])), standardization)
     assert (network.layers[0].weights[0, 0], network.layers[0].bias[0]) == (8.0, 21.0)
+
+
+@pytest.mark.parametrize("value", [0.3, -0.3, 1e15 + 0.3, 1e-300, 1e300])
+def test_neighbouring_floats_count_as_one_number(value):
+    # 0.1 + 0.2 is one unit in the last place above 0.3
+    features = np.array([[value], [np.nextafter(value, np.inf)], [value]])
+    standardization = Standardization.of(features)
+    assert standardization.scale[0] == 1.0
+    np.testing.assert_array_equal(standardization.apply(features), np.zeros((3, 1)))
+
+
+def test_microseconds_since_1970_are_not_constant():
+    # ten times, one microsecond apart: deviation sqrt((10^2 - 1) / 12)
+    features = 1764109847000000.0 + np.arange(10.0)[:, np.newaxis]
+    standardization = Standardization.of(features)
+    assert standardization.scale[0] == pytest.approx(np.sqrt(99 / 12), rel=0.03)  # a mean is a float, too
+    assert standardization.is_constant is None
+
+
+@pytest.mark.parametrize("weight_unit", [1.0, 5e-324, 1e300])
+def test_weight_2_counts_twice_and_weight_0_not_at_all(weight_unit):
+    features = np.array([[1.0, 0.1], [2.0, 0.1], [1e12, 7.0], [6.0, 0.1]])
+    weighted = Standardization.of(features, np.array([1.0, 2.0, 0.0, 1.0]) * weight_unit)
+    repeated = Standardization.of(features[[0, 1, 1, 3]])
+    np.testing.assert_allclose(weighted.mean, repeated.mean, rtol=1e-15)
+    np.testing.assert_allclose(weighted.scale, repeated.scale, rtol=1e-15)
+    assert weighted.is_constant.tolist() == [False, True]
+
+
+def test_a_network_has_no_weights_for_a_feature_that_was_constant():
+    standardization = Standardization.of(np.array([[1.0, 5.0], [2.0, 5.0]]))
+    network = Architecture((2, 1), ("identity",)).network(np.array([3.0, 4.0, 5.0]))
+    assert without_constants(network, standardization).layers[0].weights.tolist() == [[3.0], [0.0]]

@@ -38,7 +38,7 @@ def alone(dataset, network, config, candidate, fold_of=None, fold=None, patience
     rows, held_out = dataset, None
     if fold is not None:
         rows, held_out = dataset.take(np.flatnonzero(fold_of != fold)), dataset.take(np.flatnonzero(fold_of == fold))
-    standardization = Standardization.of(rows.features)
+    standardization = Standardization.of(rows.features, rows.instance_weights)
     rows = rows.with_features(standardization.apply(rows.features))
     if held_out is not None:
         held_out = held_out.with_features(standardization.apply(held_out.features))

@@ -38,21 +38,76 @@ def test_every_default_of_the_contract_is_chosen_and_shown(http: FlaskClient) ->
     config = http.post("/jobs", json=body()).get_json()["config"]
     assert config["network"] == {"activation": "sigmoid", "hidden_layers": [], "hidden_activation": "tanh"}
     assert config["training"] == {
-        "loss": "mean_squared_error",
-        "optimizer": "gradient_descent",
-        "learning_rate": 0.5,
+        "loss": "cross_entropy",
+        "optimizer": "newton",
+        "learning_rate": 0.5,  # which newton ignores
         "batch_size": None,
         "max_epochs": 1000,
-        "tolerance": 1e-6,
+        "tolerance": None,
         "time_limit_s": None,
-        "l2": 0.0,
+        "l2": 1 / (2 * 100),
         "initialization": "zeros",
         "standardize": True,
+        "scale_targets": False,
         "seed": 0,
         "dtype": "float64",
     }
     assert (config["task"], config["classes"], config["validation"]) == ("binary_classification", [0, 1], None)
     assert config["feature_names"] == ["x0", "x1"]
+    assert sorted(config["reasons"]) == ["training/l2", "training/loss", "training/optimizer"]
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{"optimizer": "gradient_descent"}, {"learning_rate": 0.5}, {"optimizer": "gradient_descent", "l2": 0.0}],
+)
+@pytest.mark.parametrize("targets", [[0, 1, 1, 1], [0.0, 30.0, 10.0, 20.0]])
+def test_naming_gradient_descent_or_a_rate_gives_the_textbook(
+    http: FlaskClient, training: dict[str, Any], targets: list[float]
+) -> None:
+    request = body(training=training, data=OR | {"targets": targets})
+    config = http.post("/jobs", json=request).get_json()["config"]
+    named = ("loss", "optimizer", "learning_rate", "l2", "scale_targets")
+    expected = ["mean_squared_error", "gradient_descent", 0.5, 0.0, False]
+    assert [config["training"][name] for name in named] == expected
+    assert config["validation"] is None
+
+
+def test_what_is_named_is_not_chosen(http: FlaskClient) -> None:
+    training = {"loss": "mean_squared_error", "l2": 0.25, "tolerance": 0.5}
+    config = http.post("/jobs", json=body(training=training)).get_json()["config"]
+    assert config["training"] | training == config["training"]
+    # squared errors of sigmoid outputs are not convex
+    assert config["training"]["optimizer"] == "lbfgs"
+    assert list(config["reasons"]) == ["training/optimizer"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "optimizer"),
+    [({"l2": [0.0, 0.1]}, "newton"), ({"seed": [0, 1]}, "newton"), ({"learning_rate": [0.1, 1]}, "gradient_descent")],
+)
+def test_a_sweep_over_rates_is_of_gradient_descent_and_any_other_keeps_what_is_chosen(
+    http: FlaskClient, sweep: dict[str, Any], optimizer: str
+) -> None:
+    config = http.post("/jobs", json=body(sweep=sweep)).get_json()["config"]
+    assert config["training"]["optimizer"] == optimizer
+
+
+def test_hidden_layers_hold_out_a_fifth_of_fifty_rows_and_scale_plain_numbers(http: FlaskClient) -> None:
+    data = {"features": [[float(k)] for k in range(50)], "targets": [k / 2 for k in range(50)]}
+    request = {"model": "m", "data": data, "network": {"hidden_layers": [4]}}
+    config = http.post("/jobs", json=request).get_json()["config"]
+    assert config["validation"] == {"fraction": 0.2, "early_stopping_patience": 50, "folds": None}
+    assert (config["training"]["optimizer"], config["training"]["scale_targets"]) == ("lbfgs", True)
+    data["features"].pop()
+    data["targets"].pop()
+    assert http.post("/jobs", json=request).get_json()["config"]["validation"] is None
+
+
+def test_only_identity_outputs_have_targets_to_scale(http: FlaskClient) -> None:
+    answer = http.post("/jobs", json=body(training={"scale_targets": True}))
+    assert answer.status_code == 422
+    assert answer.get_json()["errors"][0]["pointer"] == "/training/scale_targets"
 
 
 def test_the_whole_example_of_the_contract_is_accepted(http: FlaskClient) -> None:
@@ -411,7 +466,7 @@ def test_a_wrong_query_is_refused_by_name(http: FlaskClient, query: str) -> None
 
 
 def test_a_succeeded_job_shows_result_and_metrics(train: Callable[..., Any]) -> None:
-    job = train(body(alias="production"))
+    job = train(body(alias="production", training={"optimizer": "gradient_descent", "tolerance": 1e-6}))
     assert (job["status"], job["done"], job["attempt"], job["error"]) == ("succeeded", True, 1, None)
     result = job["result"]
     assert (result["version"], result["stop_reason"], result["epochs"]) == (1, "max_epochs", 1000)

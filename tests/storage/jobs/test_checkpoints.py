@@ -40,7 +40,7 @@ def test_the_state_of_every_optimizer_is_read_as_it_was_written(optimizer: str) 
 
 def test_a_sweep_resumes_from_the_bytes_as_from_the_state() -> None:
     candidates = [Candidate(0.1, 0.0, 0), Candidate(1e200, 1.0, 0), Candidate(2.0, 0.1, 1)]
-    config = TrainingConfig(max_epochs=20)
+    config = TrainingConfig(max_epochs=20, tolerance=1e-6)
     states = [progress.state() for progress in fit_sweep(DATASET, NetworkConfig("sigmoid"), config, candidates)]
     read = decode_checkpoint(encode_checkpoint(checkpoint(states[9])))
     *_, last = fit_sweep(DATASET, NetworkConfig("sigmoid"), config, candidates, resume_from=read.state)

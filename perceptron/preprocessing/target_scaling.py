@@ -1,0 +1,67 @@
+"""Standardization of the targets of identity outputs, and its undoing in the last layer of a network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceptron.arrays import Floats
+from perceptron.data.dataset import Dataset
+from perceptron.network import Layer, Network
+from perceptron.preprocessing.standardization import Standardization
+
+
+@dataclass(frozen=True, eq=False)
+class TargetScaling:
+    """Shifts and scales each output: (y - mean) / scale; both (n_outputs,). Without it, training depends on the unit.
+
+    An l2 penalty then weighs the same for targets in millimetres and in kilometres, and so do tolerances and rates.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, is_used: bool = True) -> "TargetScaling":
+        """Give the one that takes the targets to mean 0, deviation 1, by instance weights; or else the identity."""
+        if not is_used:
+            return cls(np.zeros(dataset.n_outputs), np.ones(dataset.n_outputs))
+        standardization = Standardization.of(dataset.targets, dataset.instance_weights)
+        return cls(standardization.mean, standardization.scale)
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """Scale the targets of a data set."""
+        if self.is_identity:
+            return dataset
+        return dataset.with_targets((dataset.targets - self.mean) / self.scale)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing."""
+        return not self.mean.any() and bool((self.scale == 1).all())
+
+    @property
+    def cost_unit(self) -> float:
+        """What a cost of the scaled targets is multiplied by to be one of the raw targets: scale^2.
+
+        With outputs of different scales there is no such number: it is 1, and costs are those of the scaled targets.
+        """
+        return float(self.scale[0]) ** 2 if (self.scale == self.scale[0]).all() else 1.0
+
+    def fold(self, network: Network) -> Network:
+        """Give the network whose outputs are raw targets: w <- scale * w, b <- scale * b + mean in its last layer."""
+        if self.is_identity:
+            return network
+        *before, last = network.layers
+        return Network((*before, _layer(last, last.weights * self.scale, last.bias * self.scale + self.mean)))
+
+    def unfold(self, network: Network) -> Network:
+        """Give the network whose outputs are scaled targets: it undoes `fold`."""
+        if self.is_identity:
+            return network
+        *before, last = network.layers
+        return Network((*before, _layer(last, last.weights / self.scale, (last.bias - self.mean) / self.scale)))
+
+
+def _layer(like: Layer, weights: Floats, bias: Floats) -> Layer:
+    return Layer(weights, bias, like.activation)
