@@ -141,7 +141,7 @@ def measure(http: httpx.Client, name: str, network: str) -> dict[str, Any]:
                 score = reference(table, hidden_layers, train, held_out)
             seconds[who] += time.perf_counter() - started
             scores[who].append(score)
-    return {who: {**_means(scores[who]), "seconds": round(seconds[who], 2)} for who in scores}
+    return {who: {**_means(scores[who]), "seconds": round(seconds[who], 2), "splits": scores[who]} for who in scores}
 
 
 def _means(scores: list[Score]) -> dict[str, float]:
