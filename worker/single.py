@@ -152,8 +152,10 @@ def _train(
             evaluated=raw_rows if raw_held_out is None else raw_held_out,
             n_trained=rows.n_instances,
             n_weights=n_weights(served),
-            constant_cost=units.scaling.cost_unit * constant_cost_of(spec, rows),
-            constant_validation_cost=None if held_out is None else units.raw_cost(constant_cost_of(spec, held_out)),
+            constant_cost=constant_cost_of(spec, raw_rows, units.scaling),
+            constant_validation_cost=None
+            if raw_held_out is None
+            else constant_cost_of(spec, raw_held_out, units.scaling),
         )
     return Trained(best.network, best.standardization, config, replace(published, warnings=warnings_of(judged)))
 
@@ -174,14 +176,14 @@ class _Units:
         standardization = Standardization.identity(rows.n_features)
         if config.standardize:
             standardization = Standardization.of(rows.features, rows.instance_weights)
-        scaling = TargetScaling.of(rows, is_used=config.scale_targets)
+        scaling = TargetScaling.of(rows.targets, rows.instance_weights, is_used=config.scale_targets)
         return cls(standardization, config.standardize, scaling, keeps_constants)
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Convert instances to what the network is trained on."""
         if self.standardizes:
             dataset = dataset.with_features(self.standardization.apply(dataset.features))
-        return self.scaling.apply(dataset)
+        return dataset.with_targets(self.scaling.apply(dataset.targets))
 
     def start(self, network: Network) -> Network:
         """Convert a network for raw features to one to start from."""
@@ -202,11 +204,11 @@ def _best(result: EpochResult, units: _Units) -> BestNetwork:
     return BestNetwork(units.in_raw_units(kept.network), units.standardization, figures)
 
 
-def constant_cost_of(spec: TrainingSpec, dataset: Dataset) -> float:
-    """Return the cost of the best constant output."""
-    return constant_cost(
-        dataset.targets, dataset.cost_weights, loss=spec.training.loss, activation=spec.task.activation
-    )
+def constant_cost_of(spec: TrainingSpec, dataset: Dataset, scaling: TargetScaling) -> float:
+    """Return the cost of the best constant output, in the units of published costs."""
+    targets, weights = scaling.apply(dataset.targets), dataset.cost_weights
+    cost = constant_cost(targets, weights, loss=spec.training.loss, activation=spec.task.activation)
+    return cost * scaling.cost_unit
 
 
 def n_weights(network: Network) -> int:

@@ -84,7 +84,9 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
             metrics=metrics,
             leaderboard=leaderboard,
         )
-        scaling = TargetScaling.of(inputs.dataset, is_used=config.scale_targets)
+        scaling = TargetScaling.of(
+            inputs.dataset.targets, inputs.dataset.instance_weights, is_used=config.scale_targets
+        )
         judged = Judged(
             spec.task,
             config,
@@ -92,10 +94,8 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
             evaluated=evaluated,
             n_trained=inputs.dataset.n_instances,
             n_weights=n_weights(winner.network),
-            constant_cost=constant_cost_of(spec, scaling.apply(inputs.dataset)) * scaling.cost_unit,
-            constant_validation_cost=None
-            if sweep.fold_of is None
-            else constant_cost_of(spec, scaling.apply(evaluated)) * scaling.cost_unit,
+            constant_cost=constant_cost_of(spec, inputs.dataset, scaling),
+            constant_validation_cost=None if sweep.fold_of is None else constant_cost_of(spec, evaluated, scaling),
         )
         result = replace(result, warnings=warnings_of(judged))
         if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):

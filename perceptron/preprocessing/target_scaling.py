@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats
-from perceptron.data.dataset import Dataset
 from perceptron.network import Layer, Network
 from perceptron.preprocessing.standardization import Standardization
 
@@ -22,18 +21,20 @@ class TargetScaling:
     scale: NDArray[np.float64]
 
     @classmethod
-    def of(cls, dataset: Dataset, *, is_used: bool = True) -> "TargetScaling":
-        """Give the one that takes the targets to mean 0, deviation 1, by instance weights; or else the identity."""
+    def of(cls, targets: Floats, weights: Floats | None, *, is_used: bool) -> "TargetScaling":
+        """Give the one that takes targets (n_instances, n_outputs) to mean 0, deviation 1, or else the identity.
+
+        Args:
+            weights: how many times each instance counts, (n_instances,); None: once.
+        """
         if not is_used:
-            return cls(np.zeros(dataset.n_outputs), np.ones(dataset.n_outputs))
-        standardization = Standardization.of(dataset.targets, dataset.instance_weights)
+            return cls(np.zeros(targets.shape[1]), np.ones(targets.shape[1]))
+        standardization = Standardization.of(targets, weights)
         return cls(standardization.mean, standardization.scale)
 
-    def apply(self, dataset: Dataset) -> Dataset:
-        """Scale the targets of a data set."""
-        if self.is_identity:
-            return dataset
-        return dataset.with_targets((dataset.targets - self.mean) / self.scale)
+    def apply(self, targets: Floats) -> Floats:
+        """Scale targets (n_instances, n_outputs)."""
+        return targets if self.is_identity else (targets - self.mean) / self.scale
 
     @property
     def is_identity(self) -> bool:

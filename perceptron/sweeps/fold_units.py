@@ -19,8 +19,8 @@ class FoldUnits:
     def __init__(
         self, dataset: Dataset, fold_of: Rows | None, *, standardize: bool, scale_targets: bool = False
     ) -> None:
-        self.targets = TargetScaling.of(dataset, is_used=scale_targets)
-        dataset = self.targets.apply(dataset)
+        self.targets = TargetScaling.of(dataset.targets, dataset.instance_weights, is_used=scale_targets)
+        dataset = dataset.with_targets(self.targets.apply(dataset.targets))
         self.fold_of = fold_of
         self.held_out: tuple[int | None, ...] = (None,) if fold_of is None else tuple(range(int(fold_of.max()) + 1))
         """the fold that each network of a candidate does not train on"""

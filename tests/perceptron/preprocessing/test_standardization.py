@@ -4,7 +4,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from perceptron import Architecture, NetworkConfig, Standardization, fold, forward, unfold, without_constants
+from perceptron import (
+    Architecture,
+    NetworkConfig,
+    Standardization,
+    explain,
+    fold,
+    forward,
+    forward_one,
+    predict_side_by_side,
+    unfold,
+    without_constants,
+)
 
 
 def test_the_mean_and_the_deviation_of_the_population_by_hand():
@@ -140,3 +151,26 @@ def test_a_network_has_no_weights_for_a_feature_that_was_constant():
     standardization = Standardization.of(np.array([[1.0, 5.0], [2.0, 5.0]]))
     network = Architecture((2, 1), ("identity",)).network(np.array([3.0, 4.0, 5.0]))
     assert without_constants(network, standardization).layers[0].weights.tolist() == [[3.0], [0.0]]
+
+
+def test_a_mean_far_above_the_spread_becomes_the_centre_of_the_network():
+    # y = 2 (x - t), with t microseconds since 1970: folded into the bias, 2 t would swallow the rest
+    t = 1764109847000000.0
+    trained = Architecture((1, 1), ("identity",)).network(np.array([20.0, 1.0]))
+    network = fold(trained, Standardization(np.array([t]), np.array([10.0])))
+    features = t + np.array([[0.0], [1.0], [-3.0]])
+    np.testing.assert_array_equal(forward(network, features), [[1.0], [3.0], [-5.0]])
+    assert [forward_one(network)(row) for row in features.tolist()] == [[1.0], [3.0], [-5.0]]
+    np.testing.assert_array_equal(predict_side_by_side([network, trained], features)[0], [[1.0], [3.0], [-5.0]])
+    explanation = explain(network, features)
+    np.testing.assert_array_equal(explanation.contributions[:, 0, 0], [0.0, 2.0, -6.0])
+    assert (explanation.base.tolist(), explanation.residual.tolist()) == ([1.0], [[0.0], [0.0], [0.0]])
+    # another training may start from it, with another mean
+    other = Standardization(np.array([t + 1.0]), np.array([2.0]))
+    np.testing.assert_array_equal(forward(unfold(network, other), other.apply(features)), [[1.0], [3.0], [-5.0]])
+
+
+def test_a_mean_near_the_spread_is_folded():
+    trained = Architecture((1, 1), ("identity",)).network(np.array([20.0, 1.0]))
+    network = fold(trained, Standardization(np.array([50.0]), np.array([10.0])))
+    assert (network.centre, network.layers[0].bias.tolist()) == (None, [-99.0])
