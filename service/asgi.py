@@ -47,7 +47,13 @@ def create_shell() -> Shell:
     app = create_app(redis, blobs, settings.limits, models, check_store)
     on_loop = connect_on_loop(redis_url, timeout_s=2.0, max_connections=8, identity=identity)
     return Shell(
-        app, on_loop, models, threads=settings.api_threads, limits=settings.limits, renamed=platform_routes(settings)
+        app,
+        on_loop,
+        models,
+        threads=settings.api_threads,
+        limits=settings.limits,
+        renamed=platform_routes(settings),
+        cors_origins=settings.cors_origins,
     )
 
 

@@ -9,6 +9,9 @@ from storage.settings import StoreSettings, at_least_one
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
+"""As browsers send it: in lower case, without a path."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -52,6 +55,8 @@ class Settings:
     """How many requests one process handles at a time, not counting those whose body is still arriving."""
     model_memory_bytes: int = 128 * 1024 * 1024
     """Limit for all versions in the memory of one process together."""
+    cors_origins: tuple[str, ...] = ()
+    """The origins whose pages may read answers; `*` stands for all."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -59,7 +64,7 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a setting is no number of at least 1, or no valid model or route.
+            ValueError: a setting is no number of at least 1, or no valid model, route or origin.
         """
         return cls(
             stores=StoreSettings.from_env(env),
@@ -69,6 +74,7 @@ class Settings:
             predict_route=_route(env, "AIP_PREDICT_ROUTE"),
             api_threads=at_least_one(env, "API_THREADS", cls.api_threads),
             model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
+            cors_origins=_origins(env, "CORS_ORIGINS"),
         )
 
 
@@ -79,6 +85,14 @@ def _model(env: Mapping[str, str], setting: str) -> ModelReference | None:
         return ModelReference.parse(text)
     except ValueError as error:
         raise ValueError(f"{setting} {error}") from error
+
+
+def _origins(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
+    origins = tuple(origin for origin in re.split(r"[,\s]+", env.get(setting, "")) if origin)
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{setting} must be * or origins like https://app.example, not {origin[:200]!r}")
+    return origins
 
 
 def _route(env: Mapping[str, str], setting: str) -> str | None:

@@ -31,26 +31,24 @@ class JsonFault(NamedTuple):
     """NaN, Infinity or the like as it was written; None for a key that occurs twice."""
 
 
-def find_repeated_key(body: bytes, value: Any) -> JsonFault | None:
-    """Return the first key that occurs twice in one object, None if there is none; without a path if it is far in.
+def has_repeated_key(body: bytes, value: Any) -> bool:
+    """Tell whether a key occurs twice in one object of a valid body.
 
     Parsers keep the last of two values. That leaves fewer members than the body has colons outside of strings.
 
     Args:
         value: what a parser made of the body.
     """
-    if not has_repeated(body, value):
-        return None
-    return next((each for each in _faults(body) if each.constant is None), JsonFault((), None))
-
-
-def has_repeated(body: bytes, value: Any) -> bool:
-    """Tell whether a key occurs twice in one object of a valid body."""
     n_colons = body.count(b":")
     if _n_members(value, n_colons) == n_colons:
         return False
     n_colons = _COLON_AFTER_STRING.findall(body).count(b":")  # without those inside strings
     return _n_members(value, n_colons) != n_colons
+
+
+def find_repeated_key(body: bytes) -> JsonFault:
+    """Return the key that occurs twice in one object; without a path if it is far in."""
+    return next((each for each in _faults(body) if each.constant is None), JsonFault((), None))
 
 
 def find_constant(body: bytes) -> JsonFault | None:
@@ -62,16 +60,16 @@ def _n_members(value: Any, at_most: int) -> int:
     """Count the members of all objects in a value, level by level, until there are enough."""
     n_members, level = 0, [value]
     while level:
-        n_members += sum(len(each) for each in level if type(each) is dict)
+        inside: list[Any] = []
+        for each in level:
+            if type(each) is dict:
+                n_members += len(each)
+                inside.append(each.values())
+            elif type(each) is list:
+                inside.append(each)
         if n_members >= at_most:
             break
-        level = [
-            inner
-            for each in level
-            if type(each) is dict or type(each) is list
-            for inner in (each.values() if type(each) is dict else each)
-            if type(inner) is dict or type(inner) is list
-        ]
+        level = [each for values in inside for each in values if type(each) is dict or type(each) is list]
     return n_members
 
 

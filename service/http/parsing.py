@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from service.http.errors import Fault, InvalidRequestError, MalformedJsonError, WrongDimensionError
-from service.http.json_faults import find_constant, find_repeated_key
+from service.http.json_faults import find_constant, find_repeated_key, has_repeated_key
 from service.http.payloads import TAG
 from service.settings import Limits
 
@@ -56,27 +56,28 @@ def parse_json(body: bytes, limits: Limits, *, pointer: str = "") -> Any:
         MalformedJsonError: the body is not such JSON.
         InvalidRequestError: it holds too many arrays and objects, or an object has a key twice.
     """
-    body = body.removeprefix(codecs.BOM_UTF8)
     check_brackets(body, limits)
     try:
-        with _alone(len(body)):
+        if len(body) < _LARGE_BODY_BYTES:
             value = orjson.loads(body)
+        else:
+            with _alone():
+                value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if body.startswith(codecs.BOM_UTF8) and not body.startswith(2 * codecs.BOM_UTF8):
+            return parse_json(body.removeprefix(codecs.BOM_UTF8), limits, pointer=pointer)
         if "infinity" not in error.msg:
             raise _malformed(body, error, pointer) from error
         value = _parse_with_infinities(body, pointer)
-    check_keys(body, value, pointer)
+    if has_repeated_key(body, value):
+        refuse_repeated_key(body, pointer)
     return value
 
 
-def check_keys(body: bytes, value: Any, pointer: str) -> None:
-    """Refuse a body in which an object has a key twice: parsers would keep one of the two values.
-
-    Raises:
-        InvalidRequestError: there is such a key.
-    """
-    if (found := find_repeated_key(body, value)) is not None:
-        refuse(pointer + pointer_to(found.path), "occurs twice in this object" if found.path else "has a key twice")
+def refuse_repeated_key(body: bytes, pointer: str) -> NoReturn:
+    """Raise the error for a body in which an object has a key twice."""
+    path = find_repeated_key(body).path
+    refuse(pointer + pointer_to(path), "occurs twice in this object" if path else "has a key twice")
 
 
 def _malformed(body: bytes, error: Exception, pointer: str) -> MalformedJsonError:
@@ -103,11 +104,8 @@ _large_body = threading.Lock()
 
 
 @contextlib.contextmanager
-def _alone(n_bytes: int) -> Iterator[None]:
+def _alone() -> Iterator[None]:
     """Parse one large body at a time, with the garbage collector off: it would walk the growing result repeatedly."""
-    if n_bytes < _LARGE_BODY_BYTES:
-        yield
-        return
     with _large_body:
         gc.disable()
         try:

@@ -15,8 +15,8 @@ from service.http.parsing import check_n_instances, parse_matrix, parse_payload,
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import HttpAnswer, HttpRequest
 from service.predict.comparison import compare, explain_outputs
-from service.predict.formats.format import Format
-from service.predict.formats.plain_json import decode_plain
+from service.predict.formats.format import SMALL_BODY_BYTES, Format
+from service.predict.formats.plain_json import decode_large, decode_small
 from service.predict.formats.table import Negotiated, negotiate
 from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
@@ -40,11 +40,12 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
         NotAcceptableError, UnsupportedMediaTypeError: no format fits the headers.
         MalformedJsonError, InvalidRequestError: the JSON or the query is invalid.
     """
-    is_plain = http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS
-    if is_plain and (plain := decode_plain(http.body)) is not None:
-        reference, rows = plain
-        check_n_instances(len(rows), "/instances", limits)
-        return PredictRequest(reference, partial(_from_rows, rows), _write_json)
+    if http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS:
+        plain = (decode_small if len(http.body) <= SMALL_BODY_BYTES else decode_large)(http.body)
+        if plain is not None:
+            reference, rows = plain
+            check_n_instances(len(rows), "/instances", limits)
+            return PredictRequest(reference, partial(_from_rows, rows), _write_json)
     formats = negotiate(http)
     table = formats.body
     if table is None:

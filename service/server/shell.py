@@ -1,7 +1,7 @@
 """The ASGI shell around the Flask app: it answers on the event loop what would hold a thread for long."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,7 @@ from service.http.errors import problem_body
 from service.observe.payloads import ALIVE
 from service.predict.memory.loaded_models import LoadedModels
 from service.server.changes import Changes
+from service.server.cors import Cors
 from service.server.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
 from service.server.predict_on_loop import PredictOnLoop
 from service.server.waiting import Waiting
@@ -31,6 +32,7 @@ class Shell:
 
     Args:
         models: the same that the Flask app predicts with.
+        cors_origins: see `Cors`; none of them: no headers for other origins.
         body_timeout_s: how long a client may pause while it sends its body.
         renamed: paths to replace by others, by method and path.
     """
@@ -45,6 +47,7 @@ class Shell:
         limits: Limits,
         body_timeout_s: float = 30.0,
         renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
+        cors_origins: Collection[str] = (),
     ) -> None:
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
         self._changes = Changes(redis)
@@ -54,6 +57,7 @@ class Shell:
         self._max_body_bytes = limits.max_body_bytes
         self._body_timeout_s = body_timeout_s
         self._renamed = renamed
+        self._cors = Cors(cors_origins) if cors_origins else None
 
     def drain(self) -> None:
         """End waiting requests soon, and close each connection after its next answer. Called when the server stops."""
@@ -70,6 +74,11 @@ class Shell:
         if (path := self._renamed.get((scope["method"], scope["path"]))) is not None:
             scope = {**scope, "path": path}
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if self._cors is not None:
+            allowed = await self._cors.handle(scope, headers, send)
+            if allowed is None:
+                return
+            send = allowed
         length = int(headers.get(b"content-length") or 0)  # the server has checked that it is a number
         if (alive := _ALIVE.get(scope["path"])) is not None and scope["method"] in ("GET", "HEAD"):
             await send_answer(scope, send, 200, own_headers(scope, b"application/json"), alive)

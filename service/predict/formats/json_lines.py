@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from service.http.errors import MalformedJsonError
-from service.http.json_faults import has_repeated
-from service.http.parsing import check_brackets, check_keys, check_n_instances, parse_json
+from service.http.json_faults import has_repeated_key
+from service.http.parsing import check_brackets, check_n_instances, parse_json, refuse_repeated_key
 from service.predict.formats.format import SMALL_TEXT_BYTES, Format
 from service.predict.formats.json_instances import from_rows
 from service.predict.instances import Instances, Matrix
@@ -27,9 +27,10 @@ def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping
     lines = body.rstrip().split(b"\n", limits.max_predict_instances) if body.strip() else []
     check_n_instances(len(lines), "", limits)
     values = [_parse(line, i, limits) for i, line in enumerate(lines)]
-    if has_repeated(body, values):
+    if has_repeated_key(body, values):
         for i, (line, value) in enumerate(zip(lines, values, strict=True)):
-            check_keys(line, value, f"/{i}")
+            if has_repeated_key(line, value):
+                refuse_repeated_key(line, f"/{i}")
     return from_rows(values, "", names, limits)
 
 

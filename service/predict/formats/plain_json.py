@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import simdjson
 
-from service.predict.formats.format import SMALL_BODY_BYTES
 from service.predict.instances import Rows
 from storage.models.versions import MAX_VERSION, NAME_PATTERN, ModelReference
 
@@ -42,27 +41,25 @@ class _Small(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decode = msgspec.json.Decoder(_Small).decode
 
 
-def decode_plain(body: bytes) -> PlainBody | None:
-    """Decode a body; None if it is invalid or has anything but a model, perhaps a version or alias, and numbers."""
-    return decode_small(body) if len(body) <= SMALL_BODY_BYTES else decode_large(body)
-
-
 def decode_small(body: bytes) -> PlainBody | None:
-    """Decode a few instances into Python's floats."""
+    """Decode a few instances into Python's floats.
+
+    Returns None if the body is invalid or has anything but a model, perhaps a version or alias, and numbers.
+    """
     try:
         given = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     # msgspec keeps the last of two values with the same key. Their quotes give them away.
-    n_quotes = 6 + (0 if given.version is None else 2) + (0 if given.alias is None else 4)
-    if body.count(b'"') != n_quotes:
+    n_quotes = body.count(b'"')
+    if n_quotes != 6 and n_quotes != 6 + 2 * (given.version is not None) + 4 * (given.alias is not None):
         return None
     reference = _reference(given.model, given.version, given.alias)
     return None if reference is None else (reference, given.instances)
 
 
 def decode_large(body: bytes) -> PlainBody | None:
-    """Decode many instances into a matrix, without a Python object for each number."""
+    """Decode many instances into a matrix, without a Python object for each number; None as in `decode_small`."""
     if len(body) > _MAX_REUSE_BYTES:
         return _parse_large(body, simdjson.Parser())
     with _parser_lock:
