@@ -69,6 +69,8 @@ class PredictProtocol(HttpToolsProtocol):
         headers = dict(self.headers)
         if len(headers) != len(self.headers) or b"transfer-encoding" in headers:
             return False
+        if b"origin" in headers:
+            return False  # a browser's request, which the shell gives the headers of CORS
         if not 0 < int(headers.get(b"content-length", 0)) <= SMALL_BODY_BYTES:  # httptools has checked the number
             return False
         path, _, query = self.url.partition(b"?")
