@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
@@ -496,3 +497,37 @@ def test_a_regression_is_judged_by_rmse_and_r2(train: Callable[..., Any]) -> Non
     ]
     assert metrics["rmse"] < 1e-9
     assert metrics["r2"] == pytest.approx(1.0, abs=1e-12)
+
+
+def test_l2_auto_chooses_a_penalty_by_cross_validation_and_trains_with_it_on_all_rows(
+    train: Callable[..., Any],
+) -> None:
+    # 12 rows, 12 columns of noise and one that decides: without a penalty the rows are learned by heart
+    rng = np.random.default_rng(0)
+    features = np.column_stack([np.arange(12) % 2, rng.normal(size=(12, 12))])
+    targets = (features[:, 0] * 10 + rng.normal(size=12)).tolist()
+    data = {"features": features.tolist(), "targets": targets}
+    job = train({"model": "m", "data": data, "training": {"l2": "auto"}})
+    result, config = job["result"], job["config"]
+    assert (config["candidates"], config["validation"]["folds"], result["is_refitted"]) == (9, 5, True)
+    assert "training/l2" in config["reasons"]
+    board = result["leaderboard"]
+    assert {entry["l2"] for entry in board} == {1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0}
+    assert board[0]["validation_cost"] == min(entry["validation_cost"] for entry in board)
+    assert board[0]["l2"] > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer"),
+    [
+        ({"sweep": {"seed": [0, 1]}}, "/training/l2"),
+        ({"network": {"activation": "step"}}, "/training/l2"),
+        ({"start_from": {"model": "or"}}, "/start_from"),
+    ],
+)
+def test_l2_auto_does_not_go_with_a_sweep_a_start_or_a_rule_without_cost(
+    http: FlaskClient, more: dict[str, Any], pointer: str
+) -> None:
+    answer = http.post("/jobs", json=body(training={"l2": "auto"}, **more))
+    assert answer.status_code == 422
+    assert answer.get_json()["errors"][0]["pointer"] == pointer
