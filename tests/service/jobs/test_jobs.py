@@ -571,6 +571,6 @@ def test_costs_are_in_the_units_of_the_raw_targets(train: Callable[..., Any]) ->
 def test_a_diverged_job_names_a_rate_that_works(train: Callable[..., Any]) -> None:
     data = {"features": [[k] for k in range(10)], "targets": [k * k + 0.5 for k in range(10)]}
     # standardized features and a bias: 1 / (2 lambda_max), and both eigenvalues are 1
-    with pytest.raises(DivergedError, match='set learning_rate to "auto", here 0.5') as caught:
+    with pytest.raises(DivergedError, match=r'set learning_rate to "auto", here 0.5') as caught:
         train({"model": "m", "data": data, "training": {"learning_rate": 50.0}})
     assert "standardize" not in str(caught.value)  # it is set already
