@@ -15,7 +15,7 @@ from perceptron.data.dataset import Dataset
 from perceptron.data.splitting import assign_folds, held_out_parts, split, validation_rows
 from perceptron.data.task import MAX_CLASSES, Task, as_column, resolve_task
 from perceptron.data.weighting import class_weights
-from perceptron.defaults import Named, choose_defaults
+from perceptron.defaults import Defaults, Named, choose_defaults
 from perceptron.errors import (
     DimensionError,
     DivergedError,
@@ -52,6 +52,7 @@ __all__ = [
     "Architecture",
     "Candidate",
     "Dataset",
+    "Defaults",
     "DimensionError",
     "DivergedError",
     "EpochResult",

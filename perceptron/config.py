@@ -30,8 +30,8 @@ class TrainingConfig:
     loss: str = "mean_squared_error"
     optimizer: str = "gradient_descent"
     learning_rate: LearningRate = 0.5
-    """alpha of the update; `lbfgs` and `newton` ignore it: they search for the length of each step. "auto", for a
-    network without hidden layers: as large as the curvature of the cost allows (see `auto_learning_rate`)"""
+    """alpha of the update; `lbfgs` and `newton` ignore it: they search for the length of each step. "auto": as large as
+    the curvature of the cost allows (see `auto_learning_rate`)"""
     batch_size: int | None = None
     """instances per update; None: all of them"""
     max_epochs: int = 1000
@@ -200,13 +200,11 @@ def check_learning_rate(learning_rate: LearningRate) -> None:
 
 def _check_auto(network: NetworkConfig, training: TrainingConfig) -> None:
     activation = ACTIVATIONS[network.activation]
-    if network.hidden_layers:
-        reason = f"a network without hidden layers, got {len(network.hidden_layers)}"
-    elif not activation.has_gradient:
-        reason = f"a network without hidden layers whose outputs have a gradient, got {network.activation}"
+    if not activation.has_gradient:
+        reason = f"outputs with a gradient, got {network.activation}"
     elif not OPTIMIZERS[training.optimizer].allows_auto:
         reason = f"steps as long as the gradient says, got {training.optimizer}, which takes its own"
-    elif LOSSES[training.loss].curvature(activation) is None:
+    elif not network.hidden_layers and LOSSES[training.loss].curvature(activation) is None:
         reason = f"a known curvature, got {network.activation} outputs with {training.loss}"
     else:
         return

@@ -38,23 +38,18 @@ class Advice:
         return DivergedError(epoch, learning_rate, cost=cost, advice=self._text(epoch, learning_rate))
 
     def _text(self, epoch: int, learning_rate: float) -> str:
-        scale = "scale them"
-        if not self.config.standardize:
-            scale += " or set standardize to true"
+        parts = [] if self.config.standardize else ["set standardize to true"]
         if epoch == 0:
-            return scale
-        parts = []
-        if not self.config.standardize:
-            parts.append("set standardize to true")
-        if self.config.optimizer in ("lbfgs", "newton"):
-            parts.append(scale.replace("them", "the features and targets"))
-            return ", or ".join(parts)
-        rate = self._rate_that_works()
-        if rate is not None and rate < learning_rate:
-            parts.append(f'set learning_rate to "auto", here {rate:.3g}, instead of {learning_rate!r}')
+            parts.insert(0, "scale them")
+        elif OPTIMIZERS[self.config.optimizer].searches_step:
+            parts.append("scale the features and targets")
         else:
-            parts.append(f"lower learning_rate, now {learning_rate!r}")
-        parts.append("leave out optimizer and learning_rate, to have them chosen from the data")
+            rate = self._rate_that_works()
+            if rate is not None and rate < learning_rate:
+                parts.append(f'set learning_rate to "auto", here {rate:.3g}, instead of {learning_rate!r}')
+            else:
+                parts.append(f"lower learning_rate, now {learning_rate!r}")
+            parts.append("leave out optimizer and learning_rate to have them chosen from the data")
         return ", or ".join(parts)
 
     def _rate_that_works(self) -> float | None:

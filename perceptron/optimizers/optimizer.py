@@ -113,6 +113,8 @@ class Optimizer:
     allows_hidden_layers: bool = True
     allows_auto: bool = True
     """whether learning_rate may be "auto": its steps are as long as the gradient says"""
+    searches_step: bool = False
+    """whether it finds the length of each step by itself, and ignores the learning rate"""
     uses_hessian: bool = False
     """an epoch builds and solves the matrix of second derivatives of one layer: for at most MAX_HESSIAN_SIZE
     parameters and for losses with `gauss_newton`; it takes long even on little data"""

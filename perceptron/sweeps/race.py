@@ -1,7 +1,8 @@
 """Networks of many candidates and folds trained together: each epoch is one product for all that still run."""
 
-import math
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import curvature, rate_for
 from perceptron.optimizers.optimizer import Iterate, Problem, Training
 from perceptron.stopping import Kept, is_finite
-from perceptron.sweeps.candidates import SweepProgress
+from perceptron.sweeps.candidates import Candidate, SweepProgress
 from perceptron.sweeps.plan import SweepPlan
 from perceptron.sweeps.states import NetworkResult, RaceState
 from perceptron.training import initial_parameters
@@ -155,19 +156,19 @@ def _checked(state: RaceState, plan: SweepPlan) -> RaceState:
 
 def _learning_rates(plan: SweepPlan) -> NDArray[np.float64]:
     """Give the learning rate of each network."""
-    curvatures = [math.nan] * len(plan.units.held_out)
-    if any(one.learning_rate == "auto" for one in plan.candidates):
-        curvatures = [
-            curvature(plan.units.training_set(fold, plan.dataset), plan.network_config, plan.config.loss)
-            for fold in plan.units.held_out
-        ]
-    return np.array(
-        [
-            rate_for(of_fold, one.l2) if isinstance(one.learning_rate, str) else one.learning_rate
-            for one in plan.candidates
-            for of_fold in curvatures
-        ]
-    )
+
+    @cache
+    def curvature_of(fold: int | None, seed: int) -> float:
+        config = replace(plan.config, seed=seed)
+        return curvature(plan.units.training_set(fold, plan.dataset), plan.network_config, config)
+
+    def rate(one: Candidate, fold: int | None) -> float:
+        if not isinstance(one.learning_rate, str):
+            return one.learning_rate
+        # Without hidden layers the seed does not matter.
+        return rate_for(curvature_of(fold, one.seed if plan.network_config.hidden_layers else 0), one.l2)
+
+    return np.array([rate(one, fold) for one in plan.candidates for fold in plan.units.held_out])
 
 
 def _lowest(costs: NDArray[np.float64]) -> float | None:

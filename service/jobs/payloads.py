@@ -58,6 +58,12 @@ LearningRate = Annotated[
 ]
 
 
+Penalty = Annotated[
+    Annotated[float, Field(ge=0), Tag(f"{TAG}number")] | Annotated[Literal["auto"], Tag(f"{TAG}string")],
+    Discriminator(json_tag),
+]
+
+
 class InlineData(RequestPayload):
     """The instances to learn from."""
 
@@ -99,8 +105,8 @@ class TrainingSettings(RequestPayload):
     optimizer: Annotated[str, OneOf(lambda: OPTIMIZERS)] | None = None
     learning_rate: LearningRate | None = Field(
         None,
-        description="alpha of the update w <- w - alpha dC/dw. Null, with gradient descent: 0.5. `auto`, for networks "
-        "without hidden layers: as large as the curvature of the cost allows.",
+        description="alpha of the update w <- w - alpha dC/dw. Null, with gradient descent: 0.5. `auto`: "
+        "as large as the curvature of the cost allows.",
     )
     batch_size: int | None = Field(None, ge=1, description="Instances per update. Null: all of them.")
     max_epochs: int = Field(1000, ge=1, description="At most the setting MAX_EPOCHS, 1,000,000 by default.")
@@ -113,11 +119,10 @@ class TrainingSettings(RequestPayload):
     time_limit_s: float | None = Field(
         None, gt=0, description="Stop after this many seconds of training, and publish what was learned."
     )
-    l2: float | None = Field(
+    l2: Penalty | None = Field(
         None,
-        ge=0,
         description="Add l2 times the sum of the squared weights to the cost. Null: 1 / (2 max(rows, 100)) if the "
-        "optimizer is chosen, too, else 0.",
+        "optimizer is chosen, too, else 0. `auto`: the best of several by cross-validation.",
     )
     scale_targets: bool | None = Field(
         None,

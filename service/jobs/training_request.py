@@ -1,6 +1,6 @@
 """From a request to train to what a worker needs: arrays in the blob store, and a spec with every default chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron import (
+    OPTIMIZERS,
     Architecture,
+    Candidate,
     Dataset,
+    Defaults,
     InvalidDatasetError,
     Named,
     NetworkConfig,
@@ -28,12 +31,16 @@ from perceptron import (
 from service.http.errors import Fault, InvalidRequestError
 from service.http.parsing import json_type, parse_matrix, parse_vector, refuse
 from service.jobs.candidates import expand
-from service.jobs.payloads import InlineData, TrainingRequest, TrainingSettings
+from service.jobs.payloads import InlineData, TrainingRequest, TrainingSettings, ValidationSettings
 from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.codec import encode_dataset
 from storage.jobs.spec import DataReference, Sweep, TrainingSpec, VersionReference
 from storage.models.store import ModelStore
+
+PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
+FOLDS_OF_AUTO = 5
+"""What `"l2": "auto"` tries, and how it judges."""
 
 
 def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limits: Limits) -> TrainingSpec:
@@ -65,7 +72,7 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         learning_rate=training.learning_rate,
         batch_size=training.batch_size,
         loss=training.loss,
-        l2=training.l2,
+        l2=None if training.l2 == "auto" else training.l2,
         scale_targets=training.scale_targets,
         validation=_validation(request, dataset),
         sweeps_learning_rate=request.sweep is not None and request.sweep.learning_rate is not None,
@@ -103,8 +110,17 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         alias=request.alias,
         sweep=sweep,
         start_from=start_from,
-        reasons=defaults.reasons,
+        reasons=_reasons(request, defaults),
     )
+
+
+def _reasons(request: TrainingRequest, defaults: Defaults) -> Mapping[str, str]:
+    """Return why values were chosen, with what only the request decides."""
+    if request.training.l2 != "auto":
+        return defaults.reasons
+    by = "the folds" if request.validation is None else "the rows held out"
+    reason = f"auto: the best of {len(PENALTIES)} penalties from 0.0001 to 1, judged by {by}, then trained on all rows."
+    return {**defaults.reasons, "training/l2": reason}
 
 
 def _check_size(request: TrainingRequest, limits: Limits) -> None:
@@ -145,6 +161,12 @@ def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) ->
 
 
 def _sweep(request: TrainingRequest, config: TrainingConfig, limits: Limits) -> Sweep | None:
+    if request.training.l2 == "auto":
+        if request.sweep is not None:
+            refuse("/training/l2", 'l2 "auto" tries penalties by itself: leave out sweep, or sweep over l2')
+        if not OPTIMIZERS[config.optimizer].follows_gradient:
+            refuse("/training/l2", f"{config.optimizer} minimises no cost to add a penalty to")
+        return Sweep(tuple(Candidate(config.learning_rate, l2, config.seed) for l2 in PENALTIES), refit=True)
     if request.sweep is None:
         return None
     if request.start_from is not None:
@@ -161,6 +183,8 @@ def _start_from(
     """
     if request.start_from is None:
         return None
+    if request.training.l2 == "auto":
+        refuse("/start_from", 'start_from cannot be combined with l2 "auto"')
     if request.validation is not None and request.validation.folds is not None:
         refuse("/start_from", "start_from cannot be combined with folds")
     number = models.resolve(request.start_from.model, version=request.start_from.version)
@@ -266,6 +290,10 @@ def _feature_names(data: InlineData, n_features: int) -> tuple[str, ...]:
 
 def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig | None:
     given = request.validation
+    if given is None and request.training.l2 == "auto":
+        given = ValidationSettings(folds=FOLDS_OF_AUTO)
+        if 2 <= dataset.n_instances < FOLDS_OF_AUTO:
+            given = ValidationSettings(folds=dataset.n_instances)
     if given is None:
         return None
     if given.folds is not None and given.fraction is not None:

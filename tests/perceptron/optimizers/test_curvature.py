@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from perceptron import (
+    Architecture,
     Candidate,
     Dataset,
     InvalidConfigError,
     InvalidDatasetError,
     NetworkConfig,
+    Networks,
+    Objective,
     Standardization,
     TrainingConfig,
     fit,
@@ -19,6 +22,7 @@ from perceptron.activations import ACTIVATIONS
 from perceptron.losses import LOSSES
 from perceptron.optimizers import curvature
 from perceptron.optimizers.curvature import auto_learning_rate
+from perceptron.training import initial_parameters
 
 CURVATURES = {
     (activation, loss): LOSSES[loss].curvature(record)
@@ -137,8 +141,7 @@ def test_each_fold_of_a_sweep_has_the_rate_of_what_it_trains_on(fold_of, batch_s
 @pytest.mark.parametrize(
     ("network", "optimizer", "message"),
     [
-        (NetworkConfig("sigmoid", (3,)), "gradient_descent", "auto needs a network without hidden layers, got 1"),
-        (NetworkConfig("step"), "perceptron_rule", "outputs have a gradient, got step"),
+        (NetworkConfig("step"), "perceptron_rule", "auto needs outputs with a gradient, got step"),
         (NetworkConfig("sigmoid"), "adam", "got adam"),
     ],
 )
@@ -161,3 +164,22 @@ def test_features_too_large_for_any_rate_are_refused():
     dataset = Dataset(np.array([[1e200], [-1e200]]), np.array([[0.0], [1.0]]))
     with pytest.raises(InvalidDatasetError, match="too large for learning_rate auto"):
         auto_learning_rate(dataset, NetworkConfig("sigmoid"), AUTO)
+
+
+@pytest.mark.parametrize(("activation", "loss"), [("identity", "mean_squared_error"), ("sigmoid", "cross_entropy")])
+def test_with_hidden_layers_it_is_the_curvature_at_the_start(activation, loss):
+    # the Hessian column by column, by central differences of the gradient
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(30, 2))
+    dataset = Dataset(features, (features[:, :1] * features[:, 1:] > 0).astype(float))
+    network = NetworkConfig(activation, (3,))
+    config = TrainingConfig(learning_rate="auto", loss=loss, l2=0.25, seed=4)
+    architecture = Architecture.of(network, n_inputs=2, n_outputs=1)
+    objective = Objective(architecture, dataset, loss=loss)
+    start = initial_parameters(architecture, network, config)
+    shifts = 1e-5 * np.eye(start.size)
+    both = [objective.evaluate(start + sign * shifts, Networks(np.zeros(start.size))).gradients for sign in (1, -1)]
+    largest = np.abs(np.linalg.eigvalsh((both[0] - both[1]) / 2e-5)).max()
+    assert auto_learning_rate(dataset, network, config) == pytest.approx(1 / (largest + 2 * 0.25), rel=0.01)
+    *_, last = fit(dataset, network, config)
+    assert last.stop_reason != "diverged"

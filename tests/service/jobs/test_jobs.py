@@ -4,10 +4,12 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
+from perceptron import DivergedError
 from service.app import create_app
 from service.settings import Limits
 from storage import keys
@@ -496,3 +498,79 @@ def test_a_regression_is_judged_by_rmse_and_r2(train: Callable[..., Any]) -> Non
     ]
     assert metrics["rmse"] < 1e-9
     assert metrics["r2"] == pytest.approx(1.0, abs=1e-12)
+
+
+def test_l2_auto_chooses_a_penalty_by_cross_validation_and_trains_with_it_on_all_rows(
+    train: Callable[..., Any],
+) -> None:
+    # 12 rows, 12 columns of noise and one that decides: without a penalty the rows are learned by heart
+    rng = np.random.default_rng(0)
+    features = np.column_stack([np.arange(12) % 2, rng.normal(size=(12, 12))])
+    targets = (features[:, 0] * 10 + rng.normal(size=12)).tolist()
+    data = {"features": features.tolist(), "targets": targets}
+    job = train({"model": "m", "data": data, "training": {"l2": "auto"}})
+    result, config = job["result"], job["config"]
+    assert (config["candidates"], config["validation"]["folds"], result["is_refitted"]) == (9, 5, True)
+    assert "training/l2" in config["reasons"]
+    board = result["leaderboard"]
+    assert {entry["l2"] for entry in board} == {1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0}
+    assert board[0]["validation_cost"] == min(entry["validation_cost"] for entry in board)
+    assert board[0]["l2"] > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer"),
+    [
+        ({"sweep": {"seed": [0, 1]}}, "/training/l2"),
+        ({"network": {"activation": "step"}}, "/training/l2"),
+        ({"start_from": {"model": "or"}}, "/start_from"),
+    ],
+)
+def test_l2_auto_does_not_go_with_a_sweep_a_start_or_a_rule_without_cost(
+    http: FlaskClient, more: dict[str, Any], pointer: str
+) -> None:
+    answer = http.post("/jobs", json=body(training={"l2": "auto"}, **more))
+    assert answer.status_code == 422
+    assert answer.get_json()["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize("hidden_layers", [[], [4]])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_training_that_starts_from_a_version_begins_where_that_ended(
+    train: Callable[..., Any], hidden_layers: list[int], dtype: str
+) -> None:
+    # times since 1970, and targets far from 0: both the centre of the network and the unit of its outputs count
+    features = [[1.7e15 + 1000 * k, float(k % 3)] for k in range(30)]
+    targets = [5e6 + 300 * k - 1000 * (k % 3) for k in range(30)]
+    request = {
+        "model": "m",
+        "data": {"features": features, "targets": targets},
+        "network": {"hidden_layers": hidden_layers},
+    }
+    request["training"] = {"dtype": dtype}
+    first = train(request)["result"]
+    assert first["metrics"]["r2"] > 0.99
+    request["training"] = {"max_epochs": 1, "optimizer": "adam", "learning_rate": 1e-12}
+    again = train(request | {"start_from": {"model": "m"}})["result"]
+    assert again["metrics"]["r2"] == pytest.approx(first["metrics"]["r2"], rel=1e-5)
+    assert [warning["code"] for warning in again["warnings"]] == ["not_converged"]
+
+
+def test_costs_are_in_the_units_of_the_raw_targets(train: Callable[..., Any]) -> None:
+    # two groups of equal features with targets 0, 2 and 10, 12 (times the unit): residuals of 1, so a cost of unit^2
+    costs = []
+    for unit in (1.0, 1000.0):
+        data = {"features": [[0], [0], [1], [1]], "targets": [0.5 * unit, 2.5 * unit, 10.5 * unit, 12.5 * unit]}
+        for more in ({}, {"sweep": {"seed": [0, 1]}}):
+            result = train({"model": "m", "data": data, "training": {"l2": 0}, **more})["result"]
+            assert result["metrics"]["rmse"] == pytest.approx(unit, rel=1e-9)
+            costs.append(result["cost"] / unit**2)
+    assert costs == pytest.approx([1.0] * 4, rel=1e-9)
+
+
+def test_a_diverged_job_names_a_rate_that_works(train: Callable[..., Any]) -> None:
+    data = {"features": [[k] for k in range(10)], "targets": [k * k + 0.5 for k in range(10)]}
+    # standardized features and a bias: 1 / (2 lambda_max), and both eigenvalues are 1
+    with pytest.raises(DivergedError, match=r'set learning_rate to "auto", here 0.5') as caught:
+        train({"model": "m", "data": data, "training": {"learning_rate": 50.0}})
+    assert "standardize" not in str(caught.value)  # it is set already
