@@ -228,7 +228,7 @@ def test_a_column_of_targets_is_a_list_of_targets(stack):
 def test_bodies_come_compressed_on_every_route(stack, path):
     body = {
         "/predict": b'{"model": "or", "instances": [[0, 1]]}',
-        "/jobs": b'{"model": "or", "data": {"features": [[0], [1]], "targets": [0, 1]}}',
+        "/jobs": b'{"model": "zipped", "data": {"features": [[0], [1]], "targets": [0, 1]}}',
     }.get(path, b'{"instances": [[0, 1]]}')
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     answer = stack.http.post(path, content=gzip.compress(body), headers=headers)
