@@ -19,6 +19,8 @@ _TOKEN = re.compile(
 )
 _COLON_AFTER_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"\s*+(:?)', re.DOTALL)
 
+_MAX_DEPTH = 1_024
+"""No parser here goes deeper."""
 _MAX_TOKENS = 500_000
 """About half a second. A run of numbers, or of lists of numbers, is one token."""
 
@@ -99,6 +101,8 @@ def _faults(body: bytes) -> Iterator[JsonFault]:
                 yield JsonFault(tuple(path), None)
             seen.add(key)
         elif (mark := token["mark"]) in (b"[", b"{"):
+            if len(path) == _MAX_DEPTH:
+                return
             path.append(0 if mark == b"[" else "")
             keys_seen.append(None if mark == b"[" else set())
         elif mark in (b"]", b"}"):

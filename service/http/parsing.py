@@ -21,6 +21,8 @@ from service.settings import Limits
 Payload = TypeVar("Payload", bound=BaseModel)
 
 _MAX_FAULTS = 20
+_MAX_POINTER = 2_000
+"""Keys may be as long as a body."""
 _LARGE_BODY_BYTES = 1_000_000
 _NUMBERS = {int, float}
 
@@ -77,7 +79,7 @@ def parse_json(body: bytes, limits: Limits, *, pointer: str = "") -> Any:
 def refuse_repeated_key(body: bytes, pointer: str) -> NoReturn:
     """Raise the error for a body in which an object has a key twice."""
     path = find_repeated_key(body).path
-    refuse(pointer + pointer_to(path), "occurs twice in this object" if path else "has a key twice")
+    refuse(pointer + pointer_to(path)[:_MAX_POINTER], "occurs twice in this object" if path else "has a key twice")
 
 
 def _malformed(body: bytes, error: Exception, pointer: str) -> MalformedJsonError:
@@ -85,7 +87,7 @@ def _malformed(body: bytes, error: Exception, pointer: str) -> MalformedJsonErro
     found = find_constant(body)
     if found is None:
         return MalformedJsonError(f"the body is not valid JSON: {error}")
-    at, detail = pointer + pointer_to(found.path), f"{found.constant} is not a JSON number"
+    at, detail = pointer + pointer_to(found.path)[:_MAX_POINTER], f"{found.constant} is not a JSON number"
     return MalformedJsonError(f"the body is not valid JSON: {detail} (at {at or 'the top'})", [Fault(at, detail)])
 
 

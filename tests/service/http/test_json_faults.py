@@ -150,3 +150,14 @@ def test_a_key_is_refused_exactly_if_it_occurs_twice(value: Any, key: str) -> No
 def test_a_key_far_in_is_refused_without_its_place() -> None:
     with pytest.raises(InvalidRequestError, match="has a key twice"):
         parse_json(b"[" + b'"x",' * 300_000 + b'{"a": 1, "a": 2}]', Limits())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 400_000 + b"NaN", b'{"%b": 1, "%b": 2}' % (b"k" * 10**6, b"k" * 10**6), b'{"%b": NaN}' % (b"k" * 10**6)],
+)
+def test_an_answer_is_short_however_long_the_way_to_the_fault(body: bytes) -> None:
+    with pytest.raises((InvalidRequestError, MalformedJsonError)) as refused:
+        parse_json(body, Limits())
+    assert len(str(refused.value)) < 3_000
+    assert all(len(fault.pointer) <= 2_000 for fault in refused.value.faults)
