@@ -4,15 +4,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from storage.models import record
+from storage.models import versions
 
-NAME_PATTERN = f"^{record.NAME_PATTERN}$"
+NAME_PATTERN = f"^{versions.NAME_PATTERN}$"
 
 # In pydantic's regular expressions (Rust's), `$` matches only at the very end, so no name ends in a line break.
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
-VersionNumber = Annotated[int, Field(ge=1, le=record.MAX_VERSION)]
+VersionNumber = Annotated[int, Field(ge=1, le=versions.MAX_VERSION)]
 
 
 class ModelPath(BaseModel):

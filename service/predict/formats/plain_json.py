@@ -12,7 +12,7 @@ import simdjson
 
 from service.predict.formats.format import SMALL_BODY_BYTES
 from service.predict.instances import Rows
-from storage.models.record import MAX_VERSION, NAME_PATTERN, ModelReference
+from storage.models.versions import MAX_VERSION, NAME_PATTERN, ModelReference
 
 _MEMBERS = {"model", "instances", "version", "alias"}
 _OPENING_BRACKET = ord("[")
