@@ -17,7 +17,7 @@ def init(data_dir: Path, redis_url: str | None, *, is_loss_accepted: bool) -> st
 
     Args:
         redis_url: None for the embedded server of the data directory, which must not be running.
-        is_loss_accepted: whether to go on with a Redis that was emptied or replaced.
+        is_loss_accepted: whether to continue with a Redis that was emptied or replaced.
 
     Raises:
         StandaloneError: they do not belong together, and the loss is not accepted; or a store cannot be reached.
@@ -35,7 +35,7 @@ def init(data_dir: Path, redis_url: str | None, *, is_loss_accepted: bool) -> st
                 if not is_loss_accepted:
                     raise DataLostError(str(error)) from error
                 accept_loss(connection, blobs)
-                return "The loss is accepted: what Redis has now is what there is."
+                return "The loss is accepted: Redis is used as it is now."
         except Exception as error:
             if not is_unavailable(error):
                 raise

@@ -3,6 +3,7 @@
 import importlib.metadata
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,23 +12,12 @@ from standalone import StandaloneError, UpSettings, exec_api, exec_worker, up
 from storage.settings import DEFAULT_DATA_DIR
 
 _host = click.option("--host", envvar="HOST", default="127.0.0.1", show_envvar=True, help="Address to listen on.")
-_port = click.option(
-    "--port",
-    envvar="PORT",
-    default=8000,
-    type=click.IntRange(1, 65535),
-    show_envvar=True,
-    help="Port to listen on.",
+_port_from = partial(
+    click.option, "--port", default=8000, type=click.IntRange(1, 65535), show_envvar=True, help="Port to listen on."
 )
-_container_port = click.option(
-    "--port",
-    # A platform's variables come first: that is where the platform sends its requests.
-    envvar=["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT"],
-    default=8000,
-    type=click.IntRange(1, 65535),
-    show_envvar=True,
-    help="Port to listen on.",
-)
+_port = _port_from(envvar="PORT")
+# A platform's variables come first: that is where the platform sends its requests.
+_container_port = _port_from(envvar=["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT"])
 _api_processes = click.option(
     "--api-processes",
     envvar=["API_PROCESSES", "WEB_CONCURRENCY"],
@@ -36,15 +26,9 @@ _api_processes = click.option(
     show_envvar=True,
     help="Processes that serve HTTP.",
 )
-_redis_url = click.option(
-    "--redis-url",
-    envvar="REDIS_URL",
-    required=True,
-    show_envvar=True,
-    metavar="URL",
-    help="The Redis that keeps jobs and models.",
-)
-
+_redis = partial(click.option, "--redis-url", envvar="REDIS_URL", show_envvar=True, metavar="URL")
+_redis_url = _redis(required=True, help="The Redis that keeps jobs and models.")
+_own_redis_url = _redis(help="A Redis to use instead of the embedded one.")
 _data_dir = click.option(
     "--data-dir",
     envvar="DATA_DIR",
@@ -52,13 +36,6 @@ _data_dir = click.option(
     type=click.Path(path_type=Path),
     show_envvar=True,
     help="Where jobs, models and data sets are kept.",
-)
-_own_redis_url = click.option(
-    "--redis-url",
-    envvar="REDIS_URL",
-    show_envvar=True,
-    metavar="URL",
-    help="A Redis to use instead of the embedded one.",
 )
 
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from storage.models.record import ModelReference
-from storage.settings import StoreSettings
+from storage.models.versions import ModelReference
+from storage.settings import StoreSettings, at_least_one
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
@@ -35,19 +35,10 @@ class Limits:
         """Read MAX_BODY_BYTES and so on.
 
         Raises:
-            ValueError: one of them is not a positive whole number.
+            ValueError: one of them is not a whole number of at least 1.
         """
-        given = {}
-        for field in fields(cls):
-            setting = field.name.upper()
-            if setting in env:
-                try:
-                    given[field.name] = int(env[setting])
-                except ValueError:
-                    given[field.name] = 0
-                if given[field.name] < 1:
-                    raise ValueError(f"{setting} must be a whole number of at least 1, not {env[setting]!r}")
-        return cls(**given)
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: at_least_one(env, name.upper(), getattr(cls, name)) for name in names})
 
 
 @dataclass(frozen=True)
@@ -73,7 +64,7 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a setting is not a number, is too small, or is not a valid model, route or origin.
+            ValueError: a setting is no number of at least 1, or no valid model, route or origin.
         """
         return cls(
             stores=StoreSettings.from_env(env),
@@ -81,8 +72,8 @@ class Settings:
             default_model=_model(env, "DEFAULT_MODEL"),
             health_route=_route(env, "AIP_HEALTH_ROUTE"),
             predict_route=_route(env, "AIP_PREDICT_ROUTE"),
-            api_threads=int(env.get("API_THREADS", cls.api_threads)),
-            model_memory_bytes=int(env.get("MODEL_MEMORY_BYTES", cls.model_memory_bytes)),
+            api_threads=at_least_one(env, "API_THREADS", cls.api_threads),
+            model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
             cors_origins=_origins(env, "CORS_ORIGINS"),
         )
 

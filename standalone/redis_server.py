@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Self
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from standalone.errors import ServerBinaryNotFoundError, ServerStartError
 from standalone.process import ends_with_parent, kill_session
+from storage.connection import connect
 
 OLDEST_VERSION = (6, 2)  # RQ moves jobs with LMOVE
 MAX_SOCKET_PATH_BYTES = 100  # the kernel allows 108 on Linux, 104 on macOS
@@ -90,11 +89,14 @@ class EmbeddedServer:
 
     Two servers never share an append-only file: the server process holds a lock on `<data_dir>/redis/server.lock`
     as long as it lives, through a file descriptor that it inherits.
+
+    Raises:
+        ServerBinaryNotFoundError: there is no server on this machine.
     """
 
     def __init__(self, data_dir: Path | str, *, binary: Path | None = None) -> None:
         self.directory = Path(data_dir).absolute() / "redis"
-        self._binary = binary
+        self._binary = binary or find_server_binary()
         self._runtime_dir: Path | None = None
         self._lock_fd: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -118,7 +120,7 @@ class EmbeddedServer:
     @property
     def command(self) -> list[str]:
         settings = {**SETTINGS, "dir": str(self.directory), "unixsocket": str(self.socket)}
-        command = [str(self._binary or find_server_binary())]
+        command = [str(self._binary)]
         for name, value in settings.items():
             # `save 300 1` are three arguments; a directory with a blank in its name is one.
             command += [f"--{name}", *(value.split() if name == "save" else [value])]
@@ -137,11 +139,8 @@ class EmbeddedServer:
         """Make the directories, end a server left by an earlier run, and take the lock.
 
         Raises:
-            ServerBinaryNotFoundError: There is nothing to start.
             ServerStartError: Another server works on this directory and does not end.
         """
-        if self._binary is None:
-            self._binary = find_server_binary()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = os.open(self.directory / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -160,7 +159,6 @@ class EmbeddedServer:
         """Start the server and wait until it has loaded its data.
 
         Raises:
-            ServerBinaryNotFoundError: There is nothing to start.
             ServerStartError: It ended at once, or is not ready within `timeout_s`.
         """
         if self._process is not None and self._process.poll() is None:
@@ -195,7 +193,7 @@ class EmbeddedServer:
 
     def is_ready(self) -> bool:
         """Tell whether the server answers; it refuses while it loads its data."""
-        with closing(self._connect()) as connection:
+        with closing(connect(self.url, timeout_s=1.0, n_retries=0)) as connection:
             try:
                 return bool(connection.ping())
             except (redis.RedisError, OSError):
@@ -230,10 +228,6 @@ class EmbeddedServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _connect(self, socket: Path | None = None) -> redis.Redis:
-        path = str(socket or self.socket)
-        return redis.Redis(unix_socket_path=path, socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
-
     def _unlock(self) -> None:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
@@ -242,8 +236,8 @@ class EmbeddedServer:
     def _replace_predecessor(self, lock_fd: int) -> None:
         """Take the lock. The server of a killed run gets time to end by itself, and then is shut down."""
         if not _lock_within(lock_fd, PREDECESSOR_ENDS_WITHIN_S):
-            previous_socket = Path(os.fsdecode(os.pread(lock_fd, 1024, 0)))
-            with closing(self._connect(previous_socket)) as predecessor, suppress(redis.RedisError, OSError):
+            url = f"unix://{os.fsdecode(os.pread(lock_fd, 1024, 0))}"
+            with closing(connect(url, timeout_s=1.0, n_retries=0)) as predecessor, suppress(redis.RedisError, OSError):
                 predecessor.shutdown()
             if not _lock_within(lock_fd, PREDECESSOR_ENDS_WITHIN_S):
                 raise ServerStartError(

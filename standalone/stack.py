@@ -9,17 +9,17 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from standalone.data_directory import DataDirectory
 from standalone.errors import AddressError, DataLostError, RedisUnreachableError
 from standalone.redis_server import EmbeddedServer
-from standalone.supervisor import ChildSpec, Supervisor, answers_http
+from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
+from storage.connection import connect
 from storage.keys import STORE_IDENTITY_MARK
 from storage.settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
@@ -86,7 +86,10 @@ def up(settings: UpSettings) -> int:
             server.prepare()
             on_exit.callback(server.release)
             redis_url = server.url
-            stages.append([_embedded_server(server)])
+            spec = ChildSpec(
+                "redis", server.command, is_ready=server.is_ready, pass_fds=server.pass_fds, cwd=server.directory
+            )
+            stages.append([spec])
         stages.append(_api_and_workers(settings, redis_url, data.path))
         return Supervisor(stages, on_ready=lambda: _say_ready(settings.address)).run()
 
@@ -112,34 +115,14 @@ def _exec(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     os.execve(command[0], [*command], _environment(env))
 
 
-def _embedded_server(server: EmbeddedServer) -> ChildSpec:
-    return ChildSpec(
-        name="redis",
-        command=server.command,
-        is_ready=server.is_ready,
-        pass_fds=server.pass_fds,
-        cwd=server.directory,
-    )
-
-
 def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> list[ChildSpec]:
     stores = {"REDIS_URL": redis_url, "BLOB_URL": blob_url(os.environ, data_dir)}
-    api = ChildSpec(
-        name="api",
-        command=API_COMMAND,
-        is_ready=answers_http(settings.local_host, settings.port, "/readyz"),
-        env=_environment(stores | _api_env(settings.host, settings.port, settings.api_processes)),
-        cwd=PACKAGES,
-    )
+    is_ready = partial(answers_http, settings.local_host, settings.port, "/readyz")
+    api_env = _environment(stores | _api_env(settings.host, settings.port, settings.api_processes))
+    api = ChildSpec("api", API_COMMAND, is_ready=is_ready, env=api_env, cwd=PACKAGES)
     worker_env = _environment(stores)
     workers = [
-        ChildSpec(
-            name=f"worker-{number}",
-            command=WORKER_COMMAND,
-            ready_line=WORKER_READY_LINE,
-            env=worker_env,
-            cwd=PACKAGES,
-        )
+        ChildSpec(f"worker-{number}", WORKER_COMMAND, WORKER_READY_LINE, env=worker_env, cwd=PACKAGES)
         for number in range(1, settings.workers + 1)
     ]
     return [api, *workers]
@@ -176,7 +159,7 @@ def _wait_for_port(host: str, port: int, patience_s: float) -> None:
             if error.errno == errno.EADDRINUSE:
                 if time.monotonic() < deadline:
                     if not is_waiting:
-                        _say(f"port {port} is in use, perhaps by the API of a run that was killed: waiting for it")
+                        log(f"port {port} is in use, perhaps by the API of a run that was killed: waiting for it")
                     is_waiting = True
                     time.sleep(0.05)
                     continue
@@ -208,7 +191,7 @@ def _check_redis(url: str) -> None:
     """
     remedy = "start it, or unset REDIS_URL to use the embedded server"
     try:
-        client = redis.Redis.from_url(url, socket_timeout=5.0, retry=Retry(NoBackoff(), 0))
+        client = connect(url, timeout_s=5.0, n_retries=0)
     except ValueError as error:
         raise RedisUnreachableError("REDIS_URL must begin with redis://, rediss:// or unix://") from error
     with closing(client) as connection:
@@ -218,10 +201,6 @@ def _check_redis(url: str) -> None:
             pass  # it is loading its data; the API becomes ready afterwards
         except (redis.RedisError, OSError) as error:
             raise RedisUnreachableError(f"no Redis answers at REDIS_URL ({error}): {remedy}") from error
-
-
-def _say(message: str) -> None:
-    print(f"[supervisor] {message}", file=sys.stderr, flush=True)
 
 
 def _say_ready(address: str) -> None:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -54,20 +54,14 @@ class Timing:
     stable_after_s: float = 10.0  # a child that ran this long begins again with the first back-off
 
 
-def answers_http(host: str, port: int, path: str) -> Callable[[], bool]:
-    """Ready once GET answers 200."""
-
-    def is_ready() -> bool:
-        connection = http.client.HTTPConnection(host, port, timeout=2.0)
+def answers_http(host: str, port: int, path: str) -> bool:
+    """Tell whether GET answers 200."""
+    with closing(http.client.HTTPConnection(host, port, timeout=2.0)) as connection:
         try:
             connection.request("GET", path)
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False
-        finally:
-            connection.close()
-
-    return is_ready
 
 
 class Child:
@@ -228,13 +222,13 @@ class Supervisor:
                     self._relay(child)
                     how = self._bury(child)
                     delay_s = child.restart_at - time.monotonic()
-                    _log(f"{child.spec.name} {how}; starting it again in {delay_s:.1f} s")
+                    log(f"{child.spec.name} {how}; starting it again in {delay_s:.1f} s")
                 elif child.process is None and time.monotonic() >= child.restart_at:
                     try:
                         self._spawn(child)
                     except OSError as error:  # out of memory or of processes: that may pass
                         child.back_off()
-                        _log(f"{child.spec.name} cannot be started ({error}); trying again")
+                        log(f"{child.spec.name} cannot be started ({error}); trying again")
             due = [child.restart_at for child in self._children if child.process is None]
             self._turn(max(0.0, min(due, default=math.inf) - time.monotonic()))
 
@@ -252,7 +246,7 @@ class Supervisor:
                     self._bury(child)
                     running.remove(child)
             for child in running:
-                _log(f"{child.spec.name} did not end in time and is killed")
+                log(f"{child.spec.name} did not end in time and is killed")
                 self._bury(child)
 
     def _spawn(self, child: Child) -> None:
@@ -328,7 +322,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _log(message: str) -> None:
+def log(message: str) -> None:
     _write(f"[supervisor] {message}\n")
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import time
 import uuid
+from collections.abc import Iterator
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -40,11 +41,9 @@ class BlobStore:
         """
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
-        try:
+        with _unavailable_as("the blob cannot be stored"):
             if not self._renew(path, len(content)):
                 self._write(path, content)
-        except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob cannot be stored: {error}") from error
         return digest
 
     def _write(self, path: str, content: bytes) -> None:
@@ -73,12 +72,11 @@ class BlobStore:
             BlobStoreUnavailableError: it cannot be read now.
             CorruptDataError: the stored bytes have another digest.
         """
-        try:
-            content = self._read(self._path(digest))
-        except FileNotFoundError as error:
-            raise BlobNotFoundError(digest) from error
-        except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob cannot be read: {error}") from error
+        with _unavailable_as("the blob cannot be read"):
+            try:
+                content = self._read(self._path(digest))
+            except FileNotFoundError as error:
+                raise BlobNotFoundError(digest) from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise CorruptDataError(f"the blob with sha256 {digest} has other content")
         return content
@@ -94,7 +92,7 @@ class BlobStore:
     def old(self, folder: str, older_than: float) -> list[str]:
         """Return the sha256 of the blobs in one folder that were last stored before a time.
 
-        Also repairs what a process that died has left half done.
+        Also completes or undoes what a process that died was doing.
 
         Args:
             folder: the first two digits of the sha256.
@@ -103,7 +101,8 @@ class BlobStore:
         Raises:
             BlobStoreUnavailableError: it cannot be listed now.
         """
-        try:
+        # No such folder, or another process was faster: nothing is old.
+        with _unavailable_as("the blobs cannot be listed"), contextlib.suppress(FileNotFoundError):
             paths = [str(path) for path in self._filesystem.ls(f"{self._root}/{folder}", detail=False, refresh=True)]
             old = [path for path in paths if self._stored_at(path) < older_than]
             for path in old:
@@ -111,11 +110,8 @@ class BlobStore:
                     self._filesystem.mv(path, path.removesuffix(_CONDEMNED))
                 elif path.endswith(_PARTIAL):
                     self._filesystem.rm_file(path)
-        except FileNotFoundError:
-            return []  # no such folder, or another process was faster
-        except OSError as error:
-            raise BlobStoreUnavailableError(f"the blobs cannot be listed: {error}") from error
-        return [path.rpartition("/")[2] for path in old if not path.endswith((_CONDEMNED, _PARTIAL))]
+            return [path.rpartition("/")[2] for path in old if not path.endswith((_CONDEMNED, _PARTIAL))]
+        return []
 
     def delete_if_old(self, digest: str, older_than: float) -> bool:
         """Delete a blob unless it was stored again since a time; return whether it was deleted.
@@ -128,7 +124,7 @@ class BlobStore:
             BlobStoreUnavailableError: it cannot be deleted now.
         """
         path = self._path(digest)
-        try:
+        with _unavailable_as("the blob cannot be deleted"), contextlib.suppress(FileNotFoundError):
             if self._stored_at(path) >= older_than:
                 return False
             if not isinstance(self._filesystem, LocalFileSystem):
@@ -139,11 +135,8 @@ class BlobStore:
                 self._filesystem.mv(path + _CONDEMNED, path)
                 return False
             self._filesystem.rm_file(path + _CONDEMNED)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob cannot be deleted: {error}") from error
-        return True
+            return True
+        return False
 
     def _stored_at(self, path: str) -> float:
         return float(self._filesystem.modified(path).timestamp())
@@ -164,12 +157,8 @@ class BlobStore:
         Raises:
             BlobStoreUnavailableError: they cannot be deleted now.
         """
-        try:
+        with _unavailable_as("the blob cannot be deleted"), contextlib.suppress(FileNotFoundError):
             self._filesystem.rm_file(self._path(digest))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise BlobStoreUnavailableError(f"the blob cannot be deleted: {error}") from error
 
     def read_mark(self, name: str) -> bytes | None:
         """Return what `write_mark` wrote last under this name, or None.
@@ -177,13 +166,10 @@ class BlobStore:
         Raises:
             BlobStoreUnavailableError: it cannot be read now.
         """
-        try:
+        with _unavailable_as(f"the mark {name!r} cannot be read"), contextlib.suppress(FileNotFoundError):
             content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise BlobStoreUnavailableError(f"the mark {name!r} cannot be read: {error}") from error
-        return content
+            return content
+        return None
 
     def write_mark(self, name: str, content: bytes) -> None:
         """Write a small file beside the blobs, under a name that is no digest.
@@ -191,14 +177,21 @@ class BlobStore:
         Raises:
             BlobStoreUnavailableError: it cannot be written now.
         """
-        try:
+        with _unavailable_as(f"the mark {name!r} cannot be written"):
             self._write(f"{self._root}/{name}", content)
-        except OSError as error:
-            raise BlobStoreUnavailableError(f"the mark {name!r} cannot be written: {error}") from error
 
     def _path(self, digest: str) -> str:
         # Two levels, so that no folder has too many entries.
         return f"{self._root}/{digest[:2]}/{digest}"
+
+
+@contextlib.contextmanager
+def _unavailable_as(what: str) -> Iterator[None]:
+    """Raise BlobStoreUnavailableError, which begins with these words, for an error of the file system."""
+    try:
+        yield
+    except OSError as error:
+        raise BlobStoreUnavailableError(f"{what}: {error}") from error
 
 
 def _sync_folder(folder: str) -> None:

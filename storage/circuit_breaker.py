@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from storage.errors import RedisAwayError, UnavailableError
 
 RETRY_AFTER_S = 1.0
-"""While Redis is away, one caller tries it after this time, again and again."""
+"""While Redis is away, one caller tries it each time this many seconds have passed."""
 
 
 class CircuitBreaker:

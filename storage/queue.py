@@ -32,7 +32,6 @@ class TrainingQueue:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
-        self._take = load_script(redis, "take_entry")
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
 
     def enqueue(self, job_id: str, pipeline: Pipeline | None = None) -> None:
@@ -56,12 +55,19 @@ class TrainingQueue:
             pipeline=pipeline,
         )
 
-    def take(self) -> str | None:
-        """Take the oldest entry, past RQ, and return its job's id; None when the queue is empty.
+    def take(self, *, wait_s: float = 0.0) -> str | None:
+        """Take the oldest entry, without RQ, and return its job's id; None if there is none.
 
         If the caller dies before it claims the job, the entry is lost and the reconciler enqueues the job again.
+
+        Args:
+            wait_s: how long to wait for an entry, less than the time limit of the connection.
         """
-        entry = self._take(keys=[self.rq_queue.key], args=[RqJob.key_for("")])
+        entry = load_script(self._redis, "take_entry")(keys=[self.rq_queue.key], args=[RqJob.key_for("")])
+        if entry is None and wait_s > 0:
+            _, entry = self._redis.blpop([self.rq_queue.key], timeout=wait_s) or (None, None)
+            if entry is not None:
+                self._redis.delete(RqJob.key_for(entry.decode()))
         return None if entry is None else _job_id(entry)
 
     def waiting_job_ids(self) -> set[str]:

@@ -1,10 +1,14 @@
-"""Where the stores are. Every process that uses them reads these settings here."""
+"""Where the stores are, and how a setting is read. Every process that has settings reads them here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 DEFAULT_DATA_DIR = "./data"
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,21 @@ def data_dir(env: Mapping[str, str]) -> Path:
 def blob_url(env: Mapping[str, str], data_dir: Path) -> str:
     """Return BLOB_URL, or the folder `blobs` of the data directory."""
     return env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}"
+
+
+def at_least_one(env: Mapping[str, str], setting: str, default: Number) -> Number:
+    """Return a number of the type of its default, which counts if the setting is missing or empty.
+
+    Raises:
+        ValueError: it is no such number, or less than 1.
+    """
+    if not (text := env.get(setting)):
+        return default
+    try:
+        number = type(default)(text)
+    except ValueError:
+        number = type(default)(0)
+    if not 1 <= number < math.inf:
+        kind = "whole number" if isinstance(default, int) else "number"
+        raise ValueError(f"{setting} must be a {kind} of at least 1, not {text[:200]!r}")
+    return number

@@ -1,4 +1,4 @@
-"""How long a job has trained, when that is enough, and the ways to end an epoch that does not end by itself."""
+"""The clock of a job's time limit, and the ways to end an epoch that does not end by itself."""
 
 import contextlib
 import math
@@ -49,6 +49,7 @@ class Deadline:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._limit_at = multiprocessing.RawValue("d", math.inf)
+        self._is_lifted = multiprocessing.RawValue("b", False)
         self._limit_s = math.inf
         self._zero_at = clock()
         """When the job would have begun, had it trained without a break until now."""
@@ -64,10 +65,11 @@ class Deadline:
         self._zero_at = self.clock() - used_s
         self._limit_s = math.inf if time_limit_s is None else time_limit_s
         self._limit_at.value = self._zero_at + self._limit_s
+        self._is_lifted.value = False
 
     def lift(self) -> None:
-        """End nothing by force any more: no epoch is to come, and the rest takes the time that it takes."""
-        self._limit_at.value = math.inf
+        """End nothing by force any more: the job is about to be published or handed back. From any thread."""
+        self._is_lifted.value = True
 
     @property
     def used_s(self) -> float:
@@ -82,7 +84,7 @@ class Deadline:
     @property
     def overdue_s(self) -> float:
         """How long ago the limit passed; negative before that, in a pause and once it is lifted. For any process."""
-        return self.clock() - float(self._limit_at.value)
+        return -math.inf if self._is_lifted.value else self.clock() - float(self._limit_at.value)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -101,7 +103,7 @@ class Deadline:
     def interruptible(self) -> Iterator[None]:
         """Let `interrupt` end what happens inside.
 
-        Python runs signal handlers between two steps of the interpreter, so a single long call of NumPy goes on.
+        Python runs signal handlers between two steps of the interpreter, so a long call of NumPy ends first.
 
         Raises:
             TimeUpError: it was interrupted.

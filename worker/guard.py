@@ -28,15 +28,30 @@ class WorkerChild:
     # Without a lock: if the child were killed while it held one, the parent would wait for ever.
     _job_id: Any = field(default_factory=lambda: multiprocessing.RawArray("c", 64))
 
+    _is_waiting: Any = field(default_factory=lambda: multiprocessing.RawValue("b", 0))
+
     @property
     def job_id(self) -> str:
-        """The job that the child is about to claim, or trains; empty before the first."""
+        """The job that the child is about to claim, or trains; empty before the first and while it waits."""
         return bytes(self._job_id.value).decode()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the child has no job now, and waits for another one."""
+        return bool(self._is_waiting.value)
 
     def begin(self, job_id: str) -> None:
         """Note, in the child, which job comes next."""
+        self._note(job_id, is_waiting=False)
+
+    def wait(self) -> None:
+        """Note, in the child, that it waits for a job."""
+        self._note("", is_waiting=True)
+
+    def _note(self, job_id: str, *, is_waiting: bool) -> None:
         self.deadline.lift()
         self._job_id.value = job_id.encode()
+        self._is_waiting.value = is_waiting
 
 
 class Guard:
@@ -51,10 +66,10 @@ class Guard:
         self._stale_since: float | None = None
 
     def reason_to_kill(self) -> str | None:
-        """Return why the child must be killed now, or None if it may go on.
+        """Return why the child must be killed now, or None if it may continue.
 
         Raises:
-            One of UNAVAILABLE_ERRORS: nobody knows.
+            One of UNAVAILABLE_ERRORS: Redis cannot be asked.
         """
         if self._job_id != self._child.job_id:
             self._job_id, self._has_claimed, self._stale_since = self._child.job_id, False, None

@@ -3,7 +3,6 @@
 import logging
 import os
 import threading
-from types import TracebackType
 from typing import NoReturn
 
 from storage.errors import StaleAttemptError
@@ -39,9 +38,7 @@ class Heartbeat:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._is_over.set()
 
     def _beat(self) -> None:
@@ -50,9 +47,11 @@ class Heartbeat:
                 with optional(self._attempt, "no heartbeat"):
                     self._attempt.heartbeat()
                     self._watch_limit()
-                    if self._stop_requested.is_set() and not self._is_over.wait(LEAVE_WITHIN_S):
-                        self._attempt.hand_back()
-                        self._leave("handed back in the middle of an epoch")
+                    if self._stop_requested.is_set():
+                        self._deadline.lift()  # else the parent might fail the job before it is handed back
+                        if not self._is_over.wait(LEAVE_WITHIN_S):
+                            self._attempt.hand_back()
+                            self._leave("handed back in the middle of an epoch")
             except StaleAttemptError as error:
                 if not self._is_over.wait(LEAVE_WITHIN_S):
                     self._leave(str(error))

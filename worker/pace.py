@@ -1,20 +1,20 @@
-"""When something that takes time is due again."""
+"""How often something that takes time is done."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 
 LONGEST_S = 60.0
-"""What waited for a store that was away looks slow, and must not be put off for hours."""
+"""The longest delay. What waited for a store that was away looks slow, but must not be put off for hours."""
 
 
 class Pace:
-    """Lets something happen every so often, and less often if it takes long.
+    """Limits how often something is done, and what share of the time it takes.
 
     Args:
         clock: seconds that never run backwards.
-        every_s: the shortest time between two of them.
-        share: of all time, that they may take together.
-        is_due_at_once: else the first is due after `every_s`.
+        every_s: the shortest time from one end to the next start.
+        share: how much of all time it may take.
+        is_due_at_once: if false, it is first due after `every_s`.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Pace:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time."""
+        """Whether it is time to do it."""
         return self._clock() >= self._due_at
 
     @contextlib.contextmanager

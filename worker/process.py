@@ -25,7 +25,7 @@ from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
-from worker.guard import Guard
+from worker.guard import Guard, WorkerChild
 from worker.tasks import prepare_child, request_stop
 
 HAND_BACK_AFTER_S = 2.0
@@ -33,6 +33,9 @@ HAND_BACK_AFTER_S = 2.0
 
 After that, an epoch may last another 6 s. So the worker ends within 10 s, after which some process managers kill.
 """
+
+END_AFTER_S = 15.0
+"""A worker that still waits for a store this long after SIGTERM ends all the same; its job gets another attempt."""
 
 HEARTBEAT_TTL_S = 12
 """Longer than three monitoring intervals, and shorter than RQ's default, which adds 60 s."""
@@ -79,7 +82,6 @@ class TrainingWorker(Worker):
             Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=QueueEntry),
             connection=redis,
             serializer="json",
-            job_class=QueueEntry,
             worker_ttl=18,  # a blocking pop lasts worker_ttl - 15 s, and maintenance runs only between pops
             maintenance_interval=3,
             job_monitoring_interval=3,
@@ -91,6 +93,7 @@ class TrainingWorker(Worker):
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
         )
+        self._child: WorkerChild | None = None
         self._guard: Guard | None = None
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
@@ -122,7 +125,8 @@ class TrainingWorker(Worker):
 
     def fork_work_horse(self, job: RqJob, queue: Queue) -> None:
         """Fork the child that trains, and begin to watch it."""
-        self._guard = Guard(prepare_child(), self._jobs)
+        self._child = prepare_child()
+        self._guard = Guard(self._child, self._jobs)
         super().fork_work_horse(job, queue)
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
@@ -169,11 +173,14 @@ class TrainingWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         """Let a short job finish and hand a long one back; called on the first SIGTERM or Ctrl-C."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
-        timer = threading.Timer(HAND_BACK_AFTER_S, self._hand_back)
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=self._end, daemon=True).start()
 
-    def _hand_back(self) -> None:
+    def _end(self) -> None:
+        if self._child is None or not self._child.is_waiting:
+            time.sleep(HAND_BACK_AFTER_S)
         # Read only now: the signal may have come between RQ's pop and its fork.
         if self.horse_pid:
             self.kill_horse(signal.SIGTERM)
+        time.sleep(END_AFTER_S - HAND_BACK_AFTER_S)
+        _log.warning("ending without the stores, which do not answer")
+        os._exit(0)  # as asked; the child dies with its parent

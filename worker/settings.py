@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from storage.settings import StoreSettings
+from storage.settings import StoreSettings, at_least_one
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,12 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a value is not a number, or too small.
+            ValueError: a setting is no number of at least 1.
         """
-        keep_jobs_days = float(env.get("KEEP_JOBS_DAYS") or cls.keep_jobs_days)
-        # An Idempotency-Key leads to its job for a day.
-        if not keep_jobs_days >= 1:
-            raise ValueError(f"KEEP_JOBS_DAYS must be at least 1, not {keep_jobs_days:g}")
-        max_attempts = int(env.get("MAX_ATTEMPTS") or cls.max_attempts)
-        if max_attempts < 1:
-            raise ValueError(f"MAX_ATTEMPTS must be at least 1, not {max_attempts}")
         return cls(
             stores=StoreSettings.from_env(env),
-            keep_jobs_days=keep_jobs_days,
-            max_attempts=max_attempts,
-            training_threads=int(env.get("TRAINING_THREADS") or os.cpu_count() or 1),
+            training_threads=at_least_one(env, "TRAINING_THREADS", os.cpu_count() or 1),
+            # An Idempotency-Key leads to its job for a day, so no job is forgotten earlier.
+            keep_jobs_days=at_least_one(env, "KEEP_JOBS_DAYS", cls.keep_jobs_days),
+            max_attempts=at_least_one(env, "MAX_ATTEMPTS", cls.max_attempts),
         )

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from storage.availability import is_unavailable
@@ -10,7 +11,7 @@ from storage.jobs.attempt import Attempt
 from worker.deadline import HandedBackError
 
 PATIENCE_S = 300.0
-"""A trained network waits at most this long to be published; meanwhile its heartbeat goes on."""
+"""A trained network waits at most this long to be published; meanwhile its heartbeat continues."""
 
 TRY_EVERY_S = 1.0
 
@@ -19,15 +20,13 @@ Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class Patience:
     """Asks a store again until it answers, the patience is over or the process must stop."""
 
-    def __init__(
-        self, clock: Callable[[], float], sleep: Callable[[float], None], stop_requested: Callable[[], bool]
-    ) -> None:
-        self._clock = clock
-        self._sleep = sleep
-        self._stop_requested = stop_requested
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    stop_requested: Callable[[], bool]
 
     def with_store(self, ask: Callable[[], Answer]) -> Answer:
         """Return the answer.
@@ -45,12 +44,12 @@ class Patience:
                     raise
                 if give_up_at is None:
                     _log.warning("waiting for a store: %s", error)
-                    give_up_at = self._clock() + PATIENCE_S
-                if self._clock() >= give_up_at:
+                    give_up_at = self.clock() + PATIENCE_S
+                if self.clock() >= give_up_at:
                     raise
-                if self._stop_requested():
+                if self.stop_requested():
                     raise HandedBackError from error
-            self._sleep(TRY_EVERY_S)
+            self.sleep(TRY_EVERY_S)
 
 
 @contextlib.contextmanager
@@ -58,7 +57,7 @@ def optional(attempt: Attempt, what: str) -> Iterator[None]:
     """Do what a training can do without: if a store is away, only log that it was not done.
 
     Args:
-        what: the words of the log for what is missing then.
+        what: what the log says is missing.
     """
     try:
         yield

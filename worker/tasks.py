@@ -1,4 +1,4 @@
-"""RQ's task function, and what it makes of the errors of a training."""
+"""The task function that RQ calls, and how it reports the errors of a training."""
 
 import logging
 import os
@@ -31,12 +31,18 @@ _stop_requested = threading.Event()
 _THREAD_POOLS = ThreadpoolController()  # made by the parent: finding the libraries takes 5 ms
 _child = WorkerChild()
 
-STAY_S = 1.0
-"""A child takes further jobs by itself for this long: to fork another one costs more than a small training."""
+STAY_S = 2.0
+"""A child without a job waits this long for another one: to fork a child takes longer than a small training."""
+
+LIFE_S = 60.0
+"""After this time, a child takes no further job, and a new one starts with fresh memory."""
+
+_STOP_CHECK_S = 0.2
+"""How soon a child that waits notices that it must stop."""
 
 
 def prepare_child() -> WorkerChild:
-    """Make what the parent, which calls this, shares with the child that it forks next."""
+    """Make, in the parent, what it shares with the child that it forks next."""
     global _child
     _child = WorkerChild()
     return _child
@@ -48,7 +54,7 @@ def request_stop(_signal_number: int, _frame: FrameType | None) -> None:
 
 
 def train_model(job_id: str) -> None:
-    """Train the job with this id, unless it needs no training any more; then, for a second, the jobs queued behind it.
+    """Train the job with this id, unless it needs no training any more, and then those that are queued behind it.
 
     However this ends, the job's record says so. Only when Redis or this process is lost does it stay `running`, and
     then the reconciler gives it another attempt.
@@ -58,12 +64,21 @@ def train_model(job_id: str) -> None:
     redis = connect(settings.stores.redis_url, timeout_s=5, n_retries=60, identity=StoreIdentity(blobs))
     queue = TrainingQueue(redis)
     jobs, models = JobStore(redis, queue), ModelStore(redis)
-    until = time.monotonic() + STAY_S
+    life_ends_at = time.monotonic() + LIFE_S
     next_id: str | None = job_id
     while next_id is not None:
         _claim_and_train(next_id, jobs, models, blobs, settings)
-        is_to_go = time.monotonic() >= until or _stop_requested.is_set()
-        next_id = None if is_to_go else queue.take()
+        next_id = _next_job(queue, life_ends_at)
+
+
+def _next_job(queue: TrainingQueue, life_ends_at: float) -> str | None:
+    """Take the next job from the queue, or wait a while for one; None if the child must end."""
+    _child.wait()
+    until = min(time.monotonic() + STAY_S, life_ends_at)
+    while not _stop_requested.is_set() and (left_s := until - time.monotonic()) > 0:
+        if (job_id := queue.take(wait_s=min(left_s, _STOP_CHECK_S))) is not None:
+            return job_id
+    return None
 
 
 def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> None:
@@ -98,6 +113,7 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
         raise  # the job is no longer this attempt's
     except (HandedBackError, BlobStoreUnavailableError) as error:
         # No worker can train without the blob store, so the job waits for it in the queue.
+        deadline.lift()
         attempt.hand_back()
         _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
     except (Exception, TimeUpError) as error:

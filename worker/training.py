@@ -56,9 +56,9 @@ def run_training(
     checkpoints = Checkpoints(attempt, blobs)
     checkpoint = patience.with_store(checkpoints.load)
     deadline.begin(spec.time_limit_s, used_s=checkpoint.used_s if checkpoint else 0.0)
-    watch = Watch(attempt, checkpoints, deadline, stop_requested)
 
     def train(checkpoint: Checkpoint | None) -> Trained:
+        watch = Watch(attempt, checkpoints, deadline, stop_requested)
         if spec.sweep is not None or (spec.validation is not None and spec.validation.folds is not None):
             return train_candidates(inputs, watch, checkpoint=checkpoint)
         if checkpoint is not None:

@@ -29,7 +29,7 @@ VALUES_BETWEEN_LOOKS = 2_000_000
 """About this many values go through a network between two looks at the clock, some milliseconds of work."""
 
 SLOW_S = 0.5
-"""With epochs that take this long, a look after each of them costs nothing to speak of."""
+"""With epochs that take this long, a look after each of them costs next to nothing."""
 
 LONGEST_ESTIMATE_S = 1e9
 """Thirty years: a longer estimate means nothing, and dates end somewhere."""
@@ -58,7 +58,7 @@ class Position:
     validation_cost: float | None
     is_last: bool
     total_epochs: int
-    """Done in this stage of the training, by all attempts."""
+    """The epochs of this stage of the training, by all attempts."""
     state: Callable[[], State]
     """Gives what the training can be resumed from."""
     best: Callable[[], BestNetwork | None]
@@ -69,7 +69,7 @@ class Position:
 
 
 class Watch:
-    """Looks at the clock between epochs and does what is due. What waits for a store is not training time."""
+    """Looks at the clock between epochs and does what is due. Waiting for a store is not training time."""
 
     def __init__(
         self, attempt: Attempt, checkpoints: Checkpoints, deadline: Deadline, stop_requested: Callable[[], bool]
@@ -86,7 +86,7 @@ class Watch:
         self._shown_epoch: int | None = None
         self._refit: RefitStage | None = None
         self.is_slow = False
-        """Whether epochs take so long that one may be interrupted, and then leaves something unfinished behind."""
+        """Whether epochs take so long that one may be interrupted, which leaves its networks unfinished."""
 
     def begin_refit(self, stage: RefitStage) -> None:
         """Begin the last stage of a sweep; the checkpoints keep what came before."""

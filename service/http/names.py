@@ -6,17 +6,17 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from storage.errors import VersionNotFoundError
-from storage.models import record
+from storage.models import versions
 
-NAME_PATTERN = f"^{record.NAME_PATTERN}$"
+NAME_PATTERN = f"^{versions.NAME_PATTERN}$"
 
 # In pydantic's regular expressions (Rust's), `$` matches only at the very end, so no name ends in a line break.
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
-_is_version = re.compile(record.VERSION_PATTERN).fullmatch
+_is_version = re.compile(versions.VERSION_PATTERN).fullmatch
 
-VersionNumber = Annotated[int, Field(ge=1, le=record.MAX_VERSION)]
+VersionNumber = Annotated[int, Field(ge=1, le=versions.MAX_VERSION)]
 
 
 class ModelPath(BaseModel):

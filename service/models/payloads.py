@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.http.names import Name, VersionNumber
 from service.http.payloads import RequestPayload
-from storage.models.record import Model
+from storage.models.versions import Model
 
 
 class AliasRequest(RequestPayload):
-    """The version that an alias shall point at."""
+    """The version to point an alias at."""
 
     version: VersionNumber
 

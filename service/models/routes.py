@@ -18,8 +18,8 @@ from service.models.payloads import (
     VersionSummary,
 )
 from storage.jobs.description import DESCRIPTION
-from storage.models.record import Version
 from storage.models.store import ModelStore
+from storage.models.versions import Version
 
 MAX_SHOWN_PARAMETERS = 10_000
 

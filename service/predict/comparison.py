@@ -14,7 +14,7 @@ from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.predict import check_n_outputs
 from service.settings import Limits
-from storage.models.record import ModelReference
+from storage.models.versions import ModelReference
 
 
 def explain_outputs(model: LoadedModel, features: Matrix, limits: Limits) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.provisional import JobReference, find_network
 from service.settings import Limits
-from storage.models.record import ModelReference
+from storage.models.versions import ModelReference
 
 _STALE_HEADER: Header = (b"x-model-stale", b"true")
 

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
 from storage.errors import NoNetworkError
-from storage.models.record import ModelReference
 from storage.models.trained_model import decode_best
+from storage.models.versions import ModelReference
 
 
 @dataclass(frozen=True, slots=True)

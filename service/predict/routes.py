@@ -15,7 +15,7 @@ from service.predict.payloads import PredictionPayload, PredictionRequest
 from service.predict.predict import predict
 from service.predict.ways import PREDICT
 from service.settings import Limits
-from storage.models.record import MAX_VERSION
+from storage.models.versions import MAX_VERSION
 
 
 def predict_routes(models: LoadedModels, limits: Limits) -> APIBlueprint:

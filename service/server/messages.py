@@ -37,11 +37,16 @@ def own_headers(scope: Scope, media_type: bytes) -> Headers:
     ]
 
 
-async def send_answer(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Send an answer; to HEAD without the body."""
-    headers = [*headers, (b"content-length", str(len(body)).encode())]
+async def send_parts(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send an answer whose headers are complete."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_answer(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send an answer with its length; to HEAD without the body."""
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send_parts(send, status, headers, b"" if scope["method"] == "HEAD" else body)
 
 
 async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
@@ -113,8 +118,7 @@ class Answer:
 
     async def relay(self, send: Send, *more: tuple[bytes, bytes]) -> None:
         """Send the answer with additional headers."""
-        await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers, *more]})
-        await send({"type": "http.response.body", "body": self.body})
+        await send_parts(send, self.status, [*self.headers, *more], self.body)
 
 
 async def ask(app: App, scope: Scope) -> Answer:

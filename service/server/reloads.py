@@ -5,37 +5,34 @@ to import the code. If the old ones obeyed at once, nobody would answer in betwe
 """
 
 import mmap
-import struct
 
-_NUMBERS = struct.Struct("qq")
+_BEGUN, _SERVING = 0, 1
 
 
 class Reloads:
     """Created by gunicorn before it forks; each process then remembers the reload that it came with."""
 
     def __init__(self) -> None:
-        self._shared = mmap.mmap(-1, _NUMBERS.size)
+        # Two numbers that the processes change alone: how many reloads have begun, and the newest one that serves.
+        self._counts = memoryview(mmap.mmap(-1, 16)).cast("q")
         self._ours = 0
 
     def begin(self) -> None:
         """Count a reload. Called in gunicorn's arbiter."""
-        n_begun, newest = _NUMBERS.unpack(self._shared[:])
-        self._shared[:] = _NUMBERS.pack(n_begun + 1, newest)
+        self._counts[_BEGUN] += 1
 
     def join(self) -> None:
         """Remember the current reload. Called in a new process."""
-        self._ours = _NUMBERS.unpack(self._shared[:])[0]
+        self._ours = self._counts[_BEGUN]
 
     def announce(self) -> None:
         """Record that a process of this reload serves."""
-        n_begun, _ = _NUMBERS.unpack(self._shared[:])
-        self._shared[:] = _NUMBERS.pack(n_begun, self._ours)
+        self._counts[_SERVING] = self._ours
 
     @property
     def is_awaiting_successor(self) -> bool:
         """Whether a reload has begun since this process started and no process of it serves yet."""
-        n_begun, newest = _NUMBERS.unpack(self._shared[:])
-        return bool(n_begun > self._ours >= newest)
+        return self._counts[_BEGUN] > self._ours >= self._counts[_SERVING]
 
 
 RELOADS = Reloads()

@@ -53,16 +53,15 @@ class Shell:
         self._changes = Changes(redis)
         self._waiting = Waiting(self._flask, redis, self._changes)
         self._models = models
-        self._predict = PredictOnLoop(models, limits, threads=threads)
+        self.predict = PredictOnLoop(models, limits, threads=threads, renamed=renamed)
         self._max_body_bytes = limits.max_body_bytes
         self._body_timeout_s = body_timeout_s
-        self._is_draining = False
         self._renamed = renamed
         self._cors = Cors(cors_origins) if cors_origins else None
 
     def drain(self) -> None:
         """End waiting requests soon, and close each connection after its next answer. Called when the server stops."""
-        self._is_draining = True
+        self.predict.is_draining = True
         self._waiting.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +69,7 @@ class Shell:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        if self._is_draining:
+        if self.predict.is_draining:
             send = closing(send)
         if (path := self._renamed.get((scope["method"], scope["path"]))) is not None:
             scope = {**scope, "path": path}
@@ -94,8 +93,10 @@ class Shell:
                 return
             if body is None:
                 return
-            if (match := self._predict.find(scope, headers)) is not None:
-                await self._predict.answer(match, scope, headers, body, send)
+            # A header sent twice, or chunks, are for Flask to check.
+            is_plain = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers
+            if is_plain and (match := self.predict.find(scope["method"], scope["path"])) is not None:
+                await self.predict.answer(match, headers, scope["query_string"], body, send)
                 return
             receive = once(body)
         await self._flask(scope, receive, send)

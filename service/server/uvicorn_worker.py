@@ -10,6 +10,7 @@ from gunicorn.arbiter import Arbiter
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
+from service.server.predict_protocol import PredictProtocol
 from service.server.reloads import RELOADS
 
 _SUCCESSOR_S = 10.0
@@ -30,7 +31,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - as the base class declares it
         "loop": "uvloop",
-        "http": "httptools",
+        "http": PredictProtocol,
         "lifespan": "on",
         "ws": "none",
         "access_log": False,

@@ -32,11 +32,11 @@ class Attempt:
         self._queue = queue
 
     def heartbeat(self) -> None:
-        """Say that the attempt is alive."""
+        """Report that the attempt is alive."""
         self._step("heartbeat")
 
     def report(self, progress: Progress, *, on_curve: bool = False) -> None:
-        """Say how far the attempt is, and that it is alive.
+        """Report how far the attempt is. This is a heartbeat, too.
 
         Args:
             on_curve: whether this becomes an event of the job, a point of its learning curve.
@@ -68,7 +68,7 @@ class Attempt:
         return self._step("checkpoint", blob, total_epochs) == 1
 
     def has_checkpoint(self, blob: str) -> bool:
-        """Say whether the record names this checkpoint. A stale attempt may ask, too."""
+        """Return whether the record names this checkpoint. A stale attempt may ask, too."""
         return bool(self._redis.hget(keys.job(self.job.id), "checkpoint") == blob.encode())
 
     def drop_checkpoint(self) -> None:

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from perceptron import state_types
 from storage.codec import load_arrays, save_arrays
 from storage.errors import CorruptDataError
-from storage.jobs.reports import RESULT, Result
+from storage.jobs.reports import Result
 
 State: TypeAlias = Any
 """What a training of `perceptron` yields and resumes from: one of `state_types`, which the training checks."""
@@ -32,35 +33,38 @@ _FORMAT = hashlib.sha256(
 
 @dataclass(frozen=True, eq=False)
 class RefitStage:
-    """What a sweep came to, while its winner is trained once more on all rows."""
+    """The outcome of a sweep whose winner is being trained once more, on all rows."""
 
     result: Result
-    """Of the sweep, as it is published with the refitted network."""
+    """The result of the sweep, published with the refitted network."""
     fallback: Result
-    """The same for a network that was measured: it is published when the time limit passes before the refit ends."""
+    """The result of a network that was measured, published if the time limit passes before the refit ends."""
     fallback_weights: bytes
     """That network, as `encode_model` wrote it."""
     total_epochs: int
-    """Done by the sweep."""
+    """The epochs of the sweep."""
+
+
+_REFIT = TypeAdapter(RefitStage)
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Where a training was."""
+    """A training between two epochs."""
 
     job_id: str
     """Makes the bytes of two jobs differ, so that deleting the one never deletes the other."""
     total_epochs: int
-    """Done by all attempts together; a later checkpoint of the job has more."""
+    """The epochs of all attempts together; a later checkpoint of the job has more."""
     used_s: float
-    """Of the job's time limit."""
+    """How much of the job's time limit is used up."""
     state: State
     """None when the stage has not begun."""
     refit: RefitStage | None = None
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """Write a checkpoint. The arrays of its state are copied, so the training may go on."""
+    """Write a checkpoint. The arrays of its state are copied, so the training may continue."""
     arrays: dict[str, NDArray[Any]] = {}
     content = {
         "format": _FORMAT,
@@ -72,11 +76,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     refit = checkpoint.refit
     if refit is not None:
         arrays["fallback"] = np.frombuffer(refit.fallback_weights, dtype=np.uint8)
-        content["refit"] = {
-            "result": RESULT.dump_python(refit.result),
-            "fallback": RESULT.dump_python(refit.fallback),
-            "total_epochs": refit.total_epochs,
-        }
+        content["refit"] = _REFIT.dump_python(refit, exclude={"fallback_weights"})
     arrays["json"] = np.frombuffer(json.dumps(content).encode(), dtype=np.uint8)
     return save_arrays(arrays)
 
@@ -92,19 +92,15 @@ def decode_checkpoint(content: bytes) -> Checkpoint:
         tree = json.loads(arrays["json"].tobytes())
         if tree["format"] != _FORMAT:
             raise CorruptDataError(f"the checkpoint has format {tree['format']}, and this code reads {_FORMAT}")
-        refit = tree.get("refit")
+        refit = None
+        if "refit" in tree:
+            refit = _REFIT.validate_python({**tree["refit"], "fallback_weights": arrays["fallback"].tobytes()})
         return Checkpoint(
             job_id=str(tree["job_id"]),
             total_epochs=int(tree["total_epochs"]),
             used_s=float(tree["used_s"]),
             state=_from_json(tree["state"], arrays),
-            refit=refit
-            and RefitStage(
-                result=RESULT.validate_python(refit["result"]),
-                fallback=RESULT.validate_python(refit["fallback"]),
-                fallback_weights=arrays["fallback"].tobytes(),
-                total_epochs=int(refit["total_epochs"]),
-            ),
+            refit=refit,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptDataError(f"the bytes are no checkpoint: {error!r}") from error

@@ -13,7 +13,7 @@ from storage.jobs.spec import VersionReference
 
 @dataclass(frozen=True)
 class Digests:
-    """sha256 of the bytes that a version was made of and from."""
+    """sha256 of the weights of a version, and of the data that it was trained on."""
 
     weights: str
     data: str
@@ -21,14 +21,14 @@ class Digests:
 
 @dataclass(frozen=True, kw_only=True)
 class Description(Outcome):
-    """How a version came to be, and what its network takes and gives."""
+    """How a version was trained, and what its network takes and gives."""
 
     job: str
     task: Task
     network: NetworkConfig
     feature_names: tuple[str, ...]
     training: TrainingConfig
-    """As it was used: with the learning rate that `auto` stood for, and the settings that won a sweep."""
+    """With the learning rate that `auto` stood for, and the settings that won a sweep."""
     validation: ValidationConfig | None
     start_from: VersionReference | None
     n_instances: int

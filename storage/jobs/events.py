@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import orjson
+from pydantic import Json, TypeAdapter
 
 from storage.errors import CorruptDataError
 
@@ -29,12 +29,15 @@ class Event:
     type: EventType
     at_ms: int
     """Milliseconds since 1970, UTC."""
-    data: Mapping[str, Any]
+    data: Json[Mapping[str, Any]]
 
     @property
     def ends_the_job(self) -> bool:
         """Whether no event comes after this one."""
         return self.type == "status" and self.data["status"] not in ("queued", "running")
+
+
+_EVENT = TypeAdapter(Event)
 
 
 def decode_events(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
@@ -48,9 +51,7 @@ def decode_events(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> lis
 
 def _decode(event_id: str, fields: Mapping[bytes, bytes]) -> Event:
     try:
-        kind: Any = fields[b"type"].decode()
-        if kind not in get_args(EventType):
-            raise ValueError(f"unknown type {kind!r}")
-        return Event(event_id, kind, int(event_id.partition("-")[0]), orjson.loads(fields[b"data"]))
+        kind, at_ms = fields[b"type"].decode(), event_id.partition("-")[0]
+        return _EVENT.validate_python({"id": event_id, "type": kind, "at_ms": at_ms, "data": fields[b"data"]})
     except (KeyError, ValueError) as error:
         raise CorruptDataError(f"event {event_id} of a job cannot be read: {error}") from error

@@ -9,6 +9,7 @@ from redis import Redis
 
 from storage import keys
 from storage.blobs import BlobStore
+from storage.errors import BlobStoreUnavailableError
 from storage.jobs.record import DONE_STATUSES
 from storage.scripts import load_script
 
@@ -44,22 +45,24 @@ class Housekeeping:
         self._blobs = blobs
         self._keep_jobs_s = keep_jobs_s
         self._clock = clock
-        self._forget = load_script(redis, "forget")
         self._due_at = clock()
         self._skipped = dict.fromkeys(DONE_STATUSES, 0)
-        """how many old jobs the next step skips, because they ended only lately"""
+        """How many old jobs the next step skips, because they have not ended long ago."""
         self._next_folder = 0
 
     def run(self) -> None:
-        """Do the next step, if it is time.
+        """Do the next step, if it is time. A blob store that is away is left for a later step.
 
         Raises:
-            One of UNAVAILABLE_ERRORS: the step will be repeated.
+            One of UNAVAILABLE_ERRORS: Redis is away; the step will be repeated.
         """
         if self._clock() < self._due_at:
             return
         is_all_done = self._forget_jobs()
-        self._delete_blobs()
+        try:
+            self._delete_blobs()
+        except BlobStoreUnavailableError as error:
+            _log.warning("no blobs were deleted: %s", error)
         self._due_at = self._clock() + (EVERY_S if is_all_done else 0.0)
 
     def _forget_jobs(self) -> bool:
@@ -72,12 +75,9 @@ class Housekeeping:
             # The index is by time of creation, which is before the time of the end.
             found = self._redis.zrangebyscore(index, "-inf", done_by_ms, start=skipped, num=JOBS_AT_ONCE)
             with self._redis.pipeline(transaction=False) as pipeline:
+                forget = load_script(pipeline, "forget")
                 for job_id in (member.decode() for member in found):
-                    self._forget(
-                        keys=[keys.job(job_id), keys.events(job_id), keys.JOBS, index],
-                        args=[done_by_ms],
-                        client=pipeline,
-                    )
+                    forget(keys=[keys.job(job_id), keys.events(job_id), keys.JOBS, index], args=[done_by_ms])
                 n_forgotten = sum(pipeline.execute())
             if n_forgotten:
                 _log.info("forgot %d %s jobs that ended long ago", n_forgotten, status)

@@ -1,4 +1,4 @@
-"""Looks after stalled jobs. It is the only part that gives a job another attempt."""
+"""Finds stalled jobs. It is the only part that gives a job another attempt."""
 
 import logging
 import time
@@ -8,7 +8,6 @@ from typing import Any
 from redis import Redis
 
 from storage import keys
-from storage.errors import BlobStoreUnavailableError
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.record import JobStatus, SilentAttempt
 from storage.jobs.store import JobStore
@@ -29,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Compares the job records with what is going on, and repairs what a death left behind.
+    """Compares the job records with their heartbeats and the queue, and repairs what a dead worker left behind.
 
     Every worker has one and calls `run` every few seconds. All of them watch, a lease lets one of them act, and every
     step is fenced, so that acting twice does no harm. `docs/architecture.md` says why RQ's own retries and clean-up are
@@ -50,7 +49,7 @@ class Reconciler:
         *,
         holder: str,
         max_attempts: int,
-        housekeeping: Housekeeping | None = None,
+        housekeeping: Housekeeping,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
@@ -61,11 +60,11 @@ class Reconciler:
         self._housekeeping = housekeeping
         self._clock = clock
         self._last_seen: dict[SilentAttempt, float] = {}
-        """when this reconciler first saw the attempt with this heartbeat"""
+        """When this reconciler first saw the attempt with this heartbeat."""
         self._was_away = False
-        """whether Redis refused to answer since the last complete look"""
+        """Whether Redis refused to answer since the last complete look."""
         self._interrupted: set[SilentAttempt] = set()
-        """attempts that ran through an outage and have sent no heartbeat since"""
+        """Attempts that ran through an outage and have sent no heartbeat since."""
 
     def run(self) -> None:
         """Look at all jobs that are queued or running.
@@ -80,8 +79,7 @@ class Reconciler:
             for attempt in dead:
                 self._end(attempt)
             self._enqueue_lost()
-            if self._housekeeping is not None:
-                self._keep_house(self._housekeeping)
+            self._housekeeping.run()
         except BaseException:
             self._last_seen.clear()
             self._was_away = True
@@ -113,13 +111,6 @@ class Reconciler:
     def _now_ms(self) -> int:
         seconds, microseconds = self._redis.time()
         return int(seconds * 1000 + microseconds // 1000)
-
-    @staticmethod
-    def _keep_house(housekeeping: Housekeeping) -> None:
-        try:
-            housekeeping.run()
-        except BlobStoreUnavailableError as error:
-            _log.warning("no housekeeping: %s", error)  # jobs are looked after all the same
 
     def _enqueue_lost(self) -> None:
         long_ago_ms = self._now_ms() - int(ENQUEUE_AGAIN_AFTER_S * 1000)

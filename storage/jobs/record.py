@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import Json, TypeAdapter
 
 from storage.errors import CorruptDataError
-from storage.jobs.reports import ERROR, PROGRESS, RESULT, Figures, JobError, Progress, Result
-from storage.jobs.spec import SPEC, TrainingSpec
+from storage.jobs.reports import Figures, JobError, Progress, Result
+from storage.jobs.spec import TrainingSpec
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-JOB_STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
 DONE_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -34,18 +33,18 @@ class Job:
     attempt: int
     revision: int
     """Grows with every change of the record."""
-    spec: TrainingSpec
-    metadata: Mapping[str, str]
+    spec: Json[TrainingSpec]
+    metadata: Json[dict[str, str]]
     created_at_ms: int
-    started_at_ms: int | None
-    finished_at_ms: int | None
-    progress: Progress | None
-    version: int | None
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+    progress: Json[Progress] | None = None
+    version: int | None = None
     """The version that the job published."""
-    result: Result | None
-    error: JobError | None
-    checkpoint: CheckpointReference | None
-    n_deaths: int
+    result: Json[Result] | None = None
+    error: Json[JobError] | None = None
+    checkpoint: CheckpointReference | None = None
+    n_deaths: int = 0
     """Attempts that died without getting further than those before."""
 
     @property
@@ -65,7 +64,7 @@ class BestNetwork:
 
 
 class SilentAttempt(NamedTuple):
-    """A running attempt, and the last heartbeat that was seen of it."""
+    """A running attempt and its last known heartbeat."""
 
     job_id: str
     number: int
@@ -73,8 +72,7 @@ class SilentAttempt(NamedTuple):
 
 
 METADATA = TypeAdapter(dict[str, str])
-
-Value = TypeVar("Value")
+_JOB = TypeAdapter(Job)
 
 
 def decode_job(job_id: str, record: Mapping[bytes, bytes]) -> Job:
@@ -83,36 +81,10 @@ def decode_job(job_id: str, record: Mapping[bytes, bytes]) -> Job:
     Raises:
         CorruptDataError: it is not the record of a job.
     """
-
-    def number(name: bytes) -> int | None:
-        return int(record[name]) if name in record else None
-
-    def value(name: bytes, kind: TypeAdapter[Value]) -> Value | None:
-        return kind.validate_json(record[name]) if name in record else None
-
     try:
-        status = record[b"status"].decode()
-        if status not in JOB_STATUSES:
-            raise ValueError(f"unknown status {status!r}")
-        return Job(
-            id=job_id,
-            model=record[b"model"].decode(),
-            status=status,
-            attempt=int(record[b"attempt"]),
-            revision=int(record[b"revision"]),
-            spec=SPEC.validate_json(record[b"spec"]),
-            metadata=METADATA.validate_json(record[b"metadata"]),
-            created_at_ms=int(record[b"created_at_ms"]),
-            started_at_ms=number(b"started_at_ms"),
-            finished_at_ms=number(b"finished_at_ms"),
-            progress=value(b"progress", PROGRESS),
-            version=number(b"version"),
-            result=value(b"result", RESULT),
-            error=value(b"error", ERROR),
-            checkpoint=CheckpointReference(record[b"checkpoint"].decode(), int(record[b"checkpoint_epochs"]))
-            if b"checkpoint" in record
-            else None,
-            n_deaths=number(b"n_deaths") or 0,
-        )
+        fields: dict[str, Any] = {name.decode(): value.decode() for name, value in record.items()}
+        if "checkpoint" in fields:
+            fields["checkpoint"] = {"blob": fields["checkpoint"], "total_epochs": fields["checkpoint_epochs"]}
+        return _JOB.validate_python({"id": job_id, **fields})
     except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError
         raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {error}") from error

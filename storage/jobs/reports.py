@@ -1,6 +1,6 @@
-"""What a worker reports about a job: how far it is, and what came of it. Redis keeps each as one JSON text.
+"""What a worker reports about a job: its progress and its outcome. Redis keeps each as JSON.
 
-The API shows these types as they are, so their docstrings and descriptions are part of its documentation.
+The API shows these types unchanged, so their docstrings and descriptions are part of its documentation.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Progress:
     validation_cost: float | None
     estimated_finish_at: str
     candidates: int | None = None
-    """Of a sweep."""
+    """How many candidates a sweep has."""
     running: int | None = None
     """Networks of a sweep that still train: candidates times folds."""
     phase: Literal["refit"] | None = None
@@ -59,7 +59,7 @@ class JobError:
 
 @dataclass(frozen=True)
 class LeaderboardEntry:
-    """What became of one candidate of a sweep."""
+    """The outcome of one candidate of a sweep."""
 
     __pydantic_config__ = _DOCUMENTED
 
@@ -69,7 +69,7 @@ class LeaderboardEntry:
     l2: float
     seed: int
     validation_cost: float | None
-    """Of the rows held out, over all folds."""
+    """The cost of the rows held out, over all folds."""
     cost: float | None
     epochs: int
     best_epoch: int
@@ -78,14 +78,14 @@ class LeaderboardEntry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to: part of the job's result and of the version's description."""
+    """The outcome of a training: part of the job's result and of the version's description."""
 
     stop_reason: EndReason
     epochs: Annotated[int, Field(description="How many were trained.")]
     best_epoch: Annotated[
         int, Field(description="The epoch of the version's network; with early stopping not always the last.")
     ]
-    cost: Annotated[float, Field(description="Of the training set at the version's weights.")]
+    cost: Annotated[float, Field(description="The cost of the training set at the version's weights.")]
     validation_cost: float | None
     metrics: Annotated[
         Metrics,
@@ -98,11 +98,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Result(Outcome):
-    """What a job that succeeded came to, beside its version."""
+    """The outcome of a job that succeeded, besides its version."""
 
     leaderboard: Annotated[
         tuple[LeaderboardEntry, ...] | None,
-        Field(description="Of a sweep, the best first; only in the job itself, not in lists."),
+        Field(description="The candidates of a sweep, best first. Lists of jobs leave it out."),
     ] = None
 
 

@@ -36,11 +36,6 @@ class JobStore:
     def __init__(self, redis: Redis, queue: TrainingQueue) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._queue = queue
-        self._create = load_script(redis, "create")
-        self._claim = load_script(redis, "claim")
-        self._cancel = load_script(redis, "cancel")
-        self._end_dead_attempt = load_script(redis, "end_dead_attempt")
-        self._note_enqueued = load_script(redis, "note_enqueued")
 
     def submit(
         self,
@@ -72,7 +67,7 @@ class JobStore:
                             return self._same_request(known, fingerprint)
                         transaction.multi()
                     self._queue.enqueue(job_id, transaction)
-                    self._create(
+                    load_script(transaction, "create")(
                         keys=[keys.job(job_id), keys.JOBS, keys.jobs_with_status("queued"), known_key],
                         args=[
                             model,
@@ -82,7 +77,6 @@ class JobStore:
                             fingerprint,
                             _IDEMPOTENCY_S,
                         ],
-                        client=transaction,
                     )
                     transaction.execute()
                     return self.get(job_id)
@@ -177,7 +171,7 @@ class JobStore:
             JobNotFoundError: there is no such job.
             JobAlreadyDoneError: it has succeeded or failed.
         """
-        status = self._cancel(
+        status = load_script(self._redis, "cancel")(
             keys=[
                 keys.job(job_id),
                 keys.jobs_with_status("queued"),
@@ -197,7 +191,7 @@ class JobStore:
         Args:
             token: a text that only this claim has, for `is_held_by`.
         """
-        number = self._claim(
+        number = load_script(self._redis, "claim")(
             keys=[keys.job(job_id), keys.jobs_with_status("queued"), keys.jobs_with_status("running")],
             args=[token or uuid.uuid4().hex],
         )
@@ -213,7 +207,7 @@ class JobStore:
         return Attempt(self._redis, self._queue, job, job.attempt)
 
     def is_held_by(self, job_id: str, token: str) -> bool:
-        """Say whether the attempt that claimed the job with this token still owns it."""
+        """Return whether the attempt that claimed the job with this token still owns it."""
         status, holder = self._redis.hmget(keys.job(job_id), "status", "claim")
         return bool(status == b"running" and holder == token.encode())
 
@@ -265,7 +259,7 @@ class JobStore:
             f"{max_attempts} attempts died without getting further than those before, the last one was attempt "
             f"{dead.number}; does the job fit in memory?"
         )
-        status = self._end_dead_attempt(
+        status = load_script(self._redis, "end_dead_attempt")(
             keys=[
                 keys.job(dead.job_id),
                 keys.jobs_with_status("running"),
@@ -287,5 +281,5 @@ class JobStore:
 
     def enqueue_again(self, job_id: str) -> None:
         """Enqueue a job whose queue entry was lost, if it is still queued."""
-        if self._note_enqueued(keys=[keys.job(job_id)]):
+        if load_script(self._redis, "note_enqueued")(keys=[keys.job(job_id)]):
             self._queue.enqueue(job_id)

@@ -14,22 +14,18 @@ from storage.errors import (
     VersionNotFoundError,
 )
 from storage.jobs.description import DESCRIPTION
-from storage.models.record import Model, Version
 from storage.models.trained_model import TrainedModel, decode_version
+from storage.models.versions import Model, Version
 from storage.scripts import load_script
 
 _PAGE = 200
 
 
 class ModelStore:
-    """All models, in Redis. `JobStore.publish` adds versions."""
+    """All models, in Redis. `Attempt.publish` adds versions."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types include decoded answers; ours are bytes
-        self._set_alias = load_script(redis, "set_alias")
-        self._delete_alias = load_script(redis, "delete_alias")
-        self._delete_version = load_script(redis, "delete_version")
-        self._delete_model = load_script(redis, "delete_model")
 
     def page(self, *, limit: int, after: str | None = None) -> tuple[list[Model], bool]:
         """Return up to `limit` models in the order of their names, and whether there are more.
@@ -144,7 +140,8 @@ class ModelStore:
         Raises:
             ModelNotFoundError, VersionNotFoundError: what was named does not exist.
         """
-        if not self._set_alias(keys=[keys.versions(model), keys.aliases(model)], args=[model, alias, number]):
+        run = load_script(self._redis, "set_alias")
+        if not run(keys=[keys.versions(model), keys.aliases(model)], args=[model, alias, number]):
             self.get(model)
             raise VersionNotFoundError(model, number)
 
@@ -154,7 +151,7 @@ class ModelStore:
         Raises:
             ModelNotFoundError, AliasNotFoundError: what was named does not exist.
         """
-        if not self._delete_alias(keys=[keys.aliases(model)], args=[model, alias]):
+        if not load_script(self._redis, "delete_alias")(keys=[keys.aliases(model)], args=[model, alias]):
             self.get(model)
             raise AliasNotFoundError(model, alias)
 
@@ -165,7 +162,7 @@ class ModelStore:
             ModelNotFoundError, VersionNotFoundError: what was named does not exist.
             VersionInUseError: an alias points at it.
         """
-        answer = self._delete_version(
+        answer = load_script(self._redis, "delete_version")(
             keys=[keys.MODELS, keys.versions(model), keys.aliases(model), keys.version(model, number)],
             args=[model, number],
         )
@@ -181,7 +178,7 @@ class ModelStore:
         Raises:
             ModelNotFoundError: it does not exist.
         """
-        n_deleted = self._delete_model(
+        n_deleted = load_script(self._redis, "delete_model")(
             keys=[keys.MODELS, keys.versions(model), keys.aliases(model), keys.version(model, "")],
             args=[model],
         )

@@ -7,7 +7,7 @@ from perceptron import Network, NetworkConfig, Task, fold
 from storage.codec import decode_model
 from storage.errors import CorruptDataError
 from storage.jobs.record import BestNetwork
-from storage.models.record import Version
+from storage.models.versions import Version
 
 
 @dataclass(frozen=True, slots=True)

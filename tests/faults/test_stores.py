@@ -53,6 +53,18 @@ def test_a_redis_emptied_under_its_connections_is_refused(start_rig: StartRig) -
         assert rig.redis.keys() == []
 
 
+def test_a_worker_told_to_stop_while_redis_is_refused_ends_all_the_same(start_rig: StartRig) -> None:
+    """R13 while its commands are retried for a minute: the supervisor kills after 22 s."""
+    rig = start_rig(n_workers=0, api_processes=0)
+    worker = rig.start_worker(is_awaited=True)
+    rig.redis.flushall()
+    log = rig.folder / "worker-0.log"
+    wait_for(lambda: "Redis was emptied" in log.read_text())
+    worker.terminate()
+    worker.wait(20)
+    assert "ending without the stores" in log.read_text()
+
+
 def test_a_full_redis_accepts_no_job_and_loses_none(start_rig: StartRig) -> None:
     """R9: full at enqueue and at publish; the jobs end within 30 s once there is room."""
     rig = start_rig(n_workers=1)

@@ -144,6 +144,32 @@ def test_sigterm_ends_an_idle_worker_at_once_with_status_0(start_worker: Callabl
     assert worker.wait(10) == 0
 
 
+def test_a_child_that_has_trained_waits_for_the_next_job(
+    start_worker: Callable[[], WorkerProcess], jobs: JobStore, blobs: BlobStore, redis: Redis
+) -> None:
+    worker = start_worker()
+    children = set()
+    for _ in range(3):
+        job_id = jobs.submit("or", training_spec(blobs), metadata={}).id
+        wait_for(lambda job_id=job_id: status_of(jobs, job_id) == "succeeded")
+        children |= set(children_of(worker.pid))
+    assert len(children) == 1  # no fork for the second and the third
+    wait_for(lambda: children_of(worker.pid) == [])
+    assert [key for key in redis.keys("rq:job:*")] == []  # it leaves nothing of RQ's behind
+
+
+def test_sigterm_ends_a_worker_whose_child_waits_at_once(
+    start_worker: Callable[[], WorkerProcess], jobs: JobStore, blobs: BlobStore
+) -> None:
+    worker = start_worker()
+    job_id = jobs.submit("or", training_spec(blobs), metadata={}).id
+    wait_for(lambda: status_of(jobs, job_id) == "succeeded")
+    worker.terminate()
+    assert worker.wait(25) == 0
+    later = jobs.submit("or", training_spec(blobs), metadata={}).id
+    assert status_of(jobs, later) == "queued"  # nobody is left who would take it
+
+
 def test_sigterm_hands_a_long_job_back_within_25_seconds(
     jobs: JobStore, blobs: BlobStore, queue: TrainingQueue, start_worker: Callable[[], WorkerProcess]
 ) -> None:

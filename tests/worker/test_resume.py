@@ -14,7 +14,8 @@ from perceptron import Candidate, ValidationConfig
 from storage.blobs import BlobStore
 from storage.errors import StaleAttemptError
 from storage.jobs.attempt import Attempt
-from storage.jobs.checkpoints import Checkpoint
+from storage.jobs.checkpoints import Checkpoint, RefitStage, decode_checkpoint
+from storage.jobs.reports import LeaderboardEntry, Result
 from storage.jobs.spec import Sweep
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -188,6 +189,28 @@ def test_an_attempt_starts_over_when_training_refuses_the_checkpoint(worker: Wor
     attempt.hand_back()
     assert worker.published(worker.train(worker.claim(job_id))) == expected
     assert "starting over" in worker.messages(job_id)[-1]
+
+
+def test_an_attempt_that_drops_a_checkpoint_of_the_refit_saves_nothing_of_it_when_it_starts_over(
+    worker: Worker,
+) -> None:
+    job_id = handed_back(worker, sweep=Sweep(GRID, refit=True))
+    attempt = worker.claim(job_id)
+    of_race = Checkpoints(attempt, worker.blobs).load()
+    assert of_race is not None
+    winner = LeaderboardEntry(1, 0, 0.01, 0.0, 0, 0.1, 0.1, 60, 60, "max_epochs")
+    result = Result("max_epochs", 60, 60, 0.1, None, {}, leaderboard=(winner,))
+    stage = RefitStage(result, result, b"", total_epochs=9000)
+    # The state is that of a race, which the refit refuses.
+    Checkpoints(attempt, worker.blobs).save(replace(of_race, refit=stage, total_epochs=9001))
+    attempt.hand_back()
+    with pytest.raises(HandedBackError):
+        worker.train(worker.claim(job_id), stop_after=20)
+    assert "starting over" in worker.messages(job_id)[-1]
+    reference = worker.jobs.get(job_id).checkpoint
+    assert reference is not None
+    saved = decode_checkpoint(worker.blobs.get(reference.blob))
+    assert (saved.refit, saved.total_epochs) == (None, of_race.total_epochs)
 
 
 def test_the_time_of_earlier_attempts_counts_towards_the_limit(worker: Worker) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import simdjson
 
 from service.predict.instances import Rows
-from storage.models.record import MAX_VERSION, NAME_PATTERN, ModelReference
+from storage.models.versions import MAX_VERSION, NAME_PATTERN, ModelReference
 
 _MEMBERS = {"model", "instances", "version", "alias"}
 _OPENING_BRACKET = ord("[")

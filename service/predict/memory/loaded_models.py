@@ -14,8 +14,8 @@ from service.predict.memory.version_cache import VersionCache
 from service.settings import Settings
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import ModelNotFoundError, UnavailableError, VersionNotFoundError
-from storage.models.record import Model, ModelReference
 from storage.models.trained_model import TrainedModel
+from storage.models.versions import Model, ModelReference
 
 if TYPE_CHECKING:
     from storage.jobs.store import JobStore

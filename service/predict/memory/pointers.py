@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from storage.circuit_breaker import CircuitBreaker
-from storage.models.record import Model
+from storage.models.versions import Model
 
 if TYPE_CHECKING:
     from storage.models.store import ModelStore

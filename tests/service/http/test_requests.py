@@ -19,7 +19,7 @@ from service.settings import Limits, Settings
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.jobs.store import JobStore
-from storage.models.record import ModelReference
+from storage.models.versions import ModelReference
 from storage.settings import StoreSettings
 from tests.builders import publish
 
@@ -251,9 +251,10 @@ def test_settings_come_from_the_environment_and_are_checked() -> None:
     assert blank.stores.blob_url == "file:///a b/blobs"
     with pytest.raises(KeyError, match="REDIS_URL"):
         Settings.from_env({})
-    for wrong in ("0", "many"):
-        with pytest.raises(ValueError, match="MAX_EPOCHS"):
-            Settings.from_env({"REDIS_URL": "redis://r", "MAX_EPOCHS": wrong})
+    for setting in ("MAX_EPOCHS", "API_THREADS", "MODEL_MEMORY_BYTES"):
+        for wrong in ("0", "many"):
+            with pytest.raises(ValueError, match=f"{setting} must be a whole number of at least 1, not '{wrong}'"):
+                Settings.from_env({"REDIS_URL": "redis://r", setting: wrong})
     for setting in ("AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"):
         for wrong in ("health", "/a b", "/<x>", "/a?b=c"):
             with pytest.raises(ValueError, match=f"{setting} must be a path"):

@@ -21,8 +21,8 @@ from service.predict.native import read_native
 from service.predict.predict import WouldWaitError, predict
 from service.settings import Limits
 from storage.jobs.store import JobStore
-from storage.models.record import ModelReference
 from storage.models.store import ModelStore
+from storage.models.versions import ModelReference
 from tests.builders import loaded_models, publish
 
 ROWS = [[-1.0, -1.0], [1.0, -1.0], [1.0, 2.0]]

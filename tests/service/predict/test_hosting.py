@@ -17,8 +17,8 @@ from service.settings import Limits, Settings
 from storage.blobs import BlobStore
 from storage.connection import connect, connect_on_loop
 from storage.jobs.store import JobStore
-from storage.models.record import ModelReference
 from storage.models.store import ModelStore
+from storage.models.versions import ModelReference
 from tests.builders import loaded_models, publish
 
 

@@ -16,8 +16,8 @@ from service.predict.predict import WouldWaitError, predict
 from service.predict.ways import find
 from service.settings import Limits
 from storage.jobs.store import JobStore
-from storage.models.record import ModelReference
 from storage.models.store import ModelStore
+from storage.models.versions import ModelReference
 from tests.builders import loaded_models, publish_network
 
 N_OUTPUTS = 4_096

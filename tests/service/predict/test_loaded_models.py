@@ -24,9 +24,9 @@ from storage.errors import ModelNotFoundError, RedisAwayError, VersionNotFoundEr
 from storage.identity import StoreIdentity, accept_loss
 from storage.jobs.description import Description, Digests
 from storage.jobs.store import JobStore
-from storage.models.record import Model, ModelReference, Version
 from storage.models.store import ModelStore
 from storage.models.trained_model import TrainedModel, decode_version
+from storage.models.versions import Model, ModelReference, Version
 from tests.builders import RESULT, loaded_models, publish
 
 

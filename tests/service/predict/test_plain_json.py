@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.http.parsing import parse_matrix
 from service.predict.formats.plain_json import PlainBody, decode_large, decode_small
-from storage.models.record import ModelReference
+from storage.models.versions import ModelReference
 
 DECODERS = [decode_small, decode_large]
 

@@ -17,8 +17,8 @@ from service.app import create_app
 from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.jobs.store import JobStore
-from storage.models.record import ModelReference
 from storage.models.store import ModelStore
+from storage.models.versions import ModelReference
 from tests.builders import loaded_models, publish_network
 
 RECORDED = [json.loads(line) for line in Path(__file__).with_name("recorded_answers.jsonl").read_text().splitlines()]

@@ -19,6 +19,7 @@ from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
+from storage.scripts import load_script
 from tests.builders import RESULT, claimed, description, progress, publish, training_spec
 
 
@@ -87,7 +88,7 @@ def test_a_submission_sent_again_after_the_job_ended_changes_nothing(jobs: JobSt
     attempt = claimed(jobs)
     attempt.publish(b"w", description(attempt), RESULT)
     before = redis.hgetall(keys.job(attempt.job.id))
-    jobs._create(
+    load_script(redis, "create")(
         keys=[keys.job(attempt.job.id), keys.JOBS, keys.jobs_with_status("queued"), ""],
         args=["or", "{}", "{}", "", "", 1],
     )

@@ -5,7 +5,9 @@ from redis import Redis
 from redis.exceptions import ConnectionError
 
 from storage import keys
+from storage.blobs import BlobStore
 from storage.errors import StaleAttemptError
+from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import DEAD_AFTER_S, Reconciler
 from storage.jobs.record import SilentAttempt
 from storage.jobs.store import JobStore
@@ -20,8 +22,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def reconciler(redis: Redis, jobs: JobStore, queue: TrainingQueue, clock: Clock) -> Reconciler:
-    return Reconciler(redis, jobs, queue, holder="test", max_attempts=3, clock=clock)
+def housekeeping(redis: Redis, blobs: BlobStore) -> Housekeeping:
+    return Housekeeping(redis, blobs, keep_jobs_s=24 * 3600)
+
+
+@pytest.fixture
+def reconciler(
+    redis: Redis, jobs: JobStore, queue: TrainingQueue, housekeeping: Housekeeping, clock: Clock
+) -> Reconciler:
+    return Reconciler(redis, jobs, queue, holder="test", max_attempts=3, housekeeping=housekeeping, clock=clock)
 
 
 def test_an_attempt_without_a_new_heartbeat_is_ended(
@@ -123,8 +132,10 @@ def test_an_attempt_silent_since_before_the_server_started_is_replaced_but_its_d
     assert (job.status, job.n_deaths) == ("queued", 0)
 
 
-def test_the_number_of_attempts_is_a_setting(jobs: JobStore, redis: Redis, queue: TrainingQueue, clock: Clock) -> None:
-    strict = Reconciler(redis, jobs, queue, holder="strict", max_attempts=1, clock=clock)
+def test_the_number_of_attempts_is_a_setting(
+    jobs: JobStore, redis: Redis, queue: TrainingQueue, housekeeping: Housekeeping, clock: Clock
+) -> None:
+    strict = Reconciler(redis, jobs, queue, holder="strict", max_attempts=1, housekeeping=housekeeping, clock=clock)
     attempt = claimed(jobs)
     strict.run()
     clock.now += DEAD_AFTER_S
@@ -176,11 +187,16 @@ def test_many_lost_entries_are_replaced_some_at_a_time(
 
 
 def test_only_one_reconciler_acts_at_a_time(
-    redis: Redis, jobs: JobStore, queue: TrainingQueue, reconciler: Reconciler, clock: Clock
+    redis: Redis,
+    jobs: JobStore,
+    queue: TrainingQueue,
+    reconciler: Reconciler,
+    housekeeping: Housekeeping,
+    clock: Clock,
 ) -> None:
     reconciler.run()
     attempt = claimed(jobs)
-    other = Reconciler(redis, jobs, queue, holder="other", max_attempts=3, clock=clock)
+    other = Reconciler(redis, jobs, queue, holder="other", max_attempts=3, housekeeping=housekeeping, clock=clock)
     other.run()
     clock.now += DEAD_AFTER_S
     other.run()

@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ from storage.errors import (
     VersionNotFoundError,
 )
 from storage.jobs.attempt import Attempt
-from storage.jobs.record import JOB_STATUSES, SilentAttempt
+from storage.jobs.record import JobStatus, SilentAttempt
 from storage.jobs.reports import Figures, JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -337,7 +337,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def indexes_agree(self) -> None:
-        for status in JOB_STATUSES:
+        for status in get_args(JobStatus):
             members = {member.decode() for member in self.redis.zrange(keys.jobs_with_status(status), 0, -1)}
             assert members == {job_id for job_id, job in self.expected.items() if job.status == status}
         assert self.redis.zcard(keys.JOBS) == len(self.expected)

@@ -19,7 +19,7 @@ from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.predict import PredictRequest, with_version
 from service.settings import Limits
-from storage.models.record import ModelReference
+from storage.models.versions import ModelReference
 
 TARGET_MODEL = "X-Amzn-SageMaker-Target-Model"
 _TARGET_MODEL_BYTES = TARGET_MODEL.lower().encode()

@@ -21,7 +21,7 @@ from service.predict.instances import Instances, Matrix, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.predict import PredictRequest
 from service.settings import Limits
-from storage.models.record import ModelReference
+from storage.models.versions import ModelReference
 
 INPUT, OUTPUT, PREDICTION = "input", "output", "prediction"
 OCTETS = "application/octet-stream"

@@ -34,8 +34,8 @@ from service.predict.protocols.open_inference.payloads import (
 )
 from service.predict.routes import answered
 from service.settings import Limits
-from storage.models.record import ModelReference
 from storage.models.store import ModelStore
+from storage.models.versions import ModelReference
 
 _MODEL = "/v2/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"

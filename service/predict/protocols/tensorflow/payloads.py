@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.models.record import Model
+from storage.models.versions import Model
 
 
 class TensorFlowRequest(BaseModel):

@@ -16,7 +16,7 @@ from service.predict.instances import Instances, Rows
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.predict import PredictRequest, with_version
 from service.settings import Limits
-from storage.models.record import ModelReference
+from storage.models.versions import ModelReference
 
 _CURLS_DEFAULT = "application/x-www-form-urlencoded"
 """The Content-Type of `curl -d`, which the examples in TensorFlow Serving's documentation send."""

@@ -18,8 +18,8 @@ from service.predict.protocols.tensorflow.payloads import (
 )
 from service.predict.routes import answered
 from service.settings import Limits
-from storage.models.record import ModelReference
 from storage.models.store import ModelStore
+from storage.models.versions import ModelReference
 
 _MODEL = "/v1/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"

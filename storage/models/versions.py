@@ -1,4 +1,4 @@
-"""What exists under the name of a model, and which version a request means. Knows nothing of Redis."""
+"""The versions and aliases of a model, and the rule for which version a request means. Knows nothing of Redis."""
 
 import re
 from bisect import bisect_left

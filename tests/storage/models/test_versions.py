@@ -5,7 +5,7 @@ import re
 import pytest
 
 from storage.errors import AliasNotFoundError, VersionNotFoundError
-from storage.models.record import MAX_VERSION, VERSION_PATTERN, Model, ModelReference
+from storage.models.versions import MAX_VERSION, VERSION_PATTERN, Model, ModelReference
 
 CHURN = Model("churn", versions=(2, 3, 11), aliases={"production": 3})
 
