@@ -92,6 +92,7 @@ def _start_network(spec: TrainingSpec, models: ModelStore) -> Network:
     row_of = {name: row for row, name in enumerate(start.feature_names)}
     if row_of.keys() != set(spec.feature_names):
         raise CorruptDataError("the version to start from has other features than the job")
+    order = [row_of[name] for name in spec.feature_names]
     first, *others = start.network.layers
-    weights = first.weights[[row_of[name] for name in spec.feature_names]]
-    return Network((replace(first, weights=weights), *others))
+    centre = None if start.network.centre is None else start.network.centre[order]
+    return Network((replace(first, weights=first.weights[order]), *others), centre)
