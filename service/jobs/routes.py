@@ -12,6 +12,7 @@ from service.http.errors import RETRY_AFTER_S, Fault, InvalidRequestError
 from service.http.flask_responses import to_json
 from service.http.openapi import answer, body_problems, header, problems
 from service.http.parsing import refuse
+from service.jobs.acceptance import accept
 from service.jobs.payloads import (
     EventList,
     EventPayload,
@@ -23,7 +24,6 @@ from service.jobs.payloads import (
     JobsQuery,
     TrainingRequest,
 )
-from service.jobs.training_request import accept
 from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.errors import JobNotFoundError

@@ -97,7 +97,6 @@ def test_metrics_are_what_people_expect(train: Callable[..., Any]) -> None:
         ({"validation": {"folds": 31}}, "/validation"),
         ({"validation": {"folds": 3, "fraction": 0.2}}, "/validation/fraction"),
         ({"training": {"learning_rate": "fast"}}, "/training/learning_rate"),
-        ({"training": {"learning_rate": "auto"}, "network": {"hidden_layers": [3]}}, "/training/learning_rate"),
     ],
 )
 def test_a_wrong_sweep_is_named_by_its_pointer(http: FlaskClient, wrong: dict[str, Any], pointer: str) -> None:
