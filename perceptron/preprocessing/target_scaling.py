@@ -6,8 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats
+from perceptron.errors import InvalidDatasetError
 from perceptron.network import Layer, Network
 from perceptron.preprocessing.standardization import Standardization
+
+_MAX_SCALE = 1e150
+"""Far enough from the root of the largest float that sums of squares over all rows are finite, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +30,18 @@ class TargetScaling:
 
         Args:
             weights: how many times each instance counts, (n_instances,); None: once.
+
+        Raises:
+            InvalidDatasetError: the targets are so far apart that no 64-bit float holds their squared error.
         """
         if not is_used:
             return cls(np.zeros(targets.shape[1]), np.ones(targets.shape[1]))
         standardization = Standardization.of(targets, weights)
+        if not standardization.scale.max() < _MAX_SCALE:
+            raise InvalidDatasetError(
+                f"the targets have a standard deviation of {standardization.scale.max():.3g}, whose square no 64-bit "
+                "float holds: divide them by a constant"
+            )
         return cls(standardization.mean, standardization.scale)
 
     def apply(self, targets: Floats) -> Floats:

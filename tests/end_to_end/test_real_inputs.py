@@ -314,3 +314,16 @@ def test_a_diverged_job_says_what_to_set_and_not_what_is_set(stack):
     error = stack.finished(answer.json())["error"]
     assert error["code"] == "diverged"
     assert "standardize" not in error["detail"]
+
+
+@pytest.mark.parametrize("hidden_layers", [[], [2]])
+@pytest.mark.parametrize("targets", [[1e300, 2e300, 5.0], [1e308, -1e308, 0.0], [1e-300, 2e-300, 3e-300]])
+def test_targets_at_the_ends_of_the_floats_end_a_default_job_with_a_reason(stack, targets, hidden_layers):
+    data = {"features": [[1.0], [2.0], [4.0]], "targets": targets}
+    job = stack.finished(post(stack, "ends", data, network={"hidden_layers": hidden_layers}).json())
+    if max(targets) > 1:
+        assert (job["status"], job["error"]["code"]) == ("failed", "invalid_data")
+        assert "divide them by a constant" in job["error"]["detail"]
+    else:
+        assert job["status"] == "succeeded"
+        assert all(abs(value) < 1 for value in predicted(stack, "ends", data["features"]))
