@@ -116,6 +116,8 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
 
 def _reasons(request: TrainingRequest, defaults: Defaults) -> Mapping[str, str]:
     """Return why values were chosen, with what only the request decides."""
+    if request.sweep is not None and request.sweep.l2 is not None:
+        return {path: reason for path, reason in defaults.reasons.items() if path != "training/l2"}
     if request.training.l2 != "auto":
         return defaults.reasons
     by = "the folds" if request.validation is None else "the rows held out"

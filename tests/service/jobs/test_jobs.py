@@ -95,6 +95,11 @@ def test_a_sweep_over_rates_is_of_gradient_descent_and_any_other_keeps_what_is_c
     assert config["training"]["optimizer"] == optimizer
 
 
+def test_a_sweep_over_penalties_gives_no_reason_for_one_that_no_candidate_has(http: FlaskClient) -> None:
+    config = http.post("/jobs", json=body(sweep={"l2": [0.0, 0.1]})).get_json()["config"]
+    assert sorted(config["reasons"]) == ["training/loss", "training/optimizer"]
+
+
 def test_hidden_layers_hold_out_a_fifth_of_fifty_rows_and_scale_plain_numbers(http: FlaskClient) -> None:
     data = {"features": [[float(k)] for k in range(50)], "targets": [k / 2 for k in range(50)]}
     request = {"model": "m", "data": data, "network": {"hidden_layers": [4]}}
