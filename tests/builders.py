@@ -43,6 +43,7 @@ def training_spec(
     validation: ValidationConfig | None = None,
     time_limit_s: float | None = None,
     sweep: Sweep | None = None,
+    hidden_layers: tuple[int, ...] = (),
     **training: Any,
 ) -> TrainingSpec:
     """A spec for one sigmoid neuron that learns logical OR; with a blob store its instances are really there."""
@@ -51,8 +52,10 @@ def training_spec(
     blob = blobs.put(encode_dataset(dataset)) if blobs else "0" * 64
     return TrainingSpec(
         task=task,
-        network=NetworkConfig(activation=task.activation),
-        training=TrainingConfig(initialization="zeros", loss=task.loss, **training),
+        network=NetworkConfig(activation=task.activation, hidden_layers=hidden_layers),
+        training=TrainingConfig(
+            initialization="glorot_uniform" if hidden_layers else "zeros", loss=task.loss, **training
+        ),
         validation=validation,
         feature_names=tuple(f"x{k}" for k in range(dataset.n_features)),
         data=DataReference(blob, dataset.n_instances, dataset.n_features),

@@ -152,6 +152,7 @@ def _train(
             evaluated=raw_rows if raw_held_out is None else raw_held_out,
             n_trained=rows.n_instances,
             n_weights=n_weights(served),
+            penalty=penalty_of(result.best.network, config, units.scaling),
             constant_cost=constant_cost_of(spec, raw_rows, units.scaling),
             constant_validation_cost=None
             if raw_held_out is None
@@ -209,6 +210,12 @@ def constant_cost_of(spec: TrainingSpec, dataset: Dataset, scaling: TargetScalin
     targets, weights = scaling.apply(dataset.targets), dataset.cost_weights
     cost = constant_cost(targets, weights, loss=spec.training.loss, activation=spec.task.activation)
     return cost * scaling.cost_unit
+
+
+def penalty_of(network: Network, config: TrainingConfig, scaling: TargetScaling) -> float:
+    """Return the l2 penalty of a network as it is trained, l2 * sum W^2, in the units of published costs."""
+    squares = sum(float(np.sum(layer.weights.astype(np.float64) ** 2)) for layer in network.layers)
+    return config.l2 * squares * scaling.cost_unit
 
 
 def n_weights(network: Network) -> int:

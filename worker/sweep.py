@@ -19,6 +19,7 @@ from perceptron import (
     SweepProgress,
     TargetScaling,
     TrainedNetwork,
+    TrainingConfig,
     TrainingState,
     fit_sweep,
     fold,
@@ -30,7 +31,7 @@ from storage.jobs.checkpoints import Checkpoint, RefitStage
 from storage.jobs.reports import EndReason, Figures, LeaderboardEntry, Metrics, Result
 from storage.jobs.spec import TrainingSpec
 from worker.deadline import TimeUpError
-from worker.single import Inputs, Trained, constant_cost_of, metrics_of, n_weights, refit
+from worker.single import Inputs, Trained, constant_cost_of, metrics_of, n_weights, penalty_of, refit
 from worker.warnings import Judged, warnings_of
 from worker.watch import BestNetwork, Position, Watch, epochs_between_looks
 
@@ -84,33 +85,51 @@ def train_candidates(inputs: Inputs, watch: Watch, *, checkpoint: Checkpoint | N
             metrics=metrics,
             leaderboard=leaderboard,
         )
-        scaling = TargetScaling.of(
-            inputs.dataset.targets, inputs.dataset.instance_weights, is_used=config.scale_targets
-        )
-        judged = Judged(
-            spec.task,
-            config,
-            result,
-            evaluated=evaluated,
-            n_trained=inputs.dataset.n_instances,
-            n_weights=n_weights(winner.network),
-            constant_cost=constant_cost_of(spec, inputs.dataset, scaling),
-            constant_validation_cost=None if sweep.fold_of is None else constant_cost_of(spec, evaluated, scaling),
-        )
-        result = replace(result, warnings=warnings_of(judged))
-        if len(winners) == 1 and not (spec.sweep is not None and spec.sweep.refit):
+        is_refitted = len(winners) > 1 or (spec.sweep is not None and spec.sweep.refit)
+        result = _warned(sweep, winners, result, config, evaluated, is_refitted=is_refitted)
+        if not is_refitted:
             return Trained(winner.network, winner.standardization, config, result)
+        metrics, evaluated = _metrics_of(sweep, [winner])
         fallback = replace(
             result,
-            stop_reason="time_limit",
             epochs=winner.epochs,
             best_epoch=winner.best_epoch,
             cost=winner.cost,
             validation_cost=winner.validation_cost,
-            metrics=_metrics_of(sweep, [winner])[0],
+            metrics=metrics,
         )
+        fallback = _warned(sweep, [winner], fallback, config, evaluated, is_refitted=False)
+        fallback = replace(fallback, stop_reason="time_limit")
         weights = encode_model(winner.network, winner.standardization)
     return _refit(sweep, watch, RefitStage(result, fallback, weights, total_epochs), None)
+
+
+def _warned(
+    sweep: _Sweep,
+    networks: Sequence[TrainedNetwork],
+    result: Result,
+    config: TrainingConfig,
+    evaluated: Dataset,
+    *,
+    is_refitted: bool,
+) -> Result:
+    """Return the result of networks of one candidate with its warnings."""
+    spec, dataset, fold_of = sweep.inputs.spec, sweep.inputs.dataset, sweep.fold_of
+    scaling = TargetScaling.of(dataset.targets, dataset.instance_weights, is_used=config.scale_targets)
+    trained = [one.network for one in networks if one.network is not None]
+    is_held_out = np.zeros(dataset.n_instances, dtype=bool) if fold_of is None else fold_of == networks[0].fold
+    judged = Judged(
+        spec.task,
+        config,
+        result,
+        evaluated=evaluated,
+        n_trained=dataset.n_instances if is_refitted else int(np.count_nonzero(~is_held_out)),
+        n_weights=n_weights(trained[0]),
+        penalty=float(np.mean([penalty_of(scaling.unfold(network), config, scaling) for network in trained])),
+        constant_cost=constant_cost_of(spec, dataset, scaling),
+        constant_validation_cost=None if fold_of is None else constant_cost_of(spec, evaluated, scaling),
+    )
+    return replace(result, warnings=warnings_of(judged))
 
 
 def _fold_of(spec: TrainingSpec, dataset: Dataset) -> NDArray[np.intp] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perceptron import OPTIMIZERS, Dataset, Task, TrainingConfig
+from perceptron import OPTIMIZERS, Dataset, Standardization, Task, TrainingConfig
 from storage.jobs.reports import Result, TrainingWarning
 
 
@@ -20,6 +20,8 @@ class Judged:
     """The rows of the metrics."""
     n_trained: int
     n_weights: int
+    penalty: float
+    """What the l2 penalty adds to `result.cost`; the cost of a constant has none."""
     constant_cost: float
     """C_null of the rows trained on: the cost of the best constant output."""
     constant_validation_cost: float | None
@@ -34,14 +36,14 @@ def warnings_of(judged: Judged) -> tuple[TrainingWarning, ...]:
 def _warnings(judged: Judged) -> Iterator[TrainingWarning]:
     result, config, metrics = judged.result, judged.config, judged.result.metrics
     for cost, constant, rows in (
-        (result.cost, judged.constant_cost, "the rows trained on"),
+        (result.cost - judged.penalty, judged.constant_cost, "the rows trained on"),
         (result.validation_cost, judged.constant_validation_cost, "the rows held out"),
     ):
         if cost is not None and constant is not None and constant > 0 and cost >= constant * (1 - 1e-9):
             yield TrainingWarning(
                 "not_better_than_constant",
-                f"on {rows} the network is no better than giving every instance the same output: its cost is "
-                f"{cost:.4g}, that of the best constant is {constant:.4g}",
+                f"on {rows} the network is no better than giving every instance the same output: its cost without "
+                f"the l2 penalty is {cost:.4g}, that of the best constant is {constant:.4g}",
             )
             break
     if result.stop_reason in ("max_epochs", "time_limit"):
@@ -64,10 +66,10 @@ def _warnings(judged: Judged) -> Iterator[TrainingWarning]:
             f"{judged.n_trained} rows cannot determine {judged.n_weights} weights: give more rows, use fewer neurons, "
             "or set a larger l2",
         )
-    targets = judged.evaluated.targets
-    if judged.task.classes is None and (targets == targets[0]).all(axis=0).any():
+    if judged.task.classes is None and Standardization.of(judged.evaluated.targets).is_constant is not None:
         yield TrainingWarning(
-            "metric_undefined", "r2 compares with the variance of the targets, and those evaluated are all equal"
+            "metric_undefined",
+            "r2 compares with the variance of the targets, and those evaluated are all equal, but for rounding",
         )
 
 

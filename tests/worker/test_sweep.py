@@ -177,6 +177,31 @@ def test_a_fold_that_trained_alone_is_judged_by_its_own_rows(train: Train, model
     check_that_the_figures_are_those_of_the_first_fold(result, models, n_folds=3)
 
 
+@pytest.mark.usefixtures("look_after_every_epoch")
+def test_the_warnings_are_of_the_network_of_the_first_fold_when_that_is_published(train: Train) -> None:
+    # 4 x 16 + 16 weights: the 120 rows determine them, and the 60 of one fold do not
+    result = train(
+        validation=ValidationConfig(folds=2), max_epochs=20, tolerance=0.0, time_limit_s=10.0, hidden_layers=(16,)
+    )
+    assert [one.detail[:40] for one in result.warnings if one.code == "fewer_rows_than_weights"] == [
+        "60 rows cannot determine 80 weights: giv"
+    ]
+
+
+@pytest.mark.parametrize("scale_targets", [False, True])
+@pytest.mark.parametrize("sweep", [None, Sweep((Candidate(1e-9, 2.0, 0),))])
+def test_a_network_is_compared_with_a_constant_without_its_penalty(
+    train: Train, sweep: Sweep | None, scale_targets: bool
+) -> None:
+    targets = (RNG.normal(size=120) * 3 + 1).tolist()
+    training = {"l2": 2.0, "learning_rate": 1e-9, "max_epochs": 1, "scale_targets": scale_targets}
+    result = train(targets=targets, sweep=sweep, hidden_layers=(4,), **training)
+    (warning,) = (one for one in result.warnings if one.code == "not_better_than_constant")
+    rmse = result.metrics["rmse"]
+    assert isinstance(rmse, float) and result.cost > rmse**2 + 1
+    assert f"its cost without the l2 penalty is {rmse**2:.4g}," in warning.detail
+
+
 def check_that_the_figures_are_those_of_the_first_fold(result: Result, models: ModelStore, *, n_folds: int) -> None:
     model = models.load("m", 1)
     dataset = Dataset(np.array(FEATURES), np.array(TARGETS)[:, np.newaxis])

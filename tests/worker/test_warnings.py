@@ -15,7 +15,7 @@ def codes(targets: list[Any], *, config: TrainingConfig = SURE, metrics: Any = N
     """Give the codes for a training without a fault but for what is given."""
     task, values = resolve_task(targets)
     figures = {"stop_reason": "converged", "cost": 0.1, "validation_cost": None} | more
-    sizes = {name: figures.pop(name, size) for name, size in (("n_trained", 10), ("n_weights", 3))}
+    sizes = {name: figures.pop(name, size) for name, size in (("n_trained", 10), ("n_weights", 3), ("penalty", 0))}
     against = {
         name: figures.pop(name, cost) for name, cost in (("constant_cost", 0.5), ("constant_validation_cost", None))
     }
@@ -35,6 +35,8 @@ def test_a_good_network_has_none() -> None:
     [
         ({"cost": 0.5}, True),
         ({"cost": 0.499}, False),
+        ({"cost": 0.6, "penalty": 0.2}, False),  # a constant pays no penalty
+        ({"cost": 0.7, "penalty": 0.2}, True),
         ({"validation_cost": 0.6, "constant_validation_cost": 0.55}, True),
         ({"validation_cost": 0.5, "constant_validation_cost": 0.55}, False),
         ({"cost": 0.0, "constant_cost": 0.0}, False),  # the targets are constant, and so may the network be
@@ -57,8 +59,9 @@ def test_a_class_that_is_not_among_the_rows_evaluated_leaves_metrics_undefined()
     assert codes([0, 1], metrics={"confusion_matrix": [[3, 1], [0, 0]]}) == ["metric_undefined"]
 
 
-def test_equal_targets_leave_r2_undefined() -> None:
-    assert codes([0.5, 0.5], config=TrainingConfig()) == ["metric_undefined"]
+@pytest.mark.parametrize("targets", [[0.5, 0.5], [0.3, 0.1 + 0.2]])
+def test_equal_targets_leave_r2_undefined(targets: list[float]) -> None:
+    assert codes(targets, config=TrainingConfig()) == ["metric_undefined"]
 
 
 @pytest.mark.parametrize(("l2", "expected"), [(0.0, ["separable_without_l2"]), (0.01, [])])
