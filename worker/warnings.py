@@ -8,6 +8,9 @@ import numpy as np
 from perceptron import OPTIMIZERS, Dataset, Standardization, Task, TrainingConfig
 from storage.jobs.reports import Result, TrainingWarning
 
+MAX_SUBTRACTED_PENALTY = 1e3
+"""As a multiple of the cost of the best constant output."""
+
 
 @dataclass(frozen=True, eq=False)
 class Judged:
@@ -36,14 +39,14 @@ def warnings_of(judged: Judged) -> tuple[TrainingWarning, ...]:
 def _warnings(judged: Judged) -> Iterator[TrainingWarning]:
     result, config, metrics = judged.result, judged.config, judged.result.metrics
     for cost, constant, rows in (
-        (result.cost - judged.penalty, judged.constant_cost, "the rows trained on"),
+        (_cost_to_compare(judged), judged.constant_cost, "the rows trained on"),
         (result.validation_cost, judged.constant_validation_cost, "the rows held out"),
     ):
         if cost is not None and constant is not None and constant > 0 and cost >= constant * (1 - 1e-9):
             yield TrainingWarning(
                 "not_better_than_constant",
-                f"on {rows} the network is no better than giving every instance the same output: its cost without "
-                f"the l2 penalty is {cost:.4g}, that of the best constant is {constant:.4g}",
+                f"on {rows} the network is no better than giving every instance the same output: its mean "
+                f"loss is {cost:.4g}, that of the best constant is {constant:.4g}",
             )
             break
     if result.stop_reason in ("max_epochs", "time_limit"):
@@ -71,6 +74,13 @@ def _warnings(judged: Judged) -> Iterator[TrainingWarning]:
             "metric_undefined",
             "r2 compares with the variance of the targets, and those evaluated are all equal, but for rounding",
         )
+
+
+def _cost_to_compare(judged: Judged) -> float:
+    """Return the cost of the rows trained on without the penalty, which a constant does not pay."""
+    cost, penalty = judged.result.cost, judged.penalty
+    # A larger penalty leaves too few digits, in float32 above all, and such a network is far from any optimum.
+    return cost - penalty if penalty <= MAX_SUBTRACTED_PENALTY * judged.constant_cost else cost
 
 
 def _about_classes(judged: Judged) -> Iterator[TrainingWarning]:

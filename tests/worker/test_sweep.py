@@ -199,7 +199,7 @@ def test_a_network_is_compared_with_a_constant_without_its_penalty(
     (warning,) = (one for one in result.warnings if one.code == "not_better_than_constant")
     rmse = result.metrics["rmse"]
     assert isinstance(rmse, float) and result.cost > rmse**2 + 1
-    assert f"its cost without the l2 penalty is {rmse**2:.4g}," in warning.detail
+    assert f"its mean loss is {rmse**2:.4g}," in warning.detail
 
 
 def check_that_the_figures_are_those_of_the_first_fold(result: Result, models: ModelStore, *, n_folds: int) -> None:

@@ -37,6 +37,7 @@ def test_a_good_network_has_none() -> None:
         ({"cost": 0.499}, False),
         ({"cost": 0.6, "penalty": 0.2}, False),  # a constant pays no penalty
         ({"cost": 0.7, "penalty": 0.2}, True),
+        ({"cost": 1e20, "penalty": 1e20}, True),  # the difference is rounding
         ({"validation_cost": 0.6, "constant_validation_cost": 0.55}, True),
         ({"validation_cost": 0.5, "constant_validation_cost": 0.55}, False),
         ({"cost": 0.0, "constant_cost": 0.0}, False),  # the targets are constant, and so may the network be
