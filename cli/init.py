@@ -9,7 +9,7 @@ from storage.availability import ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.identity import StoreIdentity, accept_loss
-from storage.settings import blob_url
+from storage.store_settings import blob_url
 
 
 def init(data_dir: Path, redis_url: str | None, *, is_loss_accepted: bool) -> str:

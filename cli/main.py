@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from standalone import StandaloneError, UpSettings, exec_api, exec_worker, up
-from storage.settings import DEFAULT_DATA_DIR
+from storage.store_settings import DEFAULT_DATA_DIR
 
 _host = click.option("--host", envvar="HOST", default="127.0.0.1", show_envvar=True, help="Address to listen on.")
 _port_from = partial(

@@ -18,9 +18,9 @@ from service.observe.routes import health_routes
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.routes import hosting_routes
 from service.predict.protocols.open_inference.routes import open_inference_routes
+from service.predict.protocols.table import CONVERTERS, PREDICT
 from service.predict.protocols.tensorflow.routes import tensorflow_routes
 from service.predict.routes import predict_routes
-from service.predict.ways import CONVERTERS, PREDICT
 from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from storage.models.versions import ModelReference
-from storage.settings import StoreSettings, at_least_one
+from storage.store_settings import StoreSettings, at_least_one
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 

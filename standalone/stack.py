@@ -21,7 +21,7 @@ from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
 from storage.connection import connect
 from storage.keys import STORE_IDENTITY_MARK
-from storage.settings import DEFAULT_DATA_DIR, blob_url, data_dir
+from storage.store_settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
 API_COMMAND = (
     sys.executable,

@@ -186,6 +186,9 @@ def test_the_maths_imports_numpy_and_the_pure_part_of_the_standard_library():
 
 
 def test_what_answers_a_predict_loads_neither_flask_nor_redis_nor_rq():
-    program = "import sys, service.predict.ways; print({'flask', 'flask_openapi3', 'redis', 'rq'} & set(sys.modules))"
+    program = (
+        "import sys, service.predict.protocols.table; "
+        "print({'flask', 'flask_openapi3', 'redis', 'rq'} & set(sys.modules))"
+    )
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout == "set()\n"

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from storage.settings import StoreSettings, at_least_one
+from storage.store_settings import StoreSettings, at_least_one
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from service.predict.formats.table import openapi_content
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.payloads import PredictionPayload, PredictionRequest
 from service.predict.predict import predict
-from service.predict.ways import PREDICT
+from service.predict.protocols.table import PREDICT
 from service.settings import Limits
 from storage.models.versions import MAX_VERSION
 

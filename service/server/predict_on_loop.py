@@ -10,7 +10,7 @@ from service.http.wire import Header, HttpRequest, all_headers, request_id
 from service.predict.formats.format import SMALL_BODY_BYTES
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.predict import WouldWaitError, predict
-from service.predict.ways import Match, find
+from service.predict.protocols.table import Match, find
 from service.server.messages import Send, send_parts
 from service.settings import Limits
 

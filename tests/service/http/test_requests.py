@@ -20,7 +20,7 @@ from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.jobs.store import JobStore
 from storage.models.versions import ModelReference
-from storage.settings import StoreSettings
+from storage.store_settings import StoreSettings
 from tests.builders import publish
 
 ROOT = Path(__file__).parents[3]

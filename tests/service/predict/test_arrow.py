@@ -340,5 +340,5 @@ def test_mutated_streams_are_read_or_refused_and_nothing_else() -> None:
 
 
 def test_a_process_that_sees_no_arrow_does_not_load_pyarrow() -> None:
-    program = "import sys, service.predict.ways; sys.exit('pyarrow' in sys.modules)"
+    program = "import sys, service.predict.protocols.table; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

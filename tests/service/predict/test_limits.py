@@ -13,7 +13,7 @@ from service.predict.formats.npy import write as write_npy
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.native import read_native
 from service.predict.predict import WouldWaitError, predict
-from service.predict.ways import find
+from service.predict.protocols.table import find
 from service.settings import Limits
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore

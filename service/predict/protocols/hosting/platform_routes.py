@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from service.predict.ways import find
+from service.predict.protocols.table import find
 from service.settings import Settings
 
 HEALTH = "/ping"

@@ -153,7 +153,7 @@ def open_inference_routes(
 
 
 def _add_infer(routes: APIBlueprint, loaded: LoadedModels, limits: Limits) -> None:
-    """Declare the routes whose reader is in `ways.PREDICT`."""
+    """Declare the routes whose reader is in `protocols.table.PREDICT`."""
     document = json_body(InferRequest)
     document["requestBody"]["content"][OCTETS] = {"schema": {"type": "string", "format": "binary"}}
     document["parameters"] = [

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from service.app import create_app
-from service.predict.ways import PREDICT, find, pattern
+from service.predict.protocols.table import PREDICT, find, pattern
 from service.settings import Limits
 from storage.blobs import BlobStore
 
