@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,11 +42,14 @@ from benchmarks._contestants import (
     server,
 )
 from benchmarks._table import Row, machine, report, rounds, row
-from perceptron import Layer, Network
+from perceptron import Layer, Network, NetworkConfig, Task, TrainingConfig
 from standalone import EmbeddedServer
 from storage import keys
 from storage.codec import encode_model
 from storage.connection import connect
+from storage.jobs.description import DESCRIPTION, Description, Digests
+from storage.jobs.reports import Outcome
+from tests.builders import RESULT
 
 N_FEATURES = 30
 N_MODELS = 10_000
@@ -61,28 +65,27 @@ BENCH_MODEL = {"BENCH_MODEL": json.dumps({"weights": WEIGHTS.tolist(), "bias": B
 
 def store(redis: Redis, names: list[str], *, alias: str) -> None:
     """Write models as `JobStore.publish` does, many at once."""
-    description = {
-        "job": "job_benchmark",
-        "task": {
-            "kind": "binary_classification",
-            "classes": [0, 1],
-            "activation": "sigmoid",
-            "loss": "mean_squared_error",
-            "n_outputs": 1,
-            "is_list": False,
-        },
-        "network": {"activation": "sigmoid", "hidden_layers": [], "hidden_activation": "tanh"},
-        "feature_names": [f"x{k}" for k in range(N_FEATURES)],
-        "metrics": {},
-    }
+    description = Description(
+        **{field.name: getattr(RESULT, field.name) for field in fields(Outcome)},
+        job="job_benchmark",
+        task=Task("binary_classification", (0, 1), "sigmoid", "mean_squared_error", 1),
+        network=NetworkConfig("sigmoid"),
+        feature_names=tuple(f"x{k}" for k in range(N_FEATURES)),
+        training=TrainingConfig(),
+        validation=None,
+        start_from=None,
+        n_instances=1,
+        n_threads=1,
+        digests=Digests(weights="", data=""),
+    )
     for first in range(0, len(names), 500):
         with redis.pipeline() as transaction:
             for number, name in enumerate(names[first : first + 500], first):
                 weights = encode_model(
                     Network((Layer(WEIGHTS * (1 + number / 1e6), np.array([BIAS]), "sigmoid"),)), None
                 )
-                digests = {"weights": hashlib.sha256(weights).hexdigest()}
-                text = orjson.dumps({**description, "digests": digests})
+                digests = Digests(weights=hashlib.sha256(weights).hexdigest(), data="")
+                text = DESCRIPTION.dump_json(replace(description, digests=digests))
                 transaction.hset(
                     keys.version(name, 1), mapping={"weights": weights, "description": text, "created_at_ms": 0}
                 )
