@@ -16,8 +16,9 @@ from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture
 from perceptron.arrays import Floats, Rows
 from perceptron.losses import LOSSES
+from perceptron.products import multiply, multiply_transposed
 
-MAX_BLOCK_ROWS = 4096
+MAX_BLOCK_ROWS = 32768
 
 
 class Evaluation(NamedTuple):
@@ -183,7 +184,7 @@ class CostKernel:
         n_networks, n_layers = len(stack.parameters), len(stack.weights)
 
         # The first layer of all networks is one matrix; later ones are a stack, for which the networks come first.
-        flat = features @ stack.first_weights
+        flat = multiply(features, stack.first_weights)
         flat += stack.first_bias
         z = flat.reshape(len(features), n_networks, -1)
         hidden: list[Floats] = []
@@ -213,7 +214,7 @@ class CostKernel:
         if hidden:
             delta = delta.transpose(1, 0, 2)
         flat_delta = delta.reshape(len(features), -1)
-        sums.add_layer(0, features.T @ flat_delta, ones[0] @ flat_delta)
+        sums.add_layer(0, multiply_transposed(features, flat_delta), ones[0] @ flat_delta)
 
     def finish(self, point: "Point", sums: CostSums) -> Evaluation:
         """Give C, and its gradient if the sums have one, from the sums over all rows at this point."""

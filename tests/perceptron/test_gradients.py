@@ -75,9 +75,9 @@ def test_the_cost_of_an_evaluation_is_the_cost():
 
 
 def test_many_blocks_of_rows_give_what_one_would():
-    # 9,000 rows are three blocks; 1,000 times the same 9 rows have the mean of the 9.
+    # 36,000 rows are three blocks; 4,000 times the same 9 rows have the mean of the 9.
     architecture, small, parameters = a_problem("softmax", hidden_layers=(5,), is_weighted=True)
-    large = small.take(np.tile(np.arange(9), 1000))
+    large = small.take(np.tile(np.arange(9), 4000))
     once = OneNetwork(architecture, small, loss="cross_entropy", l2=0.1).evaluate(parameters)
     often = OneNetwork(architecture, large, loss="cross_entropy", l2=0.1).evaluate(parameters)
     assert often.cost == pytest.approx(once.cost, rel=1e-12)
@@ -88,7 +88,7 @@ def test_many_blocks_of_rows_give_what_one_would():
 @pytest.mark.parametrize("hidden_layers", [(), (5,)])
 def test_threads_change_only_the_rounding_and_repeat_themselves(n_threads, hidden_layers):
     architecture, small, parameters = a_problem("softmax", hidden_layers=hidden_layers, is_weighted=True)
-    dataset = small.take(np.random.default_rng(0).integers(0, 9, 30_000))
+    dataset = small.take(np.random.default_rng(0).integers(0, 9, 90_000))
     alone = OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1).evaluate(parameters)
     first, second = (
         OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1, n_threads=n_threads).evaluate(parameters)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perceptron import Architecture, Dataset, Networks, Objective, Standardization
-from perceptron.cost import FoldScales, combine
+from perceptron.cost import MAX_BLOCK_ROWS, FoldScales, combine
 from perceptron.data.dataset import WeightTotals
-from perceptron.objective import BLOCK_BYTES, Folds, Whole, fold_weight_sums
+from perceptron.objective import Folds, Whole, fold_weight_sums
 from perceptron.optimizers.curvature import InputSquares
 from perceptron.preprocessing.standardization import Moments
 
@@ -87,18 +87,19 @@ def test_objectives_of_parts_sum_to_the_objective_of_the_whole(architecture, los
         assert actual.held_out_costs is None
 
 
-def test_two_threads_give_the_bytes_of_two_halves():
-    dataset = Dataset(RNG.normal(size=(16_384, 2)), RNG.random((16_384, 1)))
-    assert dataset.features.nbytes < BLOCK_BYTES  # so blocks are cut by their number of rows, 4096
+def test_two_threads_give_the_bytes_of_eight_parts_in_order():
+    n_rows = 8 * MAX_BLOCK_ROWS
+    dataset = Dataset(RNG.normal(size=(n_rows, 2)), RNG.random((n_rows, 1)))
     architecture = Architecture((2, 1), ("sigmoid",))
     parameters, networks = RNG.normal(size=(1, 3)), Networks.single()
     objective = Objective(architecture, dataset, loss="cross_entropy")
     point = objective.kernel.at(parameters, networks)
-    halves = [objective.partial_sums(point, slice(first, first + 8192)) for first in (0, 8192)]
-    by_halves = objective.kernel.finish(point, combine(halves))
+    firsts = range(0, n_rows, MAX_BLOCK_ROWS)
+    parts = [objective.partial_sums(point, slice(first, first + MAX_BLOCK_ROWS)) for first in firsts]
+    by_parts = objective.kernel.finish(point, combine(parts))
     by_threads = Objective(architecture, dataset, loss="cross_entropy", n_threads=2).evaluate(parameters, networks)
-    assert by_halves.gradients.tobytes() == by_threads.gradients.tobytes()
-    assert by_halves.costs.tobytes() == by_threads.costs.tobytes()
+    assert by_parts.gradients.tobytes() == by_threads.gradients.tobytes()
+    assert by_parts.costs.tobytes() == by_threads.costs.tobytes()
 
 
 def test_costs_alone_sum_without_gradients():
