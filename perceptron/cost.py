@@ -36,6 +36,15 @@ class Evaluation(NamedTuple):
         held_out_costs = None if self.held_out_costs is None else self.held_out_costs[which]
         return Evaluation(self.costs[which], self.gradients[which], held_out_costs)
 
+    def put(self, which: Rows, evaluation: "Evaluation") -> "Evaluation":
+        """Replace the evaluation of some of the networks."""
+        costs, gradients = self.costs.copy(), self.gradients.copy()
+        costs[which], gradients[which] = evaluation.costs, evaluation.gradients
+        held_out_costs = None if self.held_out_costs is None else self.held_out_costs.copy()
+        if held_out_costs is not None and evaluation.held_out_costs is not None:
+            held_out_costs[which] = evaluation.held_out_costs
+        return Evaluation(costs, gradients, held_out_costs)
+
 
 @dataclass(frozen=True)
 class Networks:

@@ -76,6 +76,7 @@ def fit(
     early_stopping_patience: int | None = None,
     start: Network | None = None,
     resume_from: TrainingState | None = None,
+    auto_rate: float | None = None,
     n_threads: int = 1,
     every: int = 1,
 ) -> Iterator[EpochResult]:
@@ -91,12 +92,12 @@ def fit(
         dataset: the training set.
         network_config: the network to train.
         training_config: how to train it; an initialization of None is the default for the network.
-            `with_learning_rate` gives the number for "auto".
         validation: instances to report the cost of, never trained on.
         early_stopping_patience: None to ignore the validation cost.
         start: the network to begin with, of the same shape, instead of an initialization.
         resume_from: the `state` of an epoch of a training with these same arguments; the epochs after it give the
             same results, bit by bit.
+        auto_rate: what `with_learning_rate` gives for a learning rate "auto"; None: it is computed here.
         n_threads: how many threads share the rows of a large data set; another number changes only rounding.
         every: yield only after so many epochs, and after the last. On a small data set an epoch takes less time
             than yielding it.
@@ -119,7 +120,11 @@ def fit(
     check_size(training_config, architecture)
     if dataset.n_outputs != 1 and not ACTIVATIONS[network_config.activation].has_gradient:
         raise InvalidDatasetError(f"{network_config.activation} has one output, got targets with {dataset.n_outputs}")
-    config = with_learning_rate(dataset, network_config, training_config)
+    adapts = training_config.learning_rate == "auto" and bool(network_config.hidden_layers)
+    if training_config.learning_rate == "auto" and auto_rate is not None:
+        config = replace(training_config, learning_rate=auto_rate)
+    else:
+        config = with_learning_rate(dataset, network_config, training_config)
     objective = Objective(architecture, dataset.as_dtype(config.dtype), loss=config.loss, n_threads=n_threads)
     problem = Problem(
         objective,
@@ -127,6 +132,7 @@ def fit(
         np.array([config.known_learning_rate]),
         config.mini_batch_size(dataset.n_instances),
         config.seed,
+        np.array([adapts]),
     )
     optimizer = OPTIMIZERS[config.optimizer]
     training = optimizer.training(problem)

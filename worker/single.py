@@ -95,12 +95,13 @@ def _train(
     units = _Units.of(rows, config, keeps_constants=start is not None)
     raw_rows, raw_held_out = rows, held_out
     rows, held_out = units.apply(rows), None if held_out is None else units.apply(held_out)
-    config = with_learning_rate(rows, spec.network, config)
+    named, config = config, with_learning_rate(rows, spec.network, config)
 
     results = fit(
         rows,
         spec.network,
-        config,
+        named,
+        auto_rate=config.known_learning_rate,
         validation=held_out,
         early_stopping_patience=None
         if held_out is None or spec.validation is None

@@ -4,12 +4,20 @@ To add one, write its module and put its record into `OPTIMIZERS`.
 """
 
 from perceptron.optimizers import lbfgs, newton, perceptron_rule
-from perceptron.optimizers.gradient import AdamState, MomentumState, adam, by_rule, gradient_descent, momentum
+from perceptron.optimizers.gradient import (
+    AdamState,
+    AdaptiveState,
+    MomentumState,
+    adam,
+    by_rule,
+    momentum,
+    plain_or_adaptive,
+)
 from perceptron.optimizers.optimizer import Optimizer
 from perceptron.optimizers.single_neuron import fast_loop
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "gradient_descent": Optimizer(by_rule(gradient_descent), fast_loop=fast_loop),
+    "gradient_descent": Optimizer(plain_or_adaptive, states=(AdaptiveState,), fast_loop=fast_loop),
     "momentum": Optimizer(by_rule(momentum), states=(MomentumState,)),
     "adam": Optimizer(by_rule(adam), states=(AdamState,), allows_auto=False),
     "lbfgs": Optimizer(lbfgs.training, states=(lbfgs.LbfgsState,), takes_batches=False, searches_step=True),

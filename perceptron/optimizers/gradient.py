@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perceptron.arrays import Floats
 from perceptron.optimizers.optimizer import Iterate, OptimizerState, Problem, Training, epoch_rng
@@ -105,6 +106,49 @@ def by_rule(rule: Callable[[Rate], Rule]) -> Callable[[Problem], Training]:
         return _mini_batches(rule(problem.learning_rate), problem, problem.batch_size)
 
     return training
+
+
+class AdaptiveState(NamedTuple):
+    """The learning rate that the next epoch tries first, (n_networks,)."""
+
+    learning_rates: NDArray[np.float64]
+
+
+GROWTH, MAX_HALVINGS = 1.1, 60
+"""Enough halvings to get from 1 to where float64 sees no change."""
+
+
+def plain_or_adaptive(problem: Problem) -> Training:
+    """Train by gradient descent, with learning rates that follow the cost where the problem says so.
+
+    Such a rate is halved as long as the cost would rise, and is a tenth larger in the next epoch.
+
+    References:
+        R. Battiti, "Accelerated backpropagation learning: two optimization methods", 1989 (the bold driver).
+    """
+    if problem.adapts is None or not problem.adapts.any() or problem.batch_size is not None:
+        return by_rule(gradient_descent)(problem)
+    objective, networks, adapts = problem.objective, problem.networks, problem.adapts
+
+    def start(parameters: Floats) -> Iterate:
+        return Iterate(parameters, objective.evaluate(parameters, networks), AdaptiveState(problem.learning_rates))
+
+    def epoch(iterate: Iterate, k: int) -> Iterate:
+        rates = AdaptiveState(*iterate.optimizer_state).learning_rates.copy()
+        after, searching = iterate, np.arange(len(rates))
+        for _ in range(MAX_HALVINGS):
+            step = rates[searching, np.newaxis].astype(iterate.parameters.dtype) * iterate.gradients[searching]
+            parameters = iterate.parameters[searching] - step
+            tried = Iterate(parameters, objective.evaluate(parameters, networks.take(searching)))
+            after = tried if len(searching) == len(rates) else after.put(searching, tried)
+            # "not <=": a cost of NaN has risen as well.
+            searching = searching[adapts[searching] & ~(tried.costs <= iterate.costs[searching])]
+            if not searching.size:
+                break
+            rates[searching] /= 2
+        return after._replace(optimizer_state=AdaptiveState(np.where(adapts, GROWTH * rates, rates)))
+
+    return Training(start, epoch)
 
 
 def _full_batch(rule: Callable[[Rate], Rule], problem: Problem) -> Training:

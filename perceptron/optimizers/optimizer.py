@@ -30,6 +30,9 @@ class Problem:
     batch_size: int | None = None
     """fewer than all instances; None: all"""
     seed: int = 0
+    adapts: NDArray[np.bool_] | None = None
+    """(n_networks,): whose learning rate is only the first one, which gradient descent changes as the cost goes; None:
+    nobody's"""
 
     @property
     def learning_rate(self) -> float:
@@ -65,6 +68,12 @@ class Iterate(NamedTuple):
     def take(self, which: Rows) -> "Iterate":
         """Give the iterate of some of the networks."""
         return Iterate(self.parameters[which], self.evaluation.take(which), take_state(self.optimizer_state, which))
+
+    def put(self, which: Rows, iterate: "Iterate") -> "Iterate":
+        """Replace parameters and evaluation of some of the networks."""
+        parameters, evaluation = self.parameters.copy(), self.evaluation.put(which, iterate.evaluation)
+        parameters[which] = iterate.parameters
+        return self._replace(parameters=parameters, evaluation=evaluation)
 
 
 def take_state(state: OptimizerState, which: Rows) -> OptimizerState:

@@ -45,12 +45,16 @@ class _Race:
         )
         self._learning_rates = _learning_rates(plan)
         candidates, folds = zip(*plan.networks, strict=True)
+        has_hidden_layers = bool(plan.network_config.hidden_layers)
+        self._adapts = np.array([has_hidden_layers and plan.candidates[k].learning_rate == "auto" for k in candidates])
         l2 = np.array([plan.candidates[k].l2 for k in candidates])
         self._networks = Networks(l2, None if plan.units.fold_of is None else np.array(folds))
 
     def training(self, running: Rows) -> Training:
         """Give the way to train those that still run."""
-        problem = Problem(self._objective, self._networks.take(running), self._learning_rates[running])
+        problem = Problem(
+            self._objective, self._networks.take(running), self._learning_rates[running], adapts=self._adapts[running]
+        )
         return OPTIMIZERS[self._plan.config.optimizer].training(problem)
 
     def first_state(self) -> RaceState:

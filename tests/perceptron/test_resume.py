@@ -32,6 +32,7 @@ SINGLE: dict[str, tuple[NetworkConfig, dict[str, Any], dict[str, Any]]] = {
     "one neuron by the general loop": (SIGMOID, {}, {"dataset": WEIGHTED}),
     "float32": (SIGMOID, {"dtype": "float32"}, {}),
     "auto": (SIGMOID, {"learning_rate": "auto"}, {}),
+    "auto with hidden layers": (HIDDEN, {"learning_rate": "auto"}, {}),
     "momentum": (HIDDEN, {"optimizer": "momentum", "learning_rate": 0.1}, {}),
     "adam": (HIDDEN, {"optimizer": "adam", "learning_rate": 0.01}, {}),
     "adam in mini-batches": (HIDDEN, {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 16, "seed": 4}, {}),

@@ -1,5 +1,7 @@
 """The automatic learning rate is one over the curvature, and with it the cost never rises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from perceptron import (
     TrainingConfig,
     fit,
     fit_sweep,
+    flatten,
     with_learning_rate,
 )
 from perceptron.activations import ACTIVATIONS
@@ -183,3 +186,52 @@ def test_with_hidden_layers_it_is_the_curvature_at_the_start(activation, loss):
     assert auto_learning_rate(dataset, network, config) == pytest.approx(1 / (largest + 2 * 0.25), rel=0.01)
     *_, last = fit(dataset, network, config)
     assert last.stop_reason != "diverged"
+
+
+def plain_adaptive_costs(dataset, network, config, n_epochs):
+    """Halve the rate where the cost would rise, and raise it by a tenth after each step: the plain way."""
+    architecture = Architecture.of(network, n_inputs=dataset.n_features, n_outputs=dataset.n_outputs)
+    objective = Objective(architecture, dataset, loss=config.loss)
+    rate, parameters = auto_learning_rate(dataset, network, config), initial_parameters(architecture, network, config)
+    costs, n_halvings = [], 0
+    for _ in range(n_epochs):
+        cost, gradient, _ = objective.evaluate(parameters[np.newaxis], Networks.single(config.l2))
+        while objective.cost((parameters - rate * gradient[0])[np.newaxis], Networks.single(config.l2))[0] > cost[0]:
+            rate /= 2
+            n_halvings += 1
+        parameters = parameters - rate * gradient[0]
+        rate *= 1.1
+        costs.append(float(objective.cost(parameters[np.newaxis], Networks.single(config.l2))[0]))
+    return costs, n_halvings
+
+
+def test_with_hidden_layers_the_rate_follows_the_cost():
+    dataset, network = problem("sigmoid", is_weighted=True), NetworkConfig("sigmoid", (4,))
+    config = TrainingConfig(learning_rate="auto", l2=0.01, tolerance=0.0, max_epochs=100)
+    expected, n_halvings = plain_adaptive_costs(dataset, network, config, 100)
+    assert n_halvings > 3
+    costs = [result.cost for result in fit(dataset, network, config)]
+    np.testing.assert_allclose(costs, expected, rtol=1e-9)
+    assert (np.diff(costs) <= 0).all()
+    known = auto_learning_rate(dataset, network, config)
+    assert [result.cost for result in fit(dataset, network, config, auto_rate=known)] == costs
+    fixed = [result.cost for result in fit(dataset, network, replace(config, learning_rate=known))]
+    assert fixed[-1] > costs[-1]
+
+
+def test_networks_of_a_sweep_follow_their_own_costs():
+    dataset, network = problem("sigmoid"), NetworkConfig("sigmoid", (4,))
+    config = TrainingConfig(tolerance=0.0, max_epochs=60, standardize=False)
+    candidates = [Candidate("auto", 0.0, 0), Candidate(0.5, 0.0, 0), Candidate("auto", 0.02, 3)]
+    *_, last = fit_sweep(dataset, network, config, candidates)
+    for result, candidate in zip(last.trained(), candidates, strict=True):
+        *_, alone = fit(dataset, network, candidate.config(config))
+        np.testing.assert_allclose(flatten(result.network), flatten(alone.network), rtol=1e-7, atol=1e-9)
+
+
+def test_where_the_cost_is_lowest_the_rate_stops_to_shrink():
+    # Two instances with equal features and targets 0 and 1: with the output bias at 1/2, the gradient is 0.
+    dataset = Dataset(np.zeros((2, 1)), np.array([[0.0], [1.0]]))
+    config = TrainingConfig(learning_rate="auto", max_epochs=500)
+    *_, last = fit(dataset, NetworkConfig("identity", (2,)), config)
+    assert (last.stop_reason, last.cost) == ("converged", pytest.approx(0.25, abs=1e-6))
