@@ -19,8 +19,10 @@ from perceptron.losses import LOSSES
 
 MAX_NEWTON_PARAMETERS = 100
 MIN_HOLD_OUT_ROWS = 50
-MAX_FULL_BATCH_VALUES = 1e9
-"""Rows times parameters: beyond, mini-batches reach a good network in fewer passes over the data (extrapolated)."""
+MAX_FULL_BATCH_VALUES = 1e8
+"""Rows times parameters: beyond, mini-batches reach a better network in less time (`docs/defaults.md`)."""
+MANY_ROWS = 50_000
+"""With as many, larger mini-batches reach a better network, in less time."""
 FEWEST_ROWS_OF_L2 = 100
 """With fewer rows the penalty does not grow any more, unless there are more features than rows: OR and AND on four rows
 stay right, and 500 features of 45 rows are not learned by heart."""
@@ -79,10 +81,17 @@ _CHOICES = (
         validation=ValidationConfig(0.2, early_stopping_patience=50),
     ),
     _Choice(
+        lambda case: case.n_rows < MANY_ROWS,
+        "adam",
+        "The network is large for its data: mini-batches take fewer passes over the data.",
+        batch_size=256,
+        validation=ValidationConfig(0.1, early_stopping_patience=10),
+    ),
+    _Choice(
         lambda case: True,
         "adam",
         "The data set and the network are large: mini-batches take fewer passes over the data.",
-        batch_size=256,
+        batch_size=1024,
         validation=ValidationConfig(0.1, early_stopping_patience=10),
     ),
 )
