@@ -28,6 +28,7 @@ from perceptron.errors import (
 from perceptron.explanation import explain
 from perceptron.initialization import INITIALIZATIONS
 from perceptron.losses import LOSSES
+from perceptron.memory import training_bytes
 from perceptron.metrics import evaluate
 from perceptron.network import Layer, Network, forward
 from perceptron.objective import Objective
@@ -103,6 +104,7 @@ __all__ = [
     "result_of",
     "split",
     "state_types",
+    "training_bytes",
     "unfold",
     "validation_rows",
     "with_learning_rate",

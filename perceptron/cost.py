@@ -45,6 +45,16 @@ class Evaluation(NamedTuple):
             held_out_costs[which] = evaluation.held_out_costs
         return Evaluation(costs, gradients, held_out_costs)
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Evaluation]") -> "Evaluation":
+        """Give the evaluation of the networks of all parts, in this order."""
+        held_out_costs = [part.held_out_costs for part in parts if part.held_out_costs is not None]
+        return cls(
+            np.concatenate([part.costs for part in parts]),
+            np.concatenate([part.gradients for part in parts]),
+            np.concatenate(held_out_costs) if held_out_costs else None,
+        )
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -93,7 +103,7 @@ class CostSums:
     def __init__(self) -> None:
         self.n_rows = 0
         self.losses: NDArray[np.float64] = _NOTHING
-        """(n_weightings, n_networks)"""
+        """(1, n_networks); with folds (2, n_networks), the second weighted for judging by the fold held out"""
         self.layers: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         """for each layer the derivatives by its weights and by its bias; empty where only costs were asked for"""
 
@@ -161,9 +171,7 @@ class CostKernel:
         raw = _Stack(self._architecture, parameters.copy())
         raw.weights[0][...] = stack.weights[0] / scale[:, :, np.newaxis]
         raw.bias[0][...] = stack.bias[0] - np.einsum("cd,cdk->ck", mean / scale, stack.weights[0])
-        # A product with this matrix is faster than picking by index, and as exact: all but one of its terms are 0.
-        trained_on = np.eye(2 * n_folds, dtype=self._dtype)[:, held_out]
-        return Point(networks, stack, raw, _PointOfFolds(n_folds, held_out, mean, scale, trained_on))
+        return Point(networks, stack, raw, _PointOfFolds(n_folds, held_out, mean, scale))
 
     def add_block(
         self,
@@ -208,11 +216,17 @@ class CostKernel:
         losses, delta = self._loss.evaluate(self._activations[-1], z, targets[:, np.newaxis, :])
 
         ones = self._ones[:, : len(features)]
-        sums.add_losses(len(features), (ones if row_weights is None else row_weights.T) @ losses)
+        of_network: Floats | None = row_weights
+        if row_weights is not None and point.folds is not None:
+            held_out = point.folds.held_out
+            of_network = row_weights[:, held_out]
+            of_judges = row_weights[:, point.folds.n_folds + held_out]
+            sums.add_losses(len(features), np.concatenate([ones @ (of_network * losses), ones @ (of_judges * losses)]))
+        else:
+            sums.add_losses(len(features), (ones if row_weights is None else row_weights.T) @ losses)
         if not with_gradients:
             return
-        if row_weights is not None:
-            of_network = row_weights if point.folds is None else row_weights @ point.folds.trained_on
+        if of_network is not None:
             delta *= of_network[:, :, np.newaxis]
         if hidden:
             delta = delta.transpose(1, 0, 2)
@@ -228,12 +242,8 @@ class CostKernel:
     def finish(self, point: "Point", sums: CostSums) -> Evaluation:
         """Give C, and its gradient if the sums have one, from the sums over all rows at this point."""
         stack, networks, folds, n_networks = point.stack, point.networks, point.folds, len(point.stack.parameters)
-        costs_by_weighting = sums.losses / sums.n_rows
-        costs, held_out_costs = costs_by_weighting[0], None
-        if folds is not None:
-            each = np.arange(n_networks)
-            costs = costs_by_weighting[folds.held_out, each]
-            held_out_costs = costs_by_weighting[folds.n_folds + folds.held_out, each]
+        mean_losses = sums.losses / sums.n_rows
+        costs, held_out_costs = mean_losses[0], None if folds is None else mean_losses[1]
         if networks.is_penalized:
             costs = costs + networks.l2 * sum(np.einsum("cij,cij->c", w, w, dtype=np.float64) for w in stack.weights)
         if not sums.layers:
@@ -275,8 +285,6 @@ class _PointOfFolds(NamedTuple):
     """(n_networks, n_features)"""
     scale: NDArray[np.float64]
     """(n_networks, n_features)"""
-    trained_on: Floats
-    """(2 n_folds, n_networks): picks each network's column of the row weights"""
 
 
 class Point(NamedTuple):

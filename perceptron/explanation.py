@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.activations import ACTIVATIONS
-from perceptron.arrays import Floats
+from perceptron.arrays import Floats, row_blocks
 from perceptron.errors import OutputNotFiniteError
 from perceptron.network import Layer, Network, forward
 
@@ -55,8 +55,9 @@ def explain(network: Network, features: NDArray[np.float64]) -> Explanation:
             contributions = features[:, np.newaxis, :] * network.layers[0].weights.T
         else:
             contributions = np.zeros((len(features), network.n_outputs, network.n_inputs))
-            for node, weight in zip((_NODES + 1) / 2, _WEIGHTS / 2, strict=True):
-                contributions += weight * _gradients(heights, node * features)
+            for rows in row_blocks(len(features)):
+                for node, weight in zip((_NODES + 1) / 2, _WEIGHTS / 2, strict=True):
+                    contributions[rows] += weight * _gradients(heights, node * features[rows])
             contributions *= features[:, np.newaxis, :]
         residual = forward(heights, features) - (base + contributions.sum(axis=2))
     is_finite = np.isfinite(contributions).all(axis=(1, 2)) & np.isfinite(residual).all(axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.activations import ACTIVATIONS
-from perceptron.arrays import Floats
+from perceptron.arrays import BLOCK_ROWS, Floats, row_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +81,19 @@ def forward(network: Network, features: Floats) -> Floats:
 
         z = x @ w + b
         y_hat = activation(z)
+
+    A block of rows at a time: the memory of hidden layers does not grow with the number of instances.
     """
-    outputs = features if network.centre is None else features - network.centre
     with np.errstate(all="ignore"):
-        for layer in network.layers:
-            z = outputs @ layer.weights
-            z += layer.bias
-            outputs = ACTIVATIONS[layer.activation].apply(z)
+        if len(features) <= BLOCK_ROWS:
+            return _forward_block(network, features)
+        return np.concatenate([_forward_block(network, features[rows]) for rows in row_blocks(len(features))])
+
+
+def _forward_block(network: Network, features: Floats) -> Floats:
+    outputs = features if network.centre is None else features - network.centre
+    for layer in network.layers:
+        z = outputs @ layer.weights
+        z += layer.bias
+        outputs = ACTIVATIONS[layer.activation].apply(z)
     return outputs

@@ -101,6 +101,15 @@ class Objective:
                 batch whose weights are all 0 is no division by 0.
             with_gradients: False computes only the costs.
         """
+        n_together = self._n_together
+        if len(parameters) > n_together:
+            each = np.arange(len(parameters))
+            return Evaluation.joined(
+                [
+                    self.evaluate(parameters[some], networks.take(some), rows, with_gradients=with_gradients)
+                    for some in (each[first : first + n_together] for first in range(0, len(each), n_together))
+                ]
+            )
         point = self.kernel.at(parameters, networks)
         return self.kernel.finish(point, self.partial_sums(point, rows, with_gradients=with_gradients))
 
@@ -155,9 +164,18 @@ class Objective:
         )
 
     def _block_rows(self, n_networks: int) -> int:
-        widths = self.architecture.widths
-        bytes_per_row = self._itemsize * (widths[0] + 3 * n_networks * sum(widths[1:]))
+        bytes_per_row = self._itemsize * self.architecture.widths[0] + n_networks * self._bytes_per_output_row
         return int(min(max(BLOCK_BYTES // bytes_per_row, MIN_BLOCK_ROWS), MAX_BLOCK_ROWS))
+
+    @property
+    def _n_together(self) -> int:
+        """How many networks are evaluated together: of more, not even the smallest block would stay in cache."""
+        return max(BLOCK_BYTES // (MIN_BLOCK_ROWS * self._bytes_per_output_row), 1)
+
+    @property
+    def _bytes_per_output_row(self) -> int:
+        """Of one network: z, the outputs and the derivatives of all its neurons."""
+        return self._itemsize * 3 * sum(self.architecture.widths[1:])
 
 
 def _row_weights(

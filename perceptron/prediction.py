@@ -22,10 +22,7 @@ def predict_outputs(network: Network, features: Floats) -> Floats:
         OutputNotFiniteError: an output is infinite or not a number; the error names the first such instance.
     """
     _check_width(network, features)
-    outputs = np.empty((len(features), network.n_outputs), dtype=network.layers[-1].weights.dtype)
-    with np.errstate(all="ignore"):
-        for rows in row_blocks(len(features)):
-            outputs[rows] = forward(network, features[rows])
+    outputs = forward(network, features)
     _check_finite(outputs)
     return outputs
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
 from storage.store_settings import StoreSettings, at_least_one
 
@@ -24,6 +25,7 @@ class Limits:
     max_epochs: int = 1_000_000
     max_parameters: int = 10_000_000
     max_candidates: int = 4_096
+    max_training_bytes: int = share_of_memory(1)
 
     @property
     def max_brackets(self) -> int:

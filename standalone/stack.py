@@ -21,6 +21,7 @@ from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
 from storage.connection import connect
 from storage.keys import STORE_IDENTITY_MARK
+from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.store_settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
 API_COMMAND = (
@@ -116,11 +117,15 @@ def _exec(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
 
 
 def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> list[ChildSpec]:
-    stores = {"REDIS_URL": redis_url, "BLOB_URL": blob_url(os.environ, data_dir)}
+    common = {
+        "REDIS_URL": redis_url,
+        "BLOB_URL": blob_url(os.environ, data_dir),
+        MAX_TRAINING_BYTES: os.environ.get(MAX_TRAINING_BYTES) or str(share_of_memory(settings.workers)),
+    }
     is_ready = partial(answers_http, settings.local_host, settings.port, "/readyz")
-    api_env = _environment(stores | _api_env(settings.host, settings.port, settings.api_processes))
+    api_env = _environment(common | _api_env(settings.host, settings.port, settings.api_processes))
     api = ChildSpec("api", API_COMMAND, is_ready=is_ready, env=api_env, cwd=PACKAGES)
-    worker_env = _environment(stores)
+    worker_env = _environment(common)
     workers = [
         ChildSpec(f"worker-{number}", WORKER_COMMAND, WORKER_READY_LINE, env=worker_env, cwd=PACKAGES)
         for number in range(1, settings.workers + 1)

@@ -138,9 +138,7 @@ def _fold_of(spec: TrainingSpec, dataset: Dataset) -> NDArray[np.intp] | None:
     return held_out_parts(dataset, spec.task, spec.validation, spec.training.seed)
 
 
-def _run(
-    sweep: _Sweep, watch: Watch, state: RaceState | OneByOneState | None
-) -> tuple[tuple[TrainedNetwork, ...], int]:
+def _run(sweep: _Sweep, watch: Watch, state: RaceState | OneByOneState | None) -> tuple[Sequence[TrainedNetwork], int]:
     """Give what became of every candidate on every fold, and how many epochs it took."""
     spec = sweep.inputs.spec
     n_folds = 1 if sweep.fold_of is None else int(sweep.fold_of.max()) + 1
@@ -155,7 +153,7 @@ def _run(
         n_threads=sweep.inputs.n_threads,
         every=epochs_between_looks(spec, len(sweep.candidates) * n_folds),
     )
-    trained: tuple[TrainedNetwork, ...] | None = None
+    trained: Sequence[TrainedNetwork] | None = None
     for progress in watch.epochs(results):
         position = Position(
             epoch=progress.epoch,
@@ -168,10 +166,9 @@ def _run(
             candidates=len(sweep.candidates),
             running=progress.n_running,
         )
-        is_time_up = watch.after_epoch(position)
         # Ask now: once the next epoch has begun, and was perhaps interrupted, the networks are unfinished.
-        trained = progress.trained() if progress.is_last or is_time_up or watch.is_slow else None
-        if is_time_up:
+        trained = progress.trained()
+        if watch.after_epoch(position):
             break
     if trained is None:
         raise TimeUpError
@@ -202,13 +199,15 @@ def _refit(sweep: _Sweep, watch: Watch, stage: RefitStage, state: TrainingState 
 
 def _best(progress: SweepProgress) -> BestNetwork | None:
     """Give the network with the lowest cost on the rows held out, or else on the rows that it trained on."""
-    best, lowest = None, math.inf
+    best: TrainedNetwork | None = None
+    lowest = math.inf
     for one in progress.trained():
         measure = one.cost if one.validation_cost is None else one.validation_cost
-        if one.network is not None and measure is not None and measure < lowest:
-            figures = Figures(one.best_epoch, one.cost, one.validation_cost)
-            best, lowest = BestNetwork(one.network, one.standardization, figures), measure
-    return best
+        if measure is not None and measure < lowest:
+            best, lowest = one, measure
+    if best is None or best.network is None:
+        return None
+    return BestNetwork(best.network, best.standardization, Figures(best.best_epoch, best.cost, best.validation_cost))
 
 
 def _by_candidate(networks: Sequence[TrainedNetwork]) -> dict[int, list[TrainedNetwork]]:

@@ -23,6 +23,7 @@ from storage.queue import TrainingQueue
 from worker.deadline import TIME_LIMIT_ERROR, HandedBackError, TimeUpError
 from worker.guard import WorkerChild
 from worker.heartbeat import Heartbeat
+from worker.memory import limit_memory
 from worker.settings import Settings
 from worker.training import run_training
 
@@ -60,6 +61,7 @@ def train_model(job_id: str) -> None:
     then the reconciler gives it another attempt.
     """
     settings = Settings.from_env(os.environ)
+    limit_memory(settings.max_training_bytes)
     blobs = BlobStore(settings.stores.blob_url)
     redis = connect(settings.stores.redis_url, timeout_s=5, n_retries=60, identity=StoreIdentity(blobs))
     queue = TrainingQueue(redis)
@@ -136,7 +138,7 @@ def _failure(error: BaseException) -> JobError:
         case ModelNotFoundError() | VersionNotFoundError():
             return JobError("invalid_data", f"the version to start from was deleted: {error}")
         case MemoryError():
-            return JobError("out_of_memory", "the worker has too little memory for this data set and network")
+            return JobError("out_of_memory", "the training needs more memory than MAX_TRAINING_BYTES allows")
         case TimeUpError():
             return TIME_LIMIT_ERROR
         case JobTimeoutException():

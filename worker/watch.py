@@ -28,9 +28,6 @@ SAVE_EVERY_S, SAVE_SHARE = 5.0, 0.03
 VALUES_BETWEEN_LOOKS = 2_000_000
 """About this many values go through a network between two looks at the clock, some milliseconds of work."""
 
-SLOW_S = 0.5
-"""With epochs that take this long, a look after each of them costs next to nothing."""
-
 LONGEST_ESTIMATE_S = 1e9
 """Thirty years: a longer estimate means nothing, and dates end somewhere."""
 
@@ -81,12 +78,9 @@ class Watch:
         self._reports = Pace(deadline.clock, every_s=REPORT_EVERY_S, is_due_at_once=True)
         self._shows = Pace(deadline.clock, every_s=SHOW_EVERY_S, share=SHOW_SHARE)
         self._saves = Pace(deadline.clock, every_s=SAVE_EVERY_S, share=SAVE_SHARE)
-        self._last_look_s = deadline.used_s
         self._last_point = 0
         self._shown_epoch: int | None = None
         self._refit: RefitStage | None = None
-        self.is_slow = False
-        """Whether epochs take so long that one may be interrupted, which leaves its networks unfinished."""
 
     def begin_refit(self, stage: RefitStage) -> None:
         """Begin the last stage of a sweep; the checkpoints keep what came before."""
@@ -130,8 +124,6 @@ class Watch:
             StaleAttemptError: the job was cancelled or taken over.
             HandedBackError: the process must stop; there is a checkpoint of where the training is.
         """
-        used_s = self.deadline.used_s
-        self.is_slow, self._last_look_s = used_s - self._last_look_s >= SLOW_S, used_s
         is_up = self.deadline.has_passed
         ends = position.is_last or is_up
         is_to_stop = not ends and self._stop_requested()

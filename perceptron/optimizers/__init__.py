@@ -18,9 +18,11 @@ from perceptron.optimizers.single_neuron import fast_loop
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "gradient_descent": Optimizer(plain_or_adaptive, states=(AdaptiveState,), fast_loop=fast_loop),
-    "momentum": Optimizer(by_rule(momentum), states=(MomentumState,)),
-    "adam": Optimizer(by_rule(adam), states=(AdamState,), allows_auto=False),
-    "lbfgs": Optimizer(lbfgs.training, states=(lbfgs.LbfgsState,), takes_batches=False, searches_step=True),
+    "momentum": Optimizer(by_rule(momentum), states=(MomentumState,), n_arrays=20),
+    "adam": Optimizer(by_rule(adam), states=(AdamState,), allows_auto=False, n_arrays=24),
+    "lbfgs": Optimizer(
+        lbfgs.training, states=(lbfgs.LbfgsState,), takes_batches=False, searches_step=True, n_arrays=80
+    ),
     "newton": Optimizer(
         newton.training,
         states=(newton.NewtonState,),

@@ -129,5 +129,7 @@ class Optimizer:
     parameters and for losses with `gauss_newton`; it takes long even on little data"""
     races: bool = True
     """whether a sweep trains all its networks together on the whole data set; otherwise one by one"""
+    n_arrays: int = 16
+    """arrays of the size of all parameters that a training keeps at once, with those of a checkpoint (measured)"""
     fast_loop: Callable[[Problem], FastLoop | None] | None = None
     """a faster loop for some problems, None for the others"""

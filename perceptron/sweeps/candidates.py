@@ -1,7 +1,9 @@
 """What a sweep trains and what it gives: candidates, and their networks, one for each fold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import overload
 
 from perceptron.config import LearningRate, TrainingConfig
 from perceptron.network import Network
@@ -30,8 +32,8 @@ class TrainedNetwork:
     candidate: int
     fold: int | None
     """the fold that it did not train on"""
-    network: Network | None
-    """for features standardized by `standardization`, of the epoch to keep; None when it diverged"""
+    make: Callable[[], Network] | None
+    """makes the network; None when it diverged"""
     standardization: Standardization
     cost: float | None
     """of its training set, with the penalty; None when it diverged"""
@@ -43,6 +45,32 @@ class TrainedNetwork:
     """None while it trains"""
     learning_rate: float
     """with "auto" the number for this fold"""
+
+    @cached_property
+    def network(self) -> Network | None:
+        """For features standardized by `standardization`, of the epoch to keep; None when it diverged."""
+        return None if self.make is None else self.make()
+
+
+class TrainedNetworks(Sequence[TrainedNetwork]):
+    """All networks of a sweep after one epoch. Each is made when it is asked for: there may be 100,000."""
+
+    def __init__(self, n: int, get: Callable[[int], TrainedNetwork]) -> None:
+        self._n, self._get = n, get
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, index: int) -> TrainedNetwork: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TrainedNetwork]: ...
+
+    def __getitem__(self, index: int | slice) -> TrainedNetwork | Sequence[TrainedNetwork]:
+        if isinstance(index, slice):
+            return [self._get(k) for k in range(self._n)[index]]
+        return self._get(range(self._n)[index])
 
 
 @dataclass(frozen=True)
@@ -59,7 +87,7 @@ class SweepProgress:
     is_last: bool
     total_epochs: int
     """so far: an epoch counts once for all networks that are trained together; it never falls"""
-    trained: Callable[[], tuple[TrainedNetwork, ...]]
+    trained: Callable[[], Sequence[TrainedNetwork]]
     """gives the networks as they are now, by candidate, then by fold; call it before the next epoch"""
     state: Callable[[], SweepState]
     """gives what `fit_sweep` can resume from; call it before the next epoch"""

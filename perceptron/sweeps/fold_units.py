@@ -35,6 +35,7 @@ class FoldUnits:
             else Standardization.identity(dataset.n_features)
             for fold in self.held_out
         ]
+        self._from_raw = [self._after_common(further) for further in self._of_fold]
 
     @property
     def folds(self) -> Folds | None:
@@ -62,7 +63,9 @@ class FoldUnits:
 
     def from_raw(self, fold: int | None) -> Standardization:
         """Give the standardization from raw units to the units of a fold."""
-        further = self._of_fold[fold or 0]
+        return self._from_raw[fold or 0]
+
+    def _after_common(self, further: Standardization) -> Standardization:
         constants = [one.is_constant for one in (self._common, further) if one.is_constant is not None]
         return Standardization(
             self._common.mean + self._common.scale * further.mean,

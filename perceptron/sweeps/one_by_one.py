@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from perceptron.architecture import flatten
 from perceptron.errors import DivergedError
 from perceptron.optimizers.curvature import with_learning_rate
-from perceptron.sweeps.candidates import SweepProgress
+from perceptron.sweeps.candidates import SweepProgress, TrainedNetworks
 from perceptron.sweeps.plan import SweepPlan
 from perceptron.sweeps.states import NetworkResult, OneByOneState
 from perceptron.training import TrainingState, fit
@@ -32,7 +32,7 @@ def _progress(plan: SweepPlan, by_now: Sequence[NetworkResult], current: Trainin
         validation_cost=plan.raw_cost(min(validation_costs, default=None)),
         is_last=len(done) == len(plan.networks),
         total_epochs=sum(result.epochs for result in by_now),
-        trained=lambda: tuple(plan.trained(index, result) for index, result in enumerate(by_now)),
+        trained=lambda: TrainedNetworks(len(by_now), lambda k: plan.trained(k, by_now[k])),
         state=lambda: OneByOneState(done, current if is_running else None),
     )
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.architecture import Architecture, NetworkConfig
+from perceptron.arrays import Floats
 from perceptron.config import TrainingConfig
 from perceptron.course import constant_cost
 from perceptron.data.dataset import Dataset
-from perceptron.preprocessing.standardization import without_constants
+from perceptron.network import Network
+from perceptron.preprocessing.standardization import Standardization, without_constants
 from perceptron.stopping import StopRule
 from perceptron.sweeps.candidates import Candidate, TrainedNetwork
 from perceptron.sweeps.fold_units import FoldUnits
@@ -67,14 +69,11 @@ class SweepPlan:
     def trained(self, index: int, result: NetworkResult) -> TrainedNetwork:
         """Give the network of an index with its result."""
         candidate, fold = self.networks[index]
-        standardization, network = self.units.from_raw(fold), None
-        if result.parameters is not None:
-            network = without_constants(self.architecture.network(result.parameters), standardization)
-            network = self.units.targets.fold(network)
+        parameters, standardization = result.parameters, self.units.from_raw(fold)
         return TrainedNetwork(
             candidate,
             fold,
-            network=network,
+            make=None if parameters is None else partial(self._network, parameters, standardization),
             standardization=standardization,
             cost=self.raw_cost(result.cost),
             validation_cost=self.raw_cost(result.validation_cost),
@@ -83,3 +82,8 @@ class SweepPlan:
             stop_reason=result.stop_reason,
             learning_rate=result.learning_rate,
         )
+
+    def _network(self, parameters: Floats, standardization: Standardization) -> Network:
+        """Give the network of parameters, for features standardized so and raw targets."""
+        network = without_constants(self.architecture.network(parameters), standardization)
+        return self.units.targets.fold(network)

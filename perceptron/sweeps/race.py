@@ -15,7 +15,7 @@ from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import curvature, rate_for
 from perceptron.optimizers.optimizer import Iterate, Problem, Training
 from perceptron.stopping import Kept, is_finite
-from perceptron.sweeps.candidates import Candidate, SweepProgress
+from perceptron.sweeps.candidates import Candidate, SweepProgress, TrainedNetworks
 from perceptron.sweeps.plan import SweepPlan
 from perceptron.sweeps.states import NetworkResult, RaceState
 from perceptron.training import initial_parameters
@@ -124,23 +124,25 @@ class _Race:
             validation_cost=None if kept.held_out_costs is None else plan.raw_cost(_lowest(kept.held_out_costs)),
             is_last=not state.running.size,
             total_epochs=state.epoch,
-            trained=lambda: tuple(plan.trained(index, result) for index, result in enumerate(self._results(state))),
+            trained=lambda: self._trained(_copied(state)),
             state=lambda: _copied(state),
         )
 
-    def _results(self, state: RaceState) -> Iterator[NetworkResult]:
-        kept = state.kept
-        for k, reason in enumerate(state.stop_reasons):
-            is_usable = reason != "diverged"
-            yield NetworkResult(
-                kept.parameters[k].copy() if is_usable else None,
-                float(kept.costs[k]) if is_usable else None,
-                float(kept.held_out_costs[k]) if is_usable and kept.held_out_costs is not None else None,
-                int(state.epochs[k]),
-                int(kept.epochs[k]),
-                reason,
-                float(self._learning_rates[k]),
-            )
+    def _trained(self, state: RaceState) -> TrainedNetworks:
+        return TrainedNetworks(len(state.epochs), lambda k: self._plan.trained(k, self._result(state, k)))
+
+    def _result(self, state: RaceState, k: int) -> NetworkResult:
+        kept, reason = state.kept, state.stop_reasons[k]
+        is_usable = reason != "diverged"
+        return NetworkResult(
+            kept.parameters[k] if is_usable else None,
+            float(kept.costs[k]) if is_usable else None,
+            float(kept.held_out_costs[k]) if is_usable and kept.held_out_costs is not None else None,
+            int(state.epochs[k]),
+            int(kept.epochs[k]),
+            reason,
+            float(self._learning_rates[k]),
+        )
 
 
 def _copied(state: RaceState) -> RaceState:

@@ -27,6 +27,7 @@ from perceptron import (
     held_out_parts,
     resolve_task,
     resolve_training_config,
+    training_bytes,
 )
 from service.http.errors import Fault, InvalidRequestError
 from service.http.parsing import json_type, parse_matrix, parse_vector, refuse
@@ -96,6 +97,8 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
     n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
     _check_n_parameters(shape, n_networks, limits)
     check_size(config, shape)
+    n_folds = (validation.folds if validation else None) or 0
+    _check_memory(config, shape, dataset, n_networks=n_networks, n_folds=n_folds, limits=limits)
     feature_names = _feature_names(request.data, dataset.n_features)
     start_from = _start_from(request, task, feature_names, shape, models)
     blob = blobs.put(encode_dataset(dataset))  # last: a refused request leaves nothing behind
@@ -160,6 +163,26 @@ def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) ->
         what = "the network" if n_networks == 1 else f"the {n_networks} networks (candidates times folds)"
         detail = f"{what} must have at most {limits.max_parameters} parameters (MAX_PARAMETERS), not {n_parameters}"
         refuse("/network/hidden_layers" if n_networks == 1 else "/sweep", detail)
+
+
+def _check_memory(
+    config: TrainingConfig, shape: Architecture, dataset: Dataset, *, n_networks: int, n_folds: int, limits: Limits
+) -> None:
+    are_together = OPTIMIZERS[config.optimizer].races and config.batch_size is None
+    needed = training_bytes(
+        shape,
+        config.optimizer,
+        n_instances=dataset.n_instances,
+        n_networks=n_networks if are_together else 1,
+        n_folds=n_folds,
+        itemsize=np.dtype(config.dtype).itemsize,
+    )
+    if needed > limits.max_training_bytes:
+        refuse(
+            "/network" if n_networks == 1 else "/sweep",
+            f"would take about {needed / 1e6:,.0f} MB to train, of at most {limits.max_training_bytes / 1e6:,.0f} MB "
+            "(MAX_TRAINING_BYTES)",
+        )
 
 
 def _sweep(request: TrainingRequest, config: TrainingConfig, limits: Limits) -> Sweep | None:

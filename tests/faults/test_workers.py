@@ -145,3 +145,19 @@ def test_a_worker_told_to_stop_exits_in_time_and_its_job_ends_with_the_same_byte
     assert undisturbed_weights == disturbed_weights
     messages = messages_of(rig, disturbed)
     assert len([message for message in messages if "resuming from the checkpoint" in message]) == 2
+
+
+def test_a_training_that_takes_too_much_memory_fails_once_and_harms_nobody(start_rig: StartRig) -> None:
+    """R28: at 15a4f66 such a job was killed four times, and `out_of_memory` never came."""
+    rig = start_rig(n_workers=1, api_processes=0, MAX_TRAINING_BYTES=str(150_000_000))
+    (worker,) = rig.workers
+    too_large = {"optimizer": "lbfgs", "hidden_layers": (2000, 1000), "max_epochs": 3}  # 16 MB a vector, 80 of them
+    job_ids = [rig.jobs.submit("m", training(rig.blobs, **more), metadata={}).id for more in (too_large, {}, too_large)]
+    job_ids.append(rig.jobs.submit("m", training(rig.blobs, max_epochs=3), metadata={}).id)
+    rig.jobs.cancel(job_ids[1])
+    wait_for(lambda: all(rig.jobs.get(job_id).is_done for job_id in job_ids), 60)
+    ends = [rig.jobs.get(job_id) for job_id in job_ids]
+    assert [(job.status, job.attempt) for job in ends[::2]] == [("failed", 1)] * 2
+    assert [job.error and job.error.code for job in ends[::2]] == ["out_of_memory"] * 2
+    assert ends[3].status == "succeeded"
+    assert is_alive(worker.pid)

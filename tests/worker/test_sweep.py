@@ -1,6 +1,7 @@
 """A sweep as one job: many candidates, folds, a leaderboard, one version."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from perceptron import (
     Candidate,
     Dataset,
     DivergedError,
+    SweepProgress,
     TrainedNetwork,
     ValidationConfig,
     assign_folds,
     evaluate,
+    fit_sweep,
     forward,
 )
 from storage.blobs import BlobStore
@@ -142,6 +145,28 @@ def test_a_time_limit_ends_a_sweep_with_the_best_so_far(train: Train, jobs: JobS
     assert job.progress is not None and job.progress.candidates == 6
 
 
+@pytest.mark.usefixtures("look_after_every_epoch")
+@pytest.mark.parametrize("batch_size", [None, 20])
+def test_a_sweep_that_is_interrupted_publishes_what_it_had_before_that_epoch(
+    train: Train, monkeypatch: pytest.MonkeyPatch, batch_size: int | None
+) -> None:
+    """However short the epochs before were."""
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[SweepProgress]:
+        epochs = fit_sweep(*arguments, **options)
+        yield from islice(epochs, 3)
+        next(epochs)  # trained, and networks that change in place have changed
+        raise TimeUpError
+
+    spec = {"sweep": Sweep(GRID[:2]), "max_epochs": 1_000_000, "tolerance": 0.0, "batch_size": batch_size}
+    monkeypatch.setattr(f"{__name__}.SECONDS_PER_EPOCH", 0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.sweep.fit_sweep", interrupted)
+        result = train(**spec)
+    assert (result.stop_reason, result.epochs) == ("time_limit", 3)
+    assert result.cost == train(**(spec | {"max_epochs": 3})).cost
+
+
 # A sweep of 20 epochs of a second each, and then a refit: the limit passes in the one or in the other.
 @pytest.mark.usefixtures("look_after_every_epoch")
 @pytest.mark.parametrize("time_limit_s", [10.0, 25.0])
@@ -252,7 +277,7 @@ def test_four_thousand_candidates_on_a_hundred_folds_are_ranked() -> None:
     fold_of = np.arange(200) % n_folds
     dataset = Dataset(np.zeros((200, 1)), np.zeros((200, 1)))
     candidates = tuple(Candidate(0.5, 0.0, seed) for seed in range(n_candidates))
-    same: dict[str, Any] = {"network": None, "standardization": None, "cost": 0.5, "learning_rate": 0.5}
+    same: dict[str, Any] = {"make": None, "standardization": None, "cost": 0.5, "learning_rate": 0.5}
     networks = [
         TrainedNetwork(
             k, fold, validation_cost=float(n_candidates - k), epochs=9, best_epoch=7, stop_reason="converged", **same
