@@ -118,6 +118,7 @@ class PredictProtocol(HttpToolsProtocol):
                 self.transport.close()
         if not self.transport.is_closing():
             self._write(*answered)
+        if not self.transport.is_closing():
             self.flow.resume_reading()
             self.data_received(rest)
 
