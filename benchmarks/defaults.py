@@ -1,9 +1,10 @@
 """Default jobs against scikit-learn's estimators with their defaults, on real data sets: `docs/defaults.md`.
 
 For each data set of `_datasets.py` and each seeded split: POST a job that names nothing but the data (and, in the
-second half, one hidden layer of 16), then score `/predict` on the held-out rows. The reference is StandardScaler with
-LogisticRegression or LinearRegression, and with MLPClassifier or MLPRegressor of 16 neurons, the latter on standardized
-targets, both with enough epochs to converge. A cell is accuracy / log loss, or R2, as the mean over the splits.
+second half, one hidden layer of 16), and one that names `"l2": "auto"` besides, then score `/predict` on the held-out
+rows. The reference is StandardScaler with LogisticRegression or LinearRegression, and with MLPClassifier or
+MLPRegressor of 16 neurons, the latter on standardized targets, both with enough epochs to converge. A cell is accuracy
+/ log loss, or R2, as the mean over the splits.
 
 Run it as `./run bench defaults [DATA SET ...]`; `--before` writes the figures to compare later runs with.
 """
@@ -76,12 +77,18 @@ def _wait_until_ready(http: httpx.Client) -> None:
 
 
 def ours(
-    http: httpx.Client, table: Table, hidden_layers: list[int], train: NDArray[np.intp], held_out: NDArray[np.intp]
+    http: httpx.Client,
+    table: Table,
+    hidden_layers: list[int],
+    train: NDArray[np.intp],
+    held_out: NDArray[np.intp],
+    **training: Any,
 ) -> Score:
     job = {
         "model": "default",
         "data": {"features": table.features[train].tolist(), "targets": table.targets[train].tolist()},
         "network": {"hidden_layers": hidden_layers},
+        "training": training,
     }
     location = http.post("/jobs", json=job).raise_for_status().headers["Location"]
     done = http.get(location, headers={"Prefer": "wait=60"}).raise_for_status().json()
@@ -130,15 +137,16 @@ def _regression(targets: NDArray[Any], outputs: NDArray[np.float64]) -> Score:
 
 def measure(http: httpx.Client, name: str, network: str) -> dict[str, Any]:
     table, hidden_layers = load(name), NETWORKS[network]
-    scores: dict[str, list[Score]] = {"ours": [], "reference": []}
-    seconds = {"ours": 0.0, "reference": 0.0}
+    scores: dict[str, list[Score]] = {"ours": [], "l2 auto": [], "reference": []}
+    seconds = dict.fromkeys(scores, 0.0)
     for train, held_out in splits(table):
         for who in scores:
             started = time.perf_counter()
-            if who == "ours":
-                score = ours(http, table, hidden_layers, train, held_out)
-            else:
+            if who == "reference":
                 score = reference(table, hidden_layers, train, held_out)
+            else:
+                training = {"l2": "auto"} if who == "l2 auto" else {}
+                score = ours(http, table, hidden_layers, train, held_out, **training)
             seconds[who] += time.perf_counter() - started
             scores[who].append(score)
     return {who: {**_means(scores[who]), "seconds": round(seconds[who], 2), "splits": scores[who]} for who in scores}
@@ -164,15 +172,15 @@ def cell(figures: dict[str, float] | None) -> str:
 
 def table_of(results: dict[str, Any], before: dict[str, Any]) -> str:
     lines = [
-        "| data set | none: ours | reference | before | [16]: ours | reference | before |",
-        "|---|---|---|---|---|---|---|",
+        "| data set | none: ours | l2 auto | reference | before | [16]: ours | l2 auto | reference | before |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, networks in results.items():
         cells = [name]
         for network in NETWORKS:
             figures = networks.get(network, {})
             was = before.get(name, {}).get(network, {})
-            cells += [cell(figures.get("ours")), cell(figures.get("reference")), cell(was.get("ours"))]
+            cells += [cell(figures.get(who)) for who in ("ours", "l2 auto", "reference")] + [cell(was.get("ours"))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -40,7 +40,9 @@ class Course(NamedTuple):
         return Course(self.still_change[which], self.highest[which], self.n_still[which], self.n_high[which])
 
 
-def constant_cost(targets: Floats, weights: Floats | None, *, loss: str, activation: str) -> float:
+def constant_cost(
+    targets: Floats, weights: Floats | None, *, loss: str, activation: str, scale: Floats | float = 1.0
+) -> float:
     """Give C_null: the lowest cost of a network that gives the same outputs for all instances.
 
     That is the variance of the targets for mean_squared_error, and for cross_entropy the entropy of the classes.
@@ -48,8 +50,9 @@ def constant_cost(targets: Floats, weights: Floats | None, *, loss: str, activat
     Args:
         targets: (n_instances, n_outputs).
         weights: the cost weights (n_instances,); None: all count the same.
+        scale: give the cost of these targets divided by it, (n_outputs,).
     """
     moments = Moments.of(targets, None if weights is None else weights / weights.max())
     with np.errstate(over="ignore"):
-        mean, variance = moments.mean * moments.unit, moments.deviation**2
+        mean, variance = moments.mean * moments.unit, (moments.deviation / scale) ** 2
     return LOSSES[loss].of_constant(ACTIVATIONS[activation], mean, variance)

@@ -22,7 +22,8 @@ MIN_HOLD_OUT_ROWS = 50
 MAX_FULL_BATCH_VALUES = 1e9
 """Rows times parameters: beyond, mini-batches reach a good network in fewer passes over the data (extrapolated)."""
 FEWEST_ROWS_OF_L2 = 100
-"""With fewer rows the penalty does not grow any more: OR and AND on four rows stay right."""
+"""With fewer rows the penalty does not grow any more, unless there are more features than rows: OR and AND on four rows
+stay right, and 500 features of 45 rows are not learned by heart."""
 MAX_FAST_WIDTH = 64
 
 
@@ -157,9 +158,12 @@ def choose_defaults(task: Task, architecture: Architecture, dataset: Dataset, na
             n_trained = case.n_rows
             if validation is not None and validation.folds is None:
                 n_trained -= round(case.n_rows * validation.fraction)
-            training["l2"] = 1 / (2 * max(n_trained, FEWEST_ROWS_OF_L2))
+            is_wide = architecture.widths[0] > n_trained
+            training["l2"] = 1 / (2 * (n_trained if is_wide else max(n_trained, FEWEST_ROWS_OF_L2)))
             reasons["training/l2"] = (
-                f"1 / (2 max(n, 100)) with n = {n_trained:g} rows to train on: enough to keep the weights finite."
+                f"1 / (2 n) with n = {n_trained:g} rows to train on: there are more features than rows."
+                if is_wide
+                else f"1 / (2 max(n, 100)) with n = {n_trained:g} rows to train on: enough to keep the weights finite."
             )
     elif named.optimizer == "adam" and named.learning_rate is None and not named.sweeps_learning_rate:
         training["learning_rate"] = _Case(0, architecture, False).adam_rate

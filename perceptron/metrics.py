@@ -82,7 +82,7 @@ def _classification(
     }
     if (there > 0).all():
         columns = range(n_classes)[looked_for]
-        areas = [_roc_area(outputs[:, min(k, outputs.shape[1] - 1)], right == k, shares) for k in columns]
+        areas = [_roc_area(outputs[:, min(k, outputs.shape[1] - 1)], right == k, weights) for k in columns]
         figures["roc_auc"] = float(np.mean(areas))
     if ACTIVATIONS[task.activation].gives_probabilities:
         figures["log_loss"] = _log_loss(outputs, right, shares)
@@ -102,16 +102,16 @@ def _mean_ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> floa
     return float(np.minimum(ratios, 1.0).mean())
 
 
-def _roc_area(scores: Floats, is_class: NDArray[np.bool_], shares: NDArray[np.float64]) -> float:
-    """Give the area under the curve of true positives over false ones, one corner for each distinct score."""
+def _roc_area(scores: Floats, is_class: NDArray[np.bool_], weights: NDArray[np.float64]) -> float:
+    """Give the share of pairs, one of the class and one not, whose scores are in order; half a pair on a tie."""
     order = np.argsort(-scores, kind="stable")
-    scores = scores[order]
-    corners = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    positives = np.cumsum(np.where(is_class, shares, 0.0)[order])[corners]
-    negatives = np.cumsum(np.where(is_class, 0.0, shares)[order])[corners]
-    x = np.concatenate([[0.0], negatives / negatives[-1]])
-    y = np.concatenate([[0.0], positives / positives[-1]])
-    return min(float(np.diff(x) @ (y[1:] + y[:-1])) / 2, 1.0)
+    starts = np.append(0, np.flatnonzero(np.diff(scores[order])) + 1)  # of instances with equal scores
+    ends = np.append(starts[1:], len(scores)) - 1
+    others = np.add.reduceat(np.where(is_class, 0.0, weights)[order], starts)
+    above_or_equal = np.cumsum(np.where(is_class, weights, 0.0)[order])[ends]
+    above = np.append(0.0, above_or_equal[:-1])
+    # One ratio of sums in the same order: classes without an overlap give 1 whatever the weights.
+    return float(((above + above_or_equal) * others).sum() / (2 * above_or_equal[-1] * others).sum())
 
 
 def _log_loss(outputs: Floats, right: Rows, shares: NDArray[np.float64]) -> float:

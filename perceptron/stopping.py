@@ -30,7 +30,8 @@ class StopRule:
 
     diverged         a cost or a weight is no longer finite, or 3 costs in a row are above 1000 max(C_start, C_null)
     converged        |previous cost - cost| < tolerance, so never when tolerance is 0; without a tolerance
-                     |previous cost - cost| <= 1e-6 C_null, `n_still_epochs` epochs in a row
+                     |previous cost - cost| <= 1e-6 C_null, `n_still_epochs` epochs in a row; 1e-6 C_start where
+                     C_null is 0, as all targets are equal
     early_stopping   `patience` epochs in a row without a validation cost below the lowest
     max_epochs       the last epoch asked for
 
@@ -54,7 +55,8 @@ class StopRule:
     def begin(self, start_costs: NDArray[np.float64], constant_costs: NDArray[np.float64]) -> Course:
         """Give the course of networks with these costs before the first epoch, and these C_null, (n_networks,)."""
         if self.tolerance is None:
-            still_change = RELATIVE_TOLERANCE * np.where(np.isfinite(constant_costs), constant_costs, start_costs)
+            has_spread = np.isfinite(constant_costs) & (constant_costs > 0)  # else nothing but the start is a measure
+            still_change = RELATIVE_TOLERANCE * np.where(has_spread, constant_costs, start_costs)
         else:  # the largest number below the tolerance
             still_change = np.full(len(start_costs), np.nextafter(self.tolerance, -1.0))
         nothing = np.zeros(len(start_costs), dtype=np.intp)

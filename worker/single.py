@@ -207,8 +207,9 @@ def _best(result: EpochResult, units: _Units) -> BestNetwork:
 
 def constant_cost_of(spec: TrainingSpec, dataset: Dataset, scaling: TargetScaling) -> float:
     """Return the cost of the best constant output, in the units of published costs."""
-    targets, weights = scaling.apply(dataset.targets), dataset.cost_weights
-    cost = constant_cost(targets, weights, loss=spec.training.loss, activation=spec.task.activation)
+    # Of the raw targets: where those trained on are 1e149 apart, scaling leaves no digits of the others.
+    loss, activation = spec.training.loss, spec.task.activation
+    cost = constant_cost(dataset.targets, dataset.cost_weights, loss=loss, activation=activation, scale=scaling.scale)
     return cost * scaling.cost_unit
 
 

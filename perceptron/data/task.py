@@ -139,7 +139,7 @@ def _of_numbers(
     if task is None and not is_list:
         is_zero_one = bool(np.isin(values, (0.0, 1.0)).all())
         is_of_classes = activation in _names_of("distribution") or (
-            activation in _names_of("class") and len(np.unique(values)) <= 2 and bool((values % 1 == 0).all())
+            activation in _names_of("class") and _are_two_whole_numbers(values)
         )
         if is_of_classes or (is_zero_one and _is_binary(activation)):
             return _of_whole_numbers(values, activation)
@@ -167,6 +167,10 @@ def _of_whole_numbers(values: NDArray[np.float64], activation: str | None) -> tu
     if len(classes) == 2 and _is_binary(activation) and (classes == (0, 1) or activation is not None):
         return _binary(classes, activation), indices[:, np.newaxis].astype(np.float64)
     return _one_output_per_class(classes, activation), _one_hot(indices, len(classes))
+
+
+def _are_two_whole_numbers(values: NDArray[np.float64]) -> bool:
+    return len(np.unique(values)) <= 2 and bool((values % 1 == 0).all())
 
 
 def _is_binary(activation: str | None) -> bool:
@@ -261,6 +265,8 @@ def _check_range(values: NDArray[np.float64], activation: str) -> None:
         is_one_hot = np.isin(values, (low, high)).all(axis=1) & (values.sum(axis=1) == 1)
         outside = np.broadcast_to(~is_one_hot[:, np.newaxis], values.shape)
         allowed = "one 1 and otherwise 0 in each target"
+    elif record.output == "probability" and values.shape[1] == 1 and _are_two_whole_numbers(values):
+        allowed += ' (with "task": "classification" any two whole numbers are classes)'
     if outside.any():
         index, output = (int(i) for i in np.argwhere(outside)[0])
         raise TargetsOutOfRangeError(

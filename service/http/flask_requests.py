@@ -87,7 +87,8 @@ def register_request_checks(app: Flask, limits: Limits, *, free_rules: Collectio
         if length > limits.max_body_bytes:
             raise BodyTooLargeError(f"the body may have {limits.max_body_bytes} bytes (MAX_BODY_BYTES), not {length}")
         if not _is_for(free_rules):
-            answer_type(request.headers.get("Accept", "").encode("latin-1"), [JSON])
+            # Clients that predict in CSV name it for every request: here it gets them JSON, as it is all there is.
+            answer_type(request.headers.get("Accept", "").encode("latin-1"), [JSON, "text/csv"])
 
     @app.after_request
     def finish(response: Response) -> Response:

@@ -1,11 +1,11 @@
 """The requests and answers of `/jobs`. Members without a default are required; unknown members are refused."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
-from perceptron import ACTIVATIONS, INITIALIZATIONS, LOSSES, MAX_CLASSES, OPTIMIZERS, hidden_activations
+from perceptron import ACTIVATIONS, INITIALIZATIONS, LOSSES, MAX_CLASSES, OPTIMIZERS, Candidate, hidden_activations
 from service.http.names import Name, VersionNumber
 from service.http.payloads import ROW, TAG, Matrix, Numbers, OneOf, RequestPayload, at_most, json_tag, rfc3339
 from storage.jobs.events import EVENT_ID_PATTERN, MAX_EVENTS, Event
@@ -323,7 +323,8 @@ class JobPayload(BaseModel):
     finished_at: str | None
     config: dict[str, Any] = Field(
         description="What the job was asked to do, with every default filled in, and in `reasons` why: a sentence for "
-        "each field that was chosen, by its path. `feature_names` is null if there are more than 1,000."
+        "each field that was chosen, by its path. Null in `training` is what the candidates of a sweep differ in. "
+        "`feature_names` is null if there are more than 1,000."
     )
     progress: Progress | None
     result: ResultPayload | None
@@ -364,14 +365,19 @@ class JobList(BaseModel):
 
 
 def config_payload(spec: TrainingSpec) -> dict[str, Any]:
-    """Return what a job was asked to do, with every default filled in."""
+    """Return what a job was asked to do, with every default filled in; null for what its candidates differ in."""
+    training = asdict(spec.training) | {"time_limit_s": spec.time_limit_s}
+    if spec.sweep is not None:
+        for name in (each.name for each in fields(Candidate)):
+            if len({getattr(each, name) for each in spec.sweep.candidates}) > 1:
+                training[name] = None
     return {
         "task": spec.task.kind,
         "classes": spec.task.classes,
         "n_instances": spec.data.n_instances,
         "feature_names": spec.feature_names if len(spec.feature_names) <= MAX_SHOWN_FEATURE_NAMES else None,
         "network": asdict(spec.network),
-        "training": asdict(spec.training) | {"time_limit_s": spec.time_limit_s},
+        "training": training,
         "validation": asdict(spec.validation) if spec.validation else None,
         "alias": spec.alias,
         "candidates": None if spec.sweep is None else len(spec.sweep.candidates),

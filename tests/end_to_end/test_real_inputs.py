@@ -84,6 +84,22 @@ def test_a_row_of_weight_0_is_as_good_as_absent(stack):
     np.testing.assert_allclose(ours, without, rtol=1e-9)
 
 
+def test_an_outlier_among_the_rows_trained_on_is_told_by_a_warning_not_by_an_r2_of_minus_1e295_alone(stack):
+    features = [[float(k % 7), float(k % 3)] for k in range(30)]
+    targets = [1e149 if k == 7 else x + y / 10 for k, (x, y) in enumerate(features)]
+    result = trained(stack, "far", {"features": features, "targets": targets}, validation={"fraction": 0.3})["result"]
+    assert result["metrics"]["r2"] < -1e200  # seed 0 leaves row 7 among those trained on
+    assert [each["code"] for each in result["warnings"]] == ["not_better_than_constant"]
+
+
+def test_hidden_layers_learn_a_constant_and_converge(stack):
+    data = {"features": [[float(k)] for k in range(60)], "targets": [5.5] * 60}
+    result = trained(stack, "same", data, network={"hidden_layers": [4]})["result"]
+    assert result["stop_reason"] == "converged"
+    assert [each["code"] for each in result["warnings"]] == ["metric_undefined"]
+    assert predicted(stack, "same", [[7.0]]) == pytest.approx([5.5], abs=1e-3)
+
+
 def test_folds_without_any_weight_are_left_out_or_refused(stack):
     data = {"features": [[0], [1], [2], [3]], "targets": [0, 1, 0, 1], "instance_weights": [1, 1, 0, 0]}
     answer = post(stack, "zf2", data, validation={"folds": 4})
@@ -118,6 +134,10 @@ def test_start_from_maps_features_by_name(stack):
     swapped = {"features": [[0, 0], [1, 0], [0, 1], [1, 1]], "targets": [0, 1, 0, 1], "feature_names": ["b", "a"]}
     one_epoch = {"max_epochs": 1, "loss": "cross_entropy"}
     job = trained(stack, "wsb", swapped, start_from={"model": "wsa"}, training=one_epoch)
+    assert job["result"]["metrics"]["accuracy"] == 1.0
+    # The chosen optimizer learns these four rows anew in one epoch; so small a rate does not.
+    one_epoch = {"max_epochs": 1, "optimizer": "gradient_descent", "learning_rate": 1e-6}
+    job = trained(stack, "wsc", swapped, start_from={"model": "wsa"}, training=one_epoch)
     assert job["result"]["metrics"]["accuracy"] == 1.0
 
 
@@ -168,7 +188,7 @@ ACCEPTED = [
 ]
 
 
-@pytest.mark.parametrize("accept", ACCEPTED)
+@pytest.mark.parametrize("accept", [*ACCEPTED, "text/csv; charset=utf-8"])
 @pytest.mark.parametrize("path", ["/readyz", "/jobs", "/models", "/ping", "/livez"])
 def test_media_ranges_that_clients_really_send_get_json(stack, accept, path):
     answer = stack.http.get(path, headers={"Accept": accept})

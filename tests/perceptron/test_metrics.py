@@ -196,9 +196,10 @@ def test_no_figure_of_a_classification_is_ever_infinite_or_not_a_number(rows):
 
 
 @pytest.mark.parametrize("n", [7, 49, 93])
-def test_all_right_is_an_accuracy_of_exactly_1(n):
+def test_all_right_is_exactly_1_in_every_ratio(n):
     # n times 1 / n is not 1 for these
     task, targets = resolve_task([0, 1] * n)
-    for weights in (None, np.full(2 * n, 0.1)):
-        figures = evaluate(task, targets, targets, weights)
-        assert [figures[name] for name in ("accuracy", "precision", "recall", "f1")] == [1.0] * 4
+    outputs = np.clip(targets, 0.1, 0.9) + np.arange(2 * n)[:, np.newaxis] / (40 * n)
+    for weights in (None, np.full(2 * n, 0.1), np.linspace(0.1, 0.7, 2 * n)):
+        figures = evaluate(task, outputs, targets, weights)
+        assert [figures[name] for name in ("accuracy", "precision", "recall", "f1", "roc_auc")] == [1.0] * 5

@@ -64,6 +64,12 @@ def test_without_a_tolerance_five_changes_within_a_millionth_of_the_constant_pre
     assert found == [None] * 7 + ["converged"]
 
 
+def test_where_all_targets_are_equal_a_change_is_compared_with_the_start():
+    course = StopRule(None, 100, None).begin(np.array([8.0]), np.array([0.0]))
+    assert course.after(np.array([1.0]), np.array([1.0 - 7e-6])).n_still.tolist() == [1]
+    assert course.after(np.array([1.0]), np.array([1.0 - 9e-6])).n_still.tolist() == [0]
+
+
 def test_newton_has_converged_after_one_such_change():
     assert StopRule.of(TrainingConfig(optimizer="newton"), None).n_still_epochs == 1
     assert StopRule.of(TrainingConfig(optimizer="lbfgs"), None).n_still_epochs == 5
@@ -76,6 +82,10 @@ def test_the_constant_predictor_costs_the_variance_or_the_entropy(unit):
     targets, weights = np.array([[1.0], [1.0], [4.0]]) * unit, np.array([1.0, 1.0, 2.0])
     cost = constant_cost(targets, weights, loss="mean_squared_error", activation="identity")
     assert cost == pytest.approx(2.25 * unit**2, rel=1e-14)
+    # in the units of others that are 1e149 apart
+    scale = np.array([1e149])
+    cost = constant_cost(targets, weights, loss="mean_squared_error", activation="identity", scale=scale)
+    assert cost == pytest.approx((1.5 * unit / 1e149) ** 2, rel=1e-14)
     for activation, classes in (("sigmoid", [[0], [1], [1], [1]]), ("softmax", [[1, 0], [0, 1], [0, 1], [0, 1]])):
         entropy = -0.25 * np.log(0.25) - 0.75 * np.log(0.75)
         cost = constant_cost(np.array(classes), None, loss="cross_entropy", activation=activation)

@@ -19,7 +19,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-@pytest.mark.parametrize("version", ["0", "01", "2", "00", "9" * 15])
+@pytest.mark.parametrize("version", ["0", "01", "2", "00", "9" * 15, "9" * 16, "9" * 5_000])
 def test_a_number_that_no_version_has_is_not_found(
     http: FlaskClient, jobs: JobStore, method: str, path: str, version: str
 ) -> None:
@@ -30,7 +30,7 @@ def test_a_number_that_no_version_has_is_not_found(
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-@pytest.mark.parametrize("version", ["latest", "-1", "1.0", "+1", "\u0661", "9" * 16, "9" * 5_000])
+@pytest.mark.parametrize("version", ["latest", "-1", "1.0", "+1", "\u0661"])
 def test_what_is_no_number_is_no_route(http: FlaskClient, method: str, path: str, version: str) -> None:
     answer = http.open(path.format(version), method=method, json={} if method == "POST" else None)
     assert (answer.status_code, answer.get_json()["code"]) == (404, "not_found")

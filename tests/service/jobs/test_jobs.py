@@ -111,6 +111,18 @@ def test_hidden_layers_hold_out_a_fifth_of_fifty_rows_and_scale_plain_numbers(ht
     assert http.post("/jobs", json=request).get_json()["config"]["validation"] is None
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "l2"),
+    [(4, 2, 1 / 200), (4, 4, 1 / 200), (4, 5, 1 / 8), (100, 2, 1 / 200), (200, 2, 1 / 400), (20, 30, 1 / 40)],
+)
+def test_the_penalty_grows_with_fewer_rows_down_to_100_or_with_more_features_than_rows(
+    http: FlaskClient, n_rows: int, n_features: int, l2: float
+) -> None:
+    data = {"features": np.eye(n_rows, n_features).tolist(), "targets": [k % 2 for k in range(n_rows)]}
+    config = http.post("/jobs", json={"model": "m", "data": data}).get_json()["config"]
+    assert config["training"]["l2"] == l2
+
+
 def test_only_identity_outputs_have_targets_to_scale(http: FlaskClient) -> None:
     answer = http.post("/jobs", json=body(training={"scale_targets": True}))
     assert answer.status_code == 422
@@ -516,7 +528,8 @@ def test_l2_auto_chooses_a_penalty_by_cross_validation_and_trains_with_it_on_all
     job = train({"model": "m", "data": data, "training": {"l2": "auto"}})
     result, config = job["result"], job["config"]
     assert (config["candidates"], config["validation"]["folds"], result["is_refitted"]) == (9, 5, True)
-    assert "training/l2" in config["reasons"]
+    assert config["training"]["l2"] is None  # the candidates differ in it
+    assert config["reasons"]["training/l2"].startswith("auto: the best of 9 penalties")
     board = result["leaderboard"]
     assert {entry["l2"] for entry in board} == {1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0}
     assert board[0]["validation_cost"] == min(entry["validation_cost"] for entry in board)

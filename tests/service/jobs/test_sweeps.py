@@ -20,6 +20,9 @@ def test_a_grid_trains_every_combination_in_one_job(train: Callable[..., Any], h
     sweep = {"learning_rate": [0.1, 0.5], "l2": [0.0, 0.001], "seed": [0, 1, 2]}
     job = train(body(sweep=sweep, validation={"fraction": 0.2}))
     assert job["config"]["candidates"] == 12
+    assert [job["config"]["training"][name] for name in ("learning_rate", "l2", "seed", "max_epochs")] == [None] * 3 + [
+        50
+    ]
     board = job["result"]["leaderboard"]
     combinations = {(entry["learning_rate"], entry["l2"], entry["seed"]) for entry in board}
     assert combinations == {(rate, l2, seed) for rate in (0.1, 0.5) for l2 in (0.0, 0.001) for seed in (0, 1, 2)}
