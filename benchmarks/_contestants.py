@@ -128,7 +128,7 @@ def load(url: str, lua: Path | None, *, duration_s: int = 2, connections: int = 
     if "Non-2xx" in text or "Socket errors" in text:
         raise RuntimeError(text)
     rate = float(text.split("Requests/sec:")[1].split()[0])
-    p99 = re.search(r"^ +99% +(\S+)$", text, re.MULTILINE)
+    p99 = re.search(r"^ +99% +(\S+) *$", text, re.MULTILINE)
     assert p99 is not None, text
     return rate, _seconds(p99[1])
 

@@ -1,10 +1,10 @@
 """A request and its answer as bytes, without a framework: what Flask's threads and the event loop have in common."""
 
-import os
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
@@ -31,7 +31,8 @@ class HttpRequest:
     """The values of the variables of the path's rule."""
 
 
-class HttpAnswer(NamedTuple):
+@dataclass(slots=True)
+class HttpAnswer:
     """An answer without the headers that all answers have."""
 
     status: int
@@ -54,4 +55,6 @@ def all_headers(answer: HttpAnswer, request_id: str) -> list[Header]:
 
 def request_id(given: str) -> str:
     """Return the id that a client gave its request if it is fit for a header and a log, else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    if given and _REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(128):032x}"  # no secret; `random` gets another seed in each forked process

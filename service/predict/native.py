@@ -61,6 +61,8 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
 def _from_rows(rows: Rows, names: tuple[str, ...]) -> Instances:
     """Check the widths of rows whose numbers are known to be finite."""
     n_features = len(names)
+    if len(rows) == 1 and len(rows[0]) == n_features:
+        return Instances(rows, "/instances")
     if isinstance(rows, np.ndarray):
         if rows.shape[1] != n_features:
             refuse_width("/instances/0", n_features, rows.shape[1])
@@ -68,7 +70,7 @@ def _from_rows(rows: Rows, names: tuple[str, ...]) -> Instances:
     for i, row in enumerate(rows):
         if len(row) != n_features:
             refuse_width(f"/instances/{i}", n_features, len(row))
-    return Instances(rows if len(rows) == 1 else np.array(rows), "/instances")
+    return Instances(np.array(rows), "/instances")
 
 
 def _read_json(body: bytes, formats: Negotiated, models: LoadedModels, limits: Limits) -> PredictRequest[Instances]:

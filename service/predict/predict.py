@@ -83,21 +83,21 @@ def predict(
         read_ns = perf_counter_ns()
         outputs = _forward(found.model, instances, limits, may_wait=may_wait)
         computed_ns = perf_counter_ns()
-        status, media_type, body, headers = request.write(found, instances, outputs)
+        answer = request.write(found, instances, outputs)
         if found.is_stale:
-            headers += (_STALE_HEADER,)
+            answer.headers += (_STALE_HEADER,)
         if request.is_counted:
             trained, times_ns = found.model.trained, (started_ns, read_ns, computed_ns, perf_counter_ns())
             models.statistics.succeeded(trained.name, trained.version, n_instances=len(outputs), times_ns=times_ns)
     except WouldWaitError:
         raise
     except Exception as error:
-        status, media_type, body, headers = answer_to(error, request_id=http.request_id)
+        answer = answer_to(error, request_id=http.request_id)
         if request is not None and request.is_counted and found is not None:
             trained = found.model.trained
             models.statistics.failed(trained.name, trained.version, ns=perf_counter_ns() - started_ns)
-    timing = (b"server-timing", b"predict;dur=%.3f" % (1e-6 * (perf_counter_ns() - started_ns)))
-    return HttpAnswer(status, media_type, body, (*headers, timing))
+    answer.headers += ((b"server-timing", b"predict;dur=%.3f" % (1e-6 * (perf_counter_ns() - started_ns))),)
+    return answer
 
 
 def with_version(found: Found, media_type: bytes, body: bytes) -> HttpAnswer:

@@ -10,6 +10,10 @@ from service.server.reloads import RELOADS
 
 _PR_SET_PDEATHSIG = 1
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_KEPT_BYTES = 32 * 1024 * 1024
+_MAX_ARENAS = 2
+
 wsgi_app = "service.asgi:app"
 
 _host = os.environ.get("HOST", "127.0.0.1")
@@ -50,9 +54,27 @@ def on_reload(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """End the process when gunicorn dies: an orphan would hold the port against the next start."""
+    """Prepare a process that serves."""
     RELOADS.join()
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != worker.ppid:  # gunicorn died before the line above
-            os._exit(1)
+        _end_with_gunicorn(worker)
+        _keep_freed_memory()
+
+
+def _end_with_gunicorn(worker: Any) -> None:
+    """End the process when gunicorn dies: an orphan would hold the port against the next start."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != worker.ppid:  # gunicorn died before the line above
+        os._exit(1)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep up to 64 MB of freed memory for the next large body, instead of asking the system for it again.
+
+    The pages that the system gives are cleared one by one: a quarter of the time of a predict of 10,000 rows.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries have none
+        mallopt(_M_ARENA_MAX, _MAX_ARENAS)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

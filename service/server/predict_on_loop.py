@@ -1,18 +1,40 @@
 """Predict on the event loop: small requests at once, all others in threads of their own."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
-from service.http.wire import Header, HttpRequest, all_headers, request_id
+from service.http.wire import HttpAnswer, HttpRequest, all_headers, request_id
 from service.predict.formats.format import SMALL_BODY_BYTES
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.predict import WouldWaitError, predict
 from service.predict.protocols.table import Match, find
 from service.server.messages import Send, send_parts
+from service.server.request_head import parse_plain_head
 from service.settings import Limits
+
+MAX_HEAD_BYTES = 2_048
+"""Longer heads are not kept in memory."""
+
+_MAX_HEADS = 1_024
+"""Clients send the same head again and again, but for the length of the body."""
+
+Answered: TypeAlias = tuple[HttpAnswer, str]
+"""An answer and the id of its request."""
+
+
+class PredictHead(NamedTuple):
+    """The head of a predict with nothing unusual."""
+
+    raw: bytes
+    match: Match
+    headers: Mapping[bytes, bytes]
+    """By name in lower case."""
+    query: bytes
+    n_body_bytes: int
 
 
 class PredictOnLoop:
@@ -34,6 +56,8 @@ class PredictOnLoop:
         self._limits = limits
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._renamed = renamed
+        self.read_head = lru_cache(_MAX_HEADS)(self._read_head)
+        """Takes the head of a request, its empty line included; returns None if it is unusual or does not predict."""
         self.is_draining = False
         """Whether each connection is to be closed after its next answer."""
 
@@ -41,36 +65,44 @@ class PredictOnLoop:
         """Return what reads a request with this path; None if it does not predict."""
         return find(method, self._renamed.get((method, path), path))
 
-    def answer_now(
-        self, match: Match, headers: Mapping[bytes, bytes], query: bytes, body: bytes
-    ) -> tuple[int, list[Header], bytes] | None:
-        """Answer a request with status, headers and body; None if that would hold up the loop."""
-        http = _request(match, headers, query, body)
+    def _read_head(self, raw: bytes) -> PredictHead | None:
+        head = parse_plain_head(raw)
+        if head is None or head.n_body_bytes > self._limits.max_body_bytes:
+            return None
+        if b"origin" in head.headers:
+            return None  # a browser's request, which the shell gives the headers of CORS
+        match = self.find("POST", head.path)
+        return None if match is None else PredictHead(raw, match, head.headers, head.query, head.n_body_bytes)
+
+    def answer_now(self, head: PredictHead, parts: Sequence[bytes]) -> Answered | None:
+        """Answer a request with a body in parts; None if that would hold up the loop."""
+        if head.n_body_bytes > SMALL_BODY_BYTES:
+            return None
         try:
-            answer = predict(match.read, http, self._models, self._limits, may_wait=False)
+            return self._answered(head, parts, may_wait=False)
         except WouldWaitError:
             return None
-        return answer.status, all_headers(answer, http.request_id), answer.body
+
+    async def answer_in_thread(self, head: PredictHead, parts: Sequence[bytes]) -> Answered:
+        """Answer a request with a body in parts, whatever that takes."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._answered, head, parts)
+
+    def _answered(self, head: PredictHead, parts: Sequence[bytes], *, may_wait: bool = True) -> Answered:
+        headers = head.headers
+        http = HttpRequest(
+            b"".join(parts),
+            request_id(headers.get(b"x-request-id", b"").decode("latin-1")),
+            headers.get(b"content-type", b""),
+            headers.get(b"content-encoding", b""),
+            headers.get(b"accept", b""),
+            head.query,
+            headers,
+            head.match.values,
+        )
+        return predict(head.match.read, http, self._models, self._limits, may_wait=may_wait), http.request_id
 
     async def answer(self, match: Match, headers: Mapping[bytes, bytes], query: bytes, body: bytes, send: Send) -> None:
-        """Answer a request whose body has been received: at once, or in a thread."""
-        answered = self.answer_now(match, headers, query, body) if len(body) <= SMALL_BODY_BYTES else None
-        if answered is None:
-            http = _request(match, headers, query, body)
-            in_thread = partial(predict, match.read, http, self._models, self._limits)
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
-            answered = answer.status, all_headers(answer, http.request_id), answer.body
-        await send_parts(send, *answered)
-
-
-def _request(match: Match, headers: Mapping[bytes, bytes], query: bytes, body: bytes) -> HttpRequest:
-    return HttpRequest(
-        body=body,
-        request_id=request_id(headers.get(b"x-request-id", b"").decode("latin-1")),
-        content_type=headers.get(b"content-type", b""),
-        content_encoding=headers.get(b"content-encoding", b""),
-        accept=headers.get(b"accept", b""),
-        query=query,
-        headers=headers,
-        path_values=match.values,
-    )
+        """Answer a request of the shell, whose body has been received."""
+        head = PredictHead(b"", match, headers, query, len(body))
+        answer, of_request = self.answer_now(head, (body,)) or await self.answer_in_thread(head, (body,))
+        await send_parts(send, answer.status, all_headers(answer, of_request), answer.body)

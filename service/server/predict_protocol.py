@@ -1,7 +1,9 @@
-"""uvicorn's HTTP protocol, which answers small predicts as soon as their last byte is parsed.
+"""uvicorn's HTTP protocol, which answers predicts by itself.
 
 uvicorn starts a task and a cycle of ASGI messages for each request. For a predict of a few instances that costs more
-than the answer. Whatever cannot be answered at once takes uvicorn's way, as if this class were not there.
+than the answer, and a large body is copied four times on its way. So predicts are taken from the bytes before uvicorn
+parses them. Every other request, and a predict that is unusual or slow to arrive, goes uvicorn's way, as if this class
+were not there.
 """
 
 from asyncio import TimerHandle
@@ -9,44 +11,74 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.predict.formats.format import SMALL_BODY_BYTES
-from service.server.predict_on_loop import PredictOnLoop
+from service.http.wire import HttpAnswer, all_headers
+from service.server.predict_on_loop import MAX_HEAD_BYTES, PredictHead, PredictOnLoop
+from service.server.request_head import END
 
 _BODY_S = 1.0
-"""After this time without its whole body, a request takes uvicorn's way, where the limits for slow clients are."""
+"""After this time without its whole body, a request goes uvicorn's way, where the limits for slow clients are."""
 
 
 class PredictProtocol(HttpToolsProtocol):
-    """One connection. At most one request of it is held back here, until its body is complete."""
+    """One connection. It has at most one request at a time: held back, being answered, or in uvicorn's hands."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._predict: PredictOnLoop = self.config.app.predict  # type: ignore[union-attr]  # the shell
-        self._body: list[bytes] | None = None
-        """The parts of the body of the request that is held back; None if there is none."""
+        self._is_parsing = False
+        """Whether uvicorn's parser is in the middle of a request."""
+        self._head: PredictHead | None = None
+        """Of the request that is held back until its body is complete."""
+        self._parts: list[bytes] = []
+        """Its body as far as it has come."""
+        self._n_missing = 0
         self._timer: TimerHandle | None = None
+        self._is_answering = False
+        """Whether a thread computes an answer. Nothing is read meanwhile."""
+        self._answered_at = 0.0
 
-    def on_headers_complete(self) -> None:
-        """Hold the request back if it can probably be answered here."""
-        if not self._is_candidate():
-            super().on_headers_complete()
-            return
-        self._body = []
-        self._timer = self.loop.call_later(_BODY_S, self._let_go)
+    def data_received(self, data: bytes) -> None:
+        """Answer the predicts at the front of the data, and give uvicorn what follows."""
+        while data and not self.transport.is_closing():
+            if self._head is None:
+                self._head = self._next_head(data)
+                if self._head is None:
+                    super().data_received(data)
+                    return
+                self._n_missing = self._head.n_body_bytes
+                data = data[len(self._head.raw) :]
+            part, data = data[: self._n_missing], data[self._n_missing :]
+            self._parts.append(part)
+            self._n_missing -= len(part)
+            if self._n_missing:
+                if self._timer is None:
+                    self._timer = self.loop.call_later(_BODY_S, self._let_go)
+            elif not self._is_answered():
+                self._is_answering = True
+                self.flow.pause_reading()
+                task = self.loop.create_task(self._answer_in_thread(self._head, self._forget(), data))
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+                return
 
-    def on_body(self, body: bytes) -> None:
-        """Keep a part of the body."""
-        if self._body is None:
-            super().on_body(body)
-        else:
-            self._body.append(body)
+    def on_message_begin(self) -> None:
+        """Note that uvicorn has a request."""
+        self._is_parsing = True
+        super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """Answer the request that is held back, or let it go uvicorn's way."""
-        if self._body is not None and not self._is_answered(b"".join(self._body)):
-            self._let_go()
-        if self.cycle is not None and not self.cycle.response_complete:
-            super().on_message_complete()
+        """Note that uvicorn has all of the request."""
+        self._is_parsing = False
+        super().on_message_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it is idle. One timer serves many answers: a new one for each is a lot of work."""
+        is_busy = self._head is not None or self._is_answering
+        left_s = self.timeout_keep_alive - (0.0 if is_busy else self.loop.time() - self._answered_at)
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the request that is held back: nobody waits for its answer."""
@@ -54,61 +86,65 @@ class PredictProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Let the request that is held back be answered before the connection is closed."""
+        """Let the request that has begun be answered before the connection is closed."""
         self._let_go()
-        super().shutdown()
+        if not self._is_answering:  # that answer closes the connection, since the app drains
+            super().shutdown()
 
-    def _is_candidate(self) -> bool:
-        """Say whether the headers are those of a small predict, and the connection is idle but for it."""
-        if self.parser.get_method() != b"POST" or self.expect_100_continue or self.flow.write_paused:
-            return False
-        if self.pipeline or not (self.cycle is None or self.cycle.response_complete):
-            return False  # the answers to pipelined requests keep their order
-        if self.parser.get_http_version() != "1.1" or self.parser.should_upgrade():
-            return False
-        headers = dict(self.headers)
-        if len(headers) != len(self.headers) or b"transfer-encoding" in headers:
-            return False
-        if b"origin" in headers:
-            return False  # a browser's request, which the shell gives the headers of CORS
-        if not 0 < int(headers.get(b"content-length", 0)) <= SMALL_BODY_BYTES:  # httptools has checked the number
-            return False
-        path, _, query = self.url.partition(b"?")
-        if not path.startswith(b"/") or b"%" in path or b"#" in self.url or not path.isascii():
-            return False
-        match = self._predict.find("POST", path.decode("ascii"))
-        if match is None:
-            return False
-        self._request = (match, headers, query)
-        return True
+    def _next_head(self, data: bytes) -> PredictHead | None:
+        """Return the head at the front of the data if it is that of a predict, and uvicorn has nothing to do."""
+        if self._is_parsing or self.flow.write_paused or not (self.cycle is None or self.cycle.response_complete):
+            return None
+        end = data.find(END, 0, MAX_HEAD_BYTES) if data.startswith(b"POST ") else -1
+        return None if end < 0 else self._predict.read_head(data[: end + len(END)])
 
-    def _is_answered(self, body: bytes) -> bool:
-        answer = self._predict.answer_now(*self._request, body)
-        if answer is None:
+    def _is_answered(self) -> bool:
+        """Answer the request that is held back, unless that would hold up the loop."""
+        assert self._head is not None
+        answered = self._predict.answer_now(self._head, self._parts)
+        if answered is None:
             return False
         self._forget()
-        status, headers, content = answer
-        is_kept = self.parser.should_keep_alive() and not self._predict.is_draining
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n" if is_kept else b"connection: close\r\n\r\n", content)
-        self.transport.write(b"".join(lines))
-        if not is_kept:
-            self.transport.close()
-        self.on_response_complete()
+        self._write(*answered)
         return True
+
+    async def _answer_in_thread(self, head: PredictHead, parts: list[bytes], rest: bytes) -> None:
+        answered = None
+        try:
+            answered = await self._predict.answer_in_thread(head, parts)
+        finally:
+            self._is_answering = False
+            if answered is None:  # cancelled: the process stops
+                self.transport.close()
+        if not self.transport.is_closing():
+            self._write(*answered)
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.data_received(rest)
+
+    def _write(self, answer: HttpAnswer, request_id: str) -> None:
+        headers = [*self.server_state.default_headers, *all_headers(answer, request_id)]
+        is_last = self._predict.is_draining
+        if is_last:
+            headers.append((b"connection", b"close"))
+        lines = b"\r\n".join(map(b": ".join, headers))
+        self.transport.write(b"".join((STATUS_LINE[answer.status], lines, END, answer.body)))
+        self.server_state.total_requests += 1
+        self._answered_at = self.loop.time()
+        if is_last:
+            self.transport.close()
+        elif self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_handler()
 
     def _let_go(self) -> None:
         """Give uvicorn the request that is held back, as far as it has come."""
-        if (parts := self._forget()) is None:
-            return
-        super().on_headers_complete()
-        if parts:
-            super().on_body(b"".join(parts))
+        head, parts = self._head, self._forget()
+        if head is not None:
+            super().data_received(b"".join((head.raw, *parts)))
 
-    def _forget(self) -> list[bytes] | None:
-        parts, self._body = self._body, None
+    def _forget(self) -> list[bytes]:
+        """Hold no request back any more; return the body of the one that was."""
+        parts, self._head, self._parts = self._parts, None, []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -56,10 +56,10 @@ class Model:
 
     def number(self, version: int | None = None, alias: str | None = None) -> int | None:
         """Return the number of the version meant: the one given, the alias's, or else the latest. None: not found."""
-        if version is not None:
-            at = bisect_left(self.versions, version)
-            return version if self.versions[at : at + 1] == (version,) else None
-        return self.latest if alias is None else self.aliases.get(alias)
+        if version is None:
+            return self.versions[-1] if alias is None else self.aliases.get(alias)
+        at = bisect_left(self.versions, version)
+        return version if self.versions[at : at + 1] == (version,) else None
 
     def missing(self, version: int | None = None, alias: str | None = None) -> StorageError:
         """Return the error that says what `number` did not find."""

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 
+import orjson
 import pytest
 
 from tests.api_process import Api
@@ -69,6 +70,63 @@ def test_a_body_that_takes_longer_than_a_second_is_answered_too(connection):
     assert [answers.next()[0], answers.next()[0]] == [200, 200]
 
 
+def test_a_large_body_in_pieces_is_answered_once_it_is_complete_and_so_is_what_follows_it(connection):
+    rows = b", ".join([b"[0.5, -1.5]"] * 9000)
+    whole = request(b'{"model": "or", "instances": [' + rows + b"]}")
+    for first in range(0, len(whole), 30_000):
+        connection.sendall(whole[first : first + 30_000])
+        time.sleep(0.01)
+    connection.sendall(request(b'{"model": "or", "instances": [[1]]}') + request())
+    answers = Answers(connection)
+    status, _, body = answers.next()
+    assert (status, len(orjson.loads(body)["outputs"])) == (200, 9000)
+    assert [answers.next()[0], answers.next()[0]] == [422, 200]
+
+
+def test_a_large_body_that_takes_longer_than_a_second_is_answered_too(connection):
+    whole = request(b'{"model": "or", "instances": [' + b", ".join([b"[0.5, -1.5]"] * 9000) + b"]}")
+    connection.sendall(whole[:60_000])
+    time.sleep(1.3)
+    connection.sendall(whole[60_000:] + request())
+    answers = Answers(connection)
+    assert [answers.next()[0], answers.next()[0]] == [200, 200]
+
+
+def test_a_body_beyond_the_limit_is_refused_from_its_head_alone(connection):
+    head = request()[: -len(BODY)]
+    connection.sendall(re.sub(rb"(Content-Length): \d+", rb"\1: 99999999999", head))
+    assert Answers(connection).next()[0] == 413
+
+
+def test_the_same_head_may_come_with_another_body(connection):
+    answers = Answers(connection)
+    outputs = []
+    for body in (BODY, BODY.replace(b"0.5", b"2.5"), BODY):
+        connection.sendall(request(body))
+        outputs.append(orjson.loads(answers.next()[2])["outputs"])
+    assert outputs[0] == outputs[2] != outputs[1]
+
+
+def test_requests_of_both_ways_alternate_on_one_connection(connection):
+    answers = Answers(connection)
+    show = b"GET /models/or HTTP/1.1\r\nHost: test\r\n\r\n"
+    connection.sendall(request() + show + request() + show)
+    assert [answers.next()[0] for _ in range(4)] == [200, 200, 200, 200]
+    connection.sendall(show[:30])
+    time.sleep(0.05)
+    connection.sendall(show[30:] + request())
+    assert [answers.next()[0] for _ in range(2)] == [200, 200]
+
+
+def test_what_looks_like_a_predict_inside_another_request_is_none(connection):
+    connection.sendall(b"GET /models/or HTTP/1.1\r\nX-Note: ")
+    time.sleep(0.1)
+    connection.sendall(request() + request())
+    answers = Answers(connection)
+    assert orjson.loads(answers.next()[2])["name"] == "or"
+    assert orjson.loads(answers.next()[2])["model"] == "or"
+
+
 def test_a_client_that_leaves_in_the_middle_of_its_body_harms_nobody(api, connection):
     connection.sendall(request()[:-5])
     connection.close()
@@ -124,12 +182,13 @@ def test_the_quick_way_answers_like_the_usual_one(connection, body, path):
     assert quick == usual
 
 
-def test_a_stopping_process_answers_what_was_begun_and_closes(api, connection):
-    connection.sendall(request()[:-1])
+@pytest.mark.parametrize("body", [BODY, b'{"model": "or", "instances": [' + b", ".join([b"[1, 2]"] * 9000) + b"]}"])
+def test_a_stopping_process_answers_what_was_begun_and_closes(api, connection, body):
+    connection.sendall(request(body)[:-1])
     time.sleep(0.1)
     api.process.terminate()
     time.sleep(0.6)
-    connection.sendall(BODY[-1:])
+    connection.sendall(body[-1:])
     answers = Answers(connection)
     status, headers, _ = answers.next()
     assert (status, headers["connection"]) == (200, "close")

@@ -114,11 +114,9 @@ class LoadedModels:
         pointers = self.pointers.get(reference.model)
         if pointers is None:
             return None
-        is_stale = False
-        if not (pointers.is_fresh and self._is_followed):
-            if not self.breaker.is_refusing:
-                return None
-            is_stale = True
+        is_stale = not (pointers.is_fresh and self._is_followed)
+        if is_stale and not self.breaker.is_refusing:
+            return None
         number = pointers.model.number(reference.version, reference.alias)
         loaded = None if number is None else self.versions.get(reference.model, number)
         return None if loaded is None else Found(loaded, is_stale)
