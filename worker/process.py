@@ -150,6 +150,7 @@ class TrainingWorker(Worker):
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
         """Watch the child and run our maintenance; called every few seconds in a training."""
         try:
+            self._identity.check(self.connection)  # first: in an emptied Redis no job is held
             reason = self._guard.reason_to_kill() if self._guard is not None else None
             if reason is not None:
                 _log.warning("job %s: its process %s and is killed", job.id, reason)
