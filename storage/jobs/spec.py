@@ -62,3 +62,13 @@ class TrainingSpec:
 
 SPEC = TypeAdapter(TrainingSpec)
 """Reads and writes a spec as JSON; what does not fit raises pydantic's `ValidationError`."""
+
+
+def encode_spec(spec: TrainingSpec) -> bytes:
+    """Write a spec as JSON.
+
+    A tolerance of None is left out, which means the same: code from before it could be None reads no null, and during
+    an update it works on the same Redis.
+    """
+    left_out = {"training": {"tolerance"}} if spec.training.tolerance is None else None
+    return SPEC.dump_json(spec, exclude=left_out)

@@ -31,7 +31,7 @@ from storage.jobs.record import (
     ids_in,
 )
 from storage.jobs.reports import ERROR, FIGURES, JobError
-from storage.jobs.spec import SPEC, TrainingSpec
+from storage.jobs.spec import TrainingSpec, encode_spec
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 
@@ -84,7 +84,7 @@ class JobStore:
                         keys=[keys.job(job_id), keys.JOBS, keys.jobs_with_status("queued"), known_key],
                         args=[
                             model,
-                            SPEC.dump_json(spec),
+                            encode_spec(spec),
                             METADATA.dump_json(dict(metadata)),
                             spec.data.blob,
                             fingerprint,

@@ -136,11 +136,19 @@ def test_what_is_written_now_has_every_field_that_it_reads(
     ):
         needed = set(redis.hkeys(old)) - {b"rung_at_ms"}  # absent, it rings at once, which is harmless
         assert needed <= set(redis.hkeys(new))
-    for old_json, new_json in (
-        (redis.hget(f"perceptron:job:{IDS['succeeded']}", "spec"), redis.hget(f"perceptron:job:{job_id}", "spec")),
-        (
-            redis.hget("perceptron:model:or:version:1", "description"),
-            redis.hget("perceptron:model:new:version:1", "description"),
-        ),
-    ):
-        assert set(json.loads(old_json)) <= set(json.loads(new_json))  # type: ignore[arg-type]
+    old_spec, spec, old_description, new_description = (
+        json.loads(redis.hget(key, field) or b"")  # type: ignore[arg-type]
+        for field, keys in (
+            ("spec", (f"perceptron:job:{IDS['succeeded']}", f"perceptron:job:{job_id}")),
+            ("description", ("perceptron:model:or:version:1", "perceptron:model:new:version:1")),
+        )
+        for key in keys
+    )
+    assert set(old_spec) <= set(spec)
+    assert set(old_description) <= set(new_description)
+    # It reads no null here, which means "by a rule without a unit"; absent, it takes its own default.
+    assert set(old_spec["training"]) - set(spec["training"]) == {"tolerance"}
+    assert jobs.get(job_id).spec.training.tolerance is None
+    for name, value in spec["training"].items():
+        if name in old_spec["training"] and name not in ("batch_size", "initialization"):
+            assert value is not None, name
