@@ -48,6 +48,11 @@ def is_unavailable(error: BaseException) -> bool:
     )
 
 
+def is_wrong_type(error: BaseException) -> bool:
+    """Whether a key of Redis holds another type of value than we write there, so what was there is lost."""
+    return isinstance(error, exceptions.ResponseError) and "WRONGTYPE" in str(error)
+
+
 def as_unavailable(error: BaseException) -> UnavailableError | None:
     """Return the `UnavailableError` for an error; None if it does not mean that a store is unavailable."""
     match error:
@@ -59,4 +64,6 @@ def as_unavailable(error: BaseException) -> UnavailableError | None:
             return RedisSilentError()
         case exceptions.ConnectionError():
             return RedisAwayError()
+    if is_wrong_type(error):
+        return UnavailableError(f"a key of Redis is damaged: {error}")
     return UnavailableError() if is_unavailable(error) else None

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from storage.errors import BlobNotFoundError, BlobStoreUnavailableError, CorruptDataError
+
+_is_digest = re.compile(r"[0-9a-f]{64}").fullmatch
 
 _PARTIAL = ".partial"
 _CONDEMNED = ".condemned"
@@ -110,7 +113,7 @@ class BlobStore:
                     self._filesystem.mv(path, path.removesuffix(_CONDEMNED))
                 elif path.endswith(_PARTIAL):
                     self._filesystem.rm_file(path)
-            return [path.rpartition("/")[2] for path in old if not path.endswith((_CONDEMNED, _PARTIAL))]
+            return [name for path in old if _is_digest(name := path.rpartition("/")[2])]
         return []
 
     def delete_if_old(self, digest: str, older_than: float) -> bool:
@@ -181,6 +184,8 @@ class BlobStore:
             self._write(f"{self._root}/{name}", content)
 
     def _path(self, digest: str) -> str:
+        if not _is_digest(digest):  # a record in Redis names it, and another text could name any file
+            raise CorruptDataError(f"{digest[:64]!r} is no sha256")
         # Two levels, so that no folder has too many entries.
         return f"{self._root}/{digest[:2]}/{digest}"
 

@@ -1,36 +1,62 @@
 """Convert arrays to bytes and back, as safetensors: named arrays of numbers, so reading them runs no code."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import orjson
 import safetensors.numpy
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 
 from perceptron import Dataset, Layer, Network, PerceptronError, Standardization
 from storage.errors import CorruptDataError
 
+_NAMES = TypeAdapter(tuple[str, ...])
 
-def encode_dataset(dataset: Dataset) -> bytes:
-    """Write features, targets and, if given, weights. Equal data sets give equal bytes."""
+
+def encode_dataset(dataset: Dataset, feature_names: Sequence[str] = ()) -> bytes:
+    """Write features, targets and, if given, weights and names of the features. Equal data sets give equal bytes."""
     arrays = {field.name: getattr(dataset, field.name) for field in fields(dataset)}
+    if feature_names:
+        arrays["feature_names"] = np.frombuffer(encode_names(feature_names), dtype=np.uint8)
     return save_arrays({name: array for name, array in arrays.items() if array is not None})
 
 
-def decode_dataset(content: bytes) -> Dataset:
-    """Read what `encode_dataset` wrote.
+def decode_dataset(content: bytes) -> tuple[Dataset, tuple[str, ...]]:
+    """Read what `encode_dataset` wrote: the data set, and the names of its features, if it has them.
 
     Raises:
         CorruptDataError: the bytes are something else.
     """
     arrays = load_arrays(content)
     try:
-        return Dataset(
+        names = decode_names(arrays["feature_names"].tobytes()) if "feature_names" in arrays else ()
+        dataset = Dataset(
             arrays["features"], arrays["targets"], arrays.get("instance_weights"), arrays.get("class_weights")
         )
     except (KeyError, PerceptronError) as error:
         raise CorruptDataError(f"the bytes are no data set: {error}") from error
+    return dataset, names
+
+
+def encode_names(names: Sequence[str]) -> bytes:
+    """Write the names of features as JSON."""
+    return orjson.dumps(names)
+
+
+def decode_names(content: bytes) -> tuple[str, ...]:
+    """Read what `encode_names` wrote.
+
+    Raises:
+        CorruptDataError: the bytes are something else.
+    """
+    try:
+        return _NAMES.validate_json(content)
+    except ValueError as error:
+        raise CorruptDataError(f"the bytes are no names of features: {error}") from error
 
 
 def encode_model(network: Network, standardization: Standardization | None) -> bytes:

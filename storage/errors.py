@@ -25,6 +25,11 @@ class StorageError(Exception):
     """Base of all storage errors."""
 
 
+def _shown(name: str) -> str:
+    """Return a name as messages show it: no more than what a real one may have, as it comes from outside."""
+    return repr(name if len(name) <= 128 else f"{name[:128]}...")
+
+
 class UnavailableError(StorageError):
     """A store refuses now what it may take later. The message names no path and no address: clients may see it."""
 
@@ -44,7 +49,7 @@ class JobNotFoundError(StorageError):
     """No job has this id."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"there is no job {job_id!r}")
+        super().__init__(f"there is no job {_shown(job_id)}")
         self.job_id = job_id
 
 
@@ -92,7 +97,7 @@ class ModelNotFoundError(StorageError):
     """No model has this name."""
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"there is no model {model!r}")
+        super().__init__(f"there is no model {_shown(model)}")
         self.model = model
 
 

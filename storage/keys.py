@@ -1,4 +1,21 @@
-"""Every Redis key that the project owns. RQ's own keys start with `rq:`."""
+"""Every Redis key that the project owns. RQ's own keys start with `rq:`.
+
+An id or a name becomes part of a key only if it has the form of one: `<id>:events` would name another key. What has
+another form is nothing that exists.
+"""
+
+import re
+
+from storage.errors import JobNotFoundError, ModelNotFoundError
+
+JOB_ID_PATTERN = r"job_[0-9a-f]{32}"
+"""Ids of jobs."""
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+"""Names of models and aliases."""
+
+_is_job_id = re.compile(JOB_ID_PATTERN).fullmatch
+_is_name = re.compile(NAME_PATTERN).fullmatch
 
 JOBS = "perceptron:jobs"
 """Sorted set of all job ids by time of creation."""
@@ -10,8 +27,24 @@ VERSION_NUMBERS = "perceptron:version-numbers"
 """Hash from model name to its highest version number ever. It outlives the model, so no number is used twice."""
 
 
+def is_name(text: str) -> bool:
+    """Whether the text has the form of a model's name."""
+    return _is_name(text) is not None
+
+
+def is_job_id(text: str) -> bool:
+    """Whether the text has the form of a job's id."""
+    return _is_job_id(text) is not None
+
+
 def job(job_id: str) -> str:
-    """Hash: the record of one training job."""
+    """Hash: the record of one training job.
+
+    Raises:
+        JobNotFoundError: no job has such an id.
+    """
+    if not _is_job_id(job_id):
+        raise JobNotFoundError(job_id)
     return f"perceptron:job:{job_id}"
 
 
@@ -27,17 +60,28 @@ def idempotency(digest: str) -> str:
 
 def versions(model: str) -> str:
     """Sorted set of a model's version numbers."""
-    return f"perceptron:model:{model}:versions"
+    return f"{_model(model)}:versions"
 
 
 def aliases(model: str) -> str:
     """Hash from alias to version number."""
-    return f"perceptron:model:{model}:aliases"
+    return f"{_model(model)}:aliases"
 
 
 def version(model: str, number: int | str) -> str:
     """Hash: the bytes and the description of one immutable version."""
-    return f"perceptron:model:{model}:version:{number}"
+    return f"{_model(model)}:version:{number}"
+
+
+def _model(model: str) -> str:
+    """Return the beginning of all keys of a model.
+
+    Raises:
+        ModelNotFoundError: no model has such a name.
+    """
+    if not _is_name(model):
+        raise ModelNotFoundError(model)
+    return f"perceptron:model:{model}"
 
 
 def events(job_id: str) -> str:
@@ -61,3 +105,9 @@ STORE_IDENTITY_MARK = "store-identity"
 
 RECONCILER_LEASE = "perceptron:reconciler"
 """String with a short expiry: the reconciler of the worker that it names looks after stalled jobs."""
+
+SERVICE_CLOCK = "perceptron:clock"
+"""Hash: a time that follows the server's clock in small steps, so that a leap of that clock makes nothing old."""
+
+ENDED = "perceptron:ended"
+"""Sorted set of the ids of jobs that are done, by the time of `SERVICE_CLOCK` at which housekeeping first saw that."""

@@ -1,13 +1,16 @@
 """The queue of training jobs, on RQ. This module is where RQ ends and ours begins.
 
 RQ carries a job's id to a worker process and nothing else. The job record decides what became of the job, because RQ's
-own status is not final: an RQ job whose worker died can show failed and then finished, or run twice. So RQ's retries,
-callbacks, results and dependencies are not used, and an entry may be lost or doubled without harm: the reconciler
-enqueues again what was lost, and the second claim of a job is refused.
+own status is not final: an RQ job whose worker died can show failed and then finished, or run twice. An entry may be
+lost or doubled without harm: the reconciler enqueues again what was lost, and the second claim of a job is refused.
+
+RQ also writes a record of each entry: a function, arguments, callbacks, webhooks, and so on. Nothing here reads it,
+because whoever can write to Redis could name any function in it.
 
 `worker/process.py` has the other side, RQ's worker with our settings.
 """
 
+import logging
 import uuid
 from typing import Any
 
@@ -16,12 +19,15 @@ from redis.client import Pipeline
 from rq import Queue, Worker
 from rq.job import Job as RqJob
 
+from storage import keys
 from storage.scripts import load_script
 
 QUEUE_NAME = "training"
 
 TRAIN_TASK = "worker.tasks.train_model"
-"""The task's dotted name, so that the service need not import the worker. A test resolves it."""
+"""What RQ's record of an entry names as its function, for RQ's own tools; the worker knows what to run."""
+
+_log = logging.getLogger(__name__)
 
 _KEEP_S = 24 * 3600
 _LONGEST_TASK_S = 7 * 24 * 3600
@@ -56,28 +62,36 @@ class TrainingQueue:
         )
 
     def take(self, *, wait_s: float = 0.0) -> str | None:
-        """Take the oldest entry, without RQ, and return its job's id; None if there is none.
+        """Take the oldest entry, without RQ, and return its job's id; None if there is none, or if it names no job.
 
         If the caller dies before it claims the job, the entry is lost and the reconciler enqueues the job again.
 
         Args:
             wait_s: how long to wait for an entry, less than the time limit of the connection.
         """
-        entry = load_script(self._redis, "take_entry")(keys=[self.rq_queue.key], args=[RqJob.key_for("")])
+        prefix = RqJob.key_for("")
+        entry = load_script(self._redis, "take_entry")(keys=[self.rq_queue.key], args=[prefix])
         if entry is None and wait_s > 0:
             _, entry = self._redis.blpop([self.rq_queue.key], timeout=wait_s) or (None, None)
             if entry is not None:
-                self._redis.delete(RqJob.key_for(entry.decode()))
-        return None if entry is None else _job_id(entry)
+                self._redis.unlink(prefix.encode() + entry)
+        if entry is None:
+            return None
+        job_id = _job_id(entry)
+        if job_id is None:
+            _log.warning("the queue entry %.100r is none of ours and was dropped", entry)
+        return job_id
 
     def waiting_job_ids(self) -> set[str]:
         """Return the ids of the jobs in the queue, which no worker has taken yet."""
-        return {_job_id(entry) for entry in self._redis.lrange(self.rq_queue.key, 0, -1)}
+        entries = self._redis.lrange(self.rq_queue.key, 0, -1)
+        return {job_id for entry in entries if (job_id := _job_id(entry)) is not None}
 
     def n_workers(self) -> int:
         """Return how many training workers are registered. One that was killed stays so for about a minute."""
         return Worker.count(queue=self.rq_queue)
 
 
-def _job_id(entry: bytes) -> str:
-    return entry.decode().partition("-")[0]
+def _job_id(entry: bytes) -> str | None:
+    job_id = entry.partition(b"-")[0].decode("ascii", "replace")
+    return job_id if keys.is_job_id(job_id) else None

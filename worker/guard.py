@@ -73,7 +73,7 @@ class Guard:
         if self._job_id != self._child.job_id:
             self._job_id, self._has_claimed, self._stale_since = self._child.job_id, False, None
         try:
-            is_held = self._jobs.is_held_by(self._job_id, self._child.token)
+            is_held = self._job_id != "" and self._jobs.is_held_by(self._job_id, self._child.token)
         except Exception:
             self._stale_since = None  # the child waits for Redis, too, and cannot begin the next job
             raise

@@ -13,20 +13,21 @@ import time
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ResponseError
 from rq import Queue, Worker, worker_registration
 from rq.executions import Execution
 from rq.job import Job as RqJob
+from rq.job import JobStatus
+from rq.worker import WorkerStatus
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from storage.availability import is_unavailable
+from storage.availability import is_unavailable, is_wrong_type
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
-from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
+from storage.queue import QUEUE_NAME, TrainingQueue
 from worker.guard import Guard, WorkerChild
-from worker.tasks import prepare_child, request_stop
+from worker.tasks import prepare_child, request_stop, train_model
 
 HAND_BACK_AFTER_S = 2.0
 """On SIGTERM a job may still finish within this time; then it is handed back, with a checkpoint.
@@ -37,8 +38,8 @@ After that, an epoch may last another 6 s. So the worker ends within 10 s, after
 END_AFTER_S = 15.0
 """A worker that still waits for a store this long after SIGTERM ends all the same; its job gets another attempt."""
 
-HEARTBEAT_TTL_S = 12
-"""Longer than three monitoring intervals, and shorter than RQ's default, which adds 60 s."""
+MAINTAIN_EVERY_S = 3
+"""How often an idle worker runs its maintenance; one whose child trains looks after that as often."""
 
 READY_MESSAGE = "ready for training jobs"
 """Supervisors and tests wait for a line with this text."""
@@ -49,79 +50,96 @@ _log = logging.getLogger(__name__)
 
 
 class QueueEntry(RqJob):
-    """An RQ job that can only run the training task.
+    """What RQ's loop needs of a queue entry. RQ's record of it is not read: whoever can write to Redis could forge it.
 
-    RQ calls whatever function its record in Redis names. Write access to Redis must not be enough to run any code.
+    Args:
+        job_id: of our job, and the only thing that comes from Redis.
     """
 
-    def perform(self) -> Any:
-        """Run the training task.
+    def __init__(self, job_id: str, redis: Redis) -> None:
+        super().__init__(job_id, redis)
+        self.timeout = -1  # none: the time limit of a job is ours
 
-        Raises:
-            PermissionError: the record names another function.
-        """
-        if self.func_name != TRAIN_TASK:
-            raise PermissionError(f"this worker runs {TRAIN_TASK}, not {self.func_name}")
-        return super().perform()
+    def get_status(self, refresh: bool = True) -> JobStatus:
+        """Return that all is done: what became of a training is in our record, so RQ has nothing to write."""
+        return JobStatus.FINISHED
 
 
 class TrainingWorker(Worker):
-    """RQ's worker with settings that keep the time between a death and the next attempt short.
+    """RQ's worker, reduced to what cannot be forged: its registration, and its loop that forks and watches a child.
 
-    It listens to a single queue. With several, RQ pops without its intermediate list, and a worker that is killed then
-    loses the entry.
+    Of RQ's queue only the list of entries is used, and of an entry only the id of the job. So no callback, webhook,
+    dependency or repeat of an entry runs, and there are no executions and registries to clean.
     """
-
-    job_class = QueueEntry
 
     max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
 
     def __init__(self, redis: Redis, identity: StoreIdentity, housekeeping: Housekeeping, *, max_attempts: int) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
-            Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=QueueEntry),
+            [queue.rq_queue],
             connection=redis,
             serializer="json",
-            worker_ttl=18,  # a blocking pop lasts worker_ttl - 15 s, and maintenance runs only between pops
-            maintenance_interval=3,
-            job_monitoring_interval=3,
-            log_job_description=False,
+            worker_ttl=18,  # an idle worker waits worker_ttl - 15 s for an entry between two heartbeats
+            job_monitoring_interval=MAINTAIN_EVERY_S,
         )
-        self.log_result_lifespan = False
         self._identity = identity
+        self._queue = queue
         self._jobs = JobStore(redis, queue)
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
         )
+        self._maintained_at_s = float("-inf")
         self._child: WorkerChild | None = None
         self._guard: Guard | None = None
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
-        """Register, subscribe, and say that the worker is ready."""
+        """Register, and say that the worker is ready."""
         super().bootstrap(*args, **kwargs)
         _log.info(READY_MESSAGE)
 
-    def get_heartbeat_ttl(self, job: RqJob, working_time: float = 0.0) -> int:
-        """Return for how many seconds RQ believes that a silent execution is alive."""
-        return HEARTBEAT_TTL_S
+    def subscribe(self) -> None:
+        """Take no commands of RQ: a message must not be enough to stop a training or the worker."""
 
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
-        """Wait for a queue entry. RQ waits for a Redis that is away; this also waits for one that is full."""
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        """False: RQ's loop ends when maintenance meets an error, and its clock may be set back. Ours is `_maintain`."""
+        return False
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[RqJob, Queue] | None:
+        """Wait for a queue entry, and for Redis while it is away or full or the queue's key is damaged."""
+        wait_s = 1.0
         while True:
             try:
-                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
-            except ResponseError as error:
-                if not is_unavailable(error):
+                self.set_state(WorkerStatus.IDLE)
+                self.heartbeat()
+                if time.monotonic() - self._maintained_at_s >= MAINTAIN_EVERY_S:
+                    self._maintain()
+                if (job_id := self._queue.take(wait_s=self.dequeue_timeout)) is not None:
+                    return QueueEntry(job_id, self.connection), self.queues[0]
+            except Exception as error:
+                if not (is_unavailable(error) or is_wrong_type(error)):
                     raise
                 _log.warning("waiting for Redis: %s", error)
-                time.sleep(1)
+                time.sleep(wait_s)
+                wait_s = min(2 * wait_s, self.max_connection_wait_time)
 
-    def run_maintenance_tasks(self) -> None:
-        """Run RQ's maintenance and ours; called every few seconds while idle."""
+    def _maintain(self) -> None:
+        """Look after the registration of workers and after all jobs."""
         self._identity.check(self.connection)
-        self._register_again()
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._reconciler.run()
+        self._register_again()
+        worker_registration.clean_worker_registry(self.queues[0])
+        self._maintained_at_s = time.monotonic()
+
+    def prepare_execution(self, job: RqJob) -> Execution:
+        """Say that the worker is busy; RQ's record of an execution is not needed."""
+        self.set_state(WorkerStatus.BUSY)
+        execution = Execution("", job.id, self.connection)
+        self.executions[execution.id] = execution  # RQ takes it out again
+        return execution
 
     def fork_work_horse(self, job: RqJob, queue: Queue) -> None:
         """Fork the child that trains, and begin to watch it."""
@@ -130,19 +148,18 @@ class TrainingWorker(Worker):
         super().fork_work_horse(job, queue)
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
-        """Watch the child, send RQ's heartbeat and run our maintenance; called every few seconds in a training."""
+        """Watch the child and run our maintenance; called every few seconds in a training."""
         try:
-            self._identity.check(self.connection)
+            self._identity.check(self.connection)  # first: in an emptied Redis no job is held
             reason = self._guard.reason_to_kill() if self._guard is not None else None
             if reason is not None:
-                _log.warning("queue entry %s: its process %s and is killed", job.id, reason)
+                _log.warning("job %s: its process %s and is killed", job.id, reason)
                 self.kill_horse()
-            self._register_again()
-            super().maintain_heartbeats(job, execution)
-            self._reconciler.run()
+            self.heartbeat()
+            self._maintain()
         except Exception as error:
             # An error here would end this process, and the training with it.
-            if not is_unavailable(error):
+            if not (is_unavailable(error) or is_wrong_type(error)):
                 raise
             _log.warning("no maintenance while a job trains: %s", error)
 
@@ -164,6 +181,16 @@ class TrainingWorker(Worker):
             if os.getppid() != parent:  # the parent died before the line above
                 os._exit(1)
         super().main_work_horse(job, queue)
+
+    def perform_job(self, job: RqJob, queue: Queue, execution: Execution) -> bool:
+        """Train, in the child; return whether it came to an end."""
+        try:
+            train_model(job.id)
+        except Exception as error:
+            details = None if is_unavailable(error) else error
+            _log.error("the process that took job %s ended early: %r", job.id, error, exc_info=details)
+            return False
+        return True
 
     def setup_work_horse_signals(self) -> None:
         """Let the child ignore Ctrl-C, which the parent handles, and hand its job back on SIGTERM."""

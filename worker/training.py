@@ -52,7 +52,11 @@ def run_training(
     """
     spec = attempt.job.spec
     patience = Patience(deadline.clock, sleep, stop_requested)
-    inputs = Inputs(spec, decode_dataset(patience.with_store(lambda: blobs.get(spec.data.blob))), n_threads)
+    dataset, names = decode_dataset(patience.with_store(lambda: blobs.get(spec.data.blob)))
+    if names:
+        spec = replace(spec, feature_names=names)
+        attempt.job = replace(attempt.job, spec=spec)
+    inputs = Inputs(spec, dataset, n_threads)
     checkpoints = Checkpoints(attempt, blobs)
     checkpoint = patience.with_store(checkpoints.load)
     deadline.begin(spec.time_limit_s, used_s=checkpoint.used_s if checkpoint else 0.0)

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
+from storage import keys
 from storage.errors import VersionNotFoundError
 from storage.models import versions
 
-NAME_PATTERN = f"^{versions.NAME_PATTERN}$"
+NAME_PATTERN = f"^{keys.NAME_PATTERN}$"
 
 # In pydantic's regular expressions (Rust's), `$` matches only at the very end, so no name ends in a line break.
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]

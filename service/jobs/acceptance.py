@@ -36,7 +36,7 @@ from service.jobs.payloads import InlineData, TrainingRequest, TrainingSettings,
 from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.codec import encode_dataset
-from storage.jobs.spec import DataReference, Sweep, TrainingSpec, VersionReference
+from storage.jobs.spec import MAX_NAMES_IN_RECORD, DataReference, Sweep, TrainingSpec, VersionReference
 from storage.models.store import ModelStore
 
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -101,13 +101,14 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
     _check_memory(config, shape, dataset, n_networks=n_networks, n_folds=n_folds, limits=limits)
     feature_names = _feature_names(request.data, dataset.n_features)
     start_from = _start_from(request, task, feature_names, shape, models)
-    blob = blobs.put(encode_dataset(dataset))  # last: a refused request leaves nothing behind
+    in_record, in_blob = (feature_names, ()) if len(feature_names) <= MAX_NAMES_IN_RECORD else ((), feature_names)
+    blob = blobs.put(encode_dataset(dataset, in_blob))  # last: a refused request leaves nothing behind
     return TrainingSpec(
         task=task,
         network=network,
         training=config,
         validation=validation,
-        feature_names=feature_names,
+        feature_names=in_record,
         data=DataReference(blob, dataset.n_instances, dataset.n_features),
         time_limit_s=training.time_limit_s,
         alias=request.alias,

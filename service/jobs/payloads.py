@@ -11,7 +11,7 @@ from service.http.payloads import ROW, TAG, Matrix, Numbers, OneOf, RequestPaylo
 from storage.jobs.events import EVENT_ID_PATTERN, MAX_EVENTS, Event
 from storage.jobs.record import Job, JobStatus
 from storage.jobs.reports import JobError, Progress, Result
-from storage.jobs.spec import TrainingSpec
+from storage.jobs.spec import MAX_NAMES_IN_RECORD, TrainingSpec
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -254,9 +254,6 @@ class EventsHeader(BaseModel):
     )
 
 
-MAX_SHOWN_FEATURE_NAMES = 1_000
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Problem:
     type: str = "about:blank"
@@ -335,8 +332,8 @@ class JobPayload(BaseModel):
     def of(cls, job: Job, *, in_list: bool = False) -> "JobPayload":
         """Return the payload of a job; in a list without the leaderboard, which may be long."""
         result, error = job.result, job.error
-        if result is not None and in_list:
-            result = replace(result, leaderboard=None)
+        if result is not None:
+            result = replace(result, leaderboard=None if in_list else job.leaderboard or result.leaderboard)
         return cls(
             id=job.id,
             model=job.model,
@@ -375,7 +372,7 @@ def config_payload(spec: TrainingSpec) -> dict[str, Any]:
         "task": spec.task.kind,
         "classes": spec.task.classes,
         "n_instances": spec.data.n_instances,
-        "feature_names": spec.feature_names if len(spec.feature_names) <= MAX_SHOWN_FEATURE_NAMES else None,
+        "feature_names": spec.feature_names if spec.data.n_features <= MAX_NAMES_IN_RECORD else None,
         "network": asdict(spec.network),
         "training": training,
         "validation": asdict(spec.validation) if spec.validation else None,

@@ -24,7 +24,8 @@ from service.predict.payloads import PredictionRequest
 from service.predict.predict import PredictRequest, with_version
 from service.predict.provisional import JobReference
 from service.settings import Limits
-from storage.models.versions import NAME_PATTERN, VERSION_PATTERN, ModelReference
+from storage.keys import NAME_PATTERN
+from storage.models.versions import VERSION_PATTERN, ModelReference
 
 _PLAIN_CONTENT_TYPES = frozenset({b"", JSON_BYTES})
 _PLAIN_ACCEPTS = frozenset({b"", b"*/*", JSON_BYTES})

@@ -158,7 +158,7 @@ class Waiting:
                 entries = await self._redis.xrange(keys.events(job_id), f"({after}", "+", count=_READ_AT_ONCE)
         except UnavailableError:
             return None
-        return decode_events(entries)
+        return decode_events(job_id, entries)
 
 
 def _wait_s(scope: Scope) -> int | None:

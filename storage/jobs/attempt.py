@@ -1,15 +1,19 @@
 """One worker's attempt at a job: all that a worker can change in the record of the job that it trains."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from redis import Redis
 
 from storage import keys
+from storage.codec import encode_names
 from storage.errors import StaleAttemptError
 from storage.jobs.description import DESCRIPTION, Description
 from storage.jobs.record import Job
-from storage.jobs.reports import ERROR, FIGURES, PROGRESS, RESULT, Figures, JobError, Progress, Result
+from storage.jobs.reports import ERROR, FIGURES, LEADERBOARD, PROGRESS, RESULT, Figures, JobError, Progress, Result
+from storage.jobs.spec import MAX_NAMES_IN_RECORD
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 
@@ -30,6 +34,7 @@ class Attempt:
         self.number = number
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._queue = queue
+        self._has_shown_names = False
 
     def heartbeat(self) -> None:
         """Report that the attempt is alive."""
@@ -53,7 +58,9 @@ class Attempt:
 
     def show_best(self, weights: bytes, figures: Figures) -> None:
         """Show the best network so far, as safetensors bytes, so that clients can predict with it already."""
-        self._step("show_best", weights, FIGURES.dump_json(figures))
+        names = b"" if self._has_shown_names else _long_names(self.job.spec.feature_names)
+        self._step("show_best", weights, FIGURES.dump_json(figures), names)
+        self._has_shown_names = True
 
     def record_checkpoint(self, blob: str, *, total_epochs: int) -> bool:
         """Name the checkpoint that the next attempt resumes from. An older one never replaces a newer one.
@@ -82,13 +89,17 @@ class Attempt:
             The new version's number.
         """
         model = self.job.model
+        names = _long_names(description.feature_names)
+        leaderboard = result.leaderboard
         return self._step(
             "publish",
             model,
             weights,
-            DESCRIPTION.dump_json(description),
-            RESULT.dump_json(result),
+            DESCRIPTION.dump_json(replace(description, feature_names=()) if names else description),
+            RESULT.dump_json(replace(result, leaderboard=None)),
             self.job.spec.alias or "",
+            names,
+            b"" if leaderboard is None else LEADERBOARD.dump_json(leaderboard),
             more_keys=(
                 keys.jobs_with_status("running"),
                 keys.jobs_with_status("succeeded"),
@@ -116,3 +127,8 @@ class Attempt:
         if not answer:
             raise StaleAttemptError(self.job.id, self.number)
         return answer
+
+
+def _long_names(names: Sequence[str]) -> bytes:
+    """Return the names of features if they are too many for records and descriptions, else nothing."""
+    return encode_names(names) if len(names) > MAX_NAMES_IN_RECORD else b""

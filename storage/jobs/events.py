@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Json, TypeAdapter
 
-from storage.errors import CorruptDataError
+from storage.alarm import report
+from storage.jobs.record import DONE_STATUSES
 
 EventType = Literal["status", "epoch", "log"]
 
@@ -34,24 +35,21 @@ class Event:
     @property
     def ends_the_job(self) -> bool:
         """Whether no event comes after this one."""
-        return self.type == "status" and self.data["status"] not in ("queued", "running")
+        return self.type == "status" and self.data.get("status") in DONE_STATUSES
 
 
 _EVENT = TypeAdapter(Event)
 
 
-def decode_events(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
-    """Read what XRANGE gives of an event stream.
-
-    Raises:
-        CorruptDataError: an entry is not an event.
-    """
-    return [_decode(entry_id.decode(), fields) for entry_id, fields in entries]
-
-
-def _decode(event_id: str, fields: Mapping[bytes, bytes]) -> Event:
-    try:
-        kind, at_ms = fields[b"type"].decode(), event_id.partition("-")[0]
-        return _EVENT.validate_python({"id": event_id, "type": kind, "at_ms": at_ms, "data": fields[b"data"]})
-    except (KeyError, ValueError) as error:
-        raise CorruptDataError(f"event {event_id} of a job cannot be read: {error}") from error
+def decode_events(job_id: str, entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
+    """Read what XRANGE gives of a job's event stream. What is no event is reported and left out."""
+    events = []
+    for entry_id, fields in entries:
+        event_id = entry_id.decode()
+        at_ms = event_id.partition("-")[0]
+        try:
+            kind, data = fields[b"type"].decode(), fields[b"data"]
+            events.append(_EVENT.validate_python({"id": event_id, "type": kind, "at_ms": at_ms, "data": data}))
+        except (KeyError, ValueError) as error:
+            report(f"event {event_id} of job {job_id!r} cannot be read: {error}")
+    return events

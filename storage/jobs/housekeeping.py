@@ -9,12 +9,16 @@ from redis import Redis
 
 from storage import keys
 from storage.blobs import BlobStore
+from storage.damage import each_answer, reported
 from storage.errors import BlobStoreUnavailableError
-from storage.jobs.record import DONE_STATUSES
+from storage.jobs.record import DONE_STATUSES, ids_in
 from storage.scripts import load_script
 
 KEEP_BLOBS_S = 3600.0
 """Keep an unused blob this long, because its job may not be recorded yet. No upload takes longer."""
+
+LEAP_S = 60.0
+"""A clock that gains or loses this much on the other one between two steps has leapt."""
 
 EVERY_S = 60.0
 JOBS_AT_ONCE = 500
@@ -31,6 +35,8 @@ class Housekeeping:
 
     Args:
         keep_jobs_s: how long after its end a job is kept, with its events.
+        clock: seconds that never run backwards.
+        wall_clock: seconds since 1970, as blobs are stamped.
     """
 
     def __init__(
@@ -40,15 +46,19 @@ class Housekeeping:
         *,
         keep_jobs_s: float,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._blobs = blobs
-        self._keep_jobs_s = keep_jobs_s
+        self._keep_jobs_ms = int(keep_jobs_s * 1000)
         self._clock = clock
+        self._wall_clock = wall_clock
         self._due_at = clock()
-        self._skipped = dict.fromkeys(DONE_STATUSES, 0)
-        """How many old jobs the next step skips, because they have not ended long ago."""
+        self._noted = dict.fromkeys(sorted(DONE_STATUSES), 0)
+        """Of the jobs in each final state, how many have been noted as ended in this round."""
         self._next_folder = 0
+        self._clocks_seen = clock(), wall_clock()
+        self._steady_since = clock()
 
     def run(self) -> None:
         """Do the next step, if it is time. A blob store that is away is left for a later step.
@@ -56,39 +66,64 @@ class Housekeeping:
         Raises:
             One of UNAVAILABLE_ERRORS: Redis is away; the step will be repeated.
         """
-        if self._clock() < self._due_at:
+        now = self._clock()
+        if now < self._due_at:
             return
         is_all_done = self._forget_jobs()
         try:
-            self._delete_blobs()
+            if self._is_steady(now):
+                self._delete_blobs()
         except BlobStoreUnavailableError as error:
             _log.warning("no blobs were deleted: %s", error)
-        self._due_at = self._clock() + (EVERY_S if is_all_done else 0.0)
+        self._due_at = now + (EVERY_S if is_all_done else 0.0)
 
     def _forget_jobs(self) -> bool:
-        """Forget some jobs. Return whether all have been checked."""
-        seconds, _ = self._redis.time()
-        done_by_ms = int((seconds - self._keep_jobs_s) * 1000)
+        """Note some jobs as ended, and forget some that ended long ago. Return whether all have been looked at.
+
+        The age of a job is told by a clock that a leap of the server's clock advances by a thirtieth of the time that
+        jobs are kept, at most. It counts from when the job was first seen to have ended, since the time that its record
+        gives may be that of a clock that was wrong.
+        """
+        longest_step_ms = self._keep_jobs_ms // 30
+        now_ms = load_script(self._redis, "advance_clock")(keys=[keys.SERVICE_CLOCK], args=[longest_step_ms])
         is_all_done = True
-        for status in DONE_STATUSES:
-            index, skipped = keys.jobs_with_status(status), self._skipped[status]
-            # The index is by time of creation, which is before the time of the end.
-            found = self._redis.zrangebyscore(index, "-inf", done_by_ms, start=skipped, num=JOBS_AT_ONCE)
-            with self._redis.pipeline(transaction=False) as pipeline:
-                forget = load_script(pipeline, "forget")
-                for job_id in (member.decode() for member in found):
-                    forget(keys=[keys.job(job_id), keys.events(job_id), keys.JOBS, index], args=[done_by_ms])
-                n_forgotten = sum(pipeline.execute())
-            if n_forgotten:
-                _log.info("forgot %d %s jobs that ended long ago", n_forgotten, status)
-            is_last = len(found) < JOBS_AT_ONCE
-            is_all_done = is_all_done and is_last
-            self._skipped[status] = 0 if is_last else skipped + len(found) - n_forgotten
-        return is_all_done
+        for status, n_noted in self._noted.items():
+            index = keys.jobs_with_status(status)
+            with reported(index):
+                members = self._redis.zrange(index, n_noted, n_noted + JOBS_AT_ONCE - 1)
+                if ids := ids_in(index, members):
+                    self._redis.zadd(keys.ENDED, dict.fromkeys(ids, now_ms), nx=True)
+                is_last = len(members) < JOBS_AT_ONCE
+                is_all_done = is_all_done and is_last
+                self._noted[status] = 0 if is_last else n_noted + len(members)
+        old = self._redis.zrangebyscore(keys.ENDED, "-inf", now_ms - self._keep_jobs_ms, start=0, num=JOBS_AT_ONCE)
+        ids = ids_in(keys.ENDED, old)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            forget = load_script(pipeline, "forget")
+            indexes = [keys.JOBS, *map(keys.jobs_with_status, self._noted), keys.ENDED]
+            for job_id in ids:
+                forget(keys=[keys.job(job_id), keys.events(job_id), keys.best_network(job_id), *indexes])
+            n_forgotten = sum(pipeline.execute())
+        if n_forgotten:
+            _log.info("forgot %d jobs that ended long ago", n_forgotten)
+        return is_all_done and len(old) < JOBS_AT_ONCE
+
+    def _is_steady(self, now: float) -> bool:
+        """Return whether blobs can be told to be old: no clock has leapt while this process watched for an hour.
+
+        A process that has just started may have done so after a leap.
+        """
+        wall = self._wall_clock()
+        before, wall_before = self._clocks_seen
+        self._clocks_seen = now, wall
+        if abs((wall - wall_before) - (now - before)) > LEAP_S:
+            self._steady_since = now
+            _log.warning("the clock was set: no blobs are deleted for %g s", KEEP_BLOBS_S)
+        return now - self._steady_since >= KEEP_BLOBS_S
 
     def _delete_blobs(self) -> None:
         """Delete old blobs of some folders, if no queued or running job refers to them."""
-        older_than = time.time() - KEEP_BLOBS_S
+        older_than = self._wall_clock() - KEEP_BLOBS_S
         folders = [f"{(self._next_folder + k) % _N_FOLDERS:02x}" for k in range(FOLDERS_AT_ONCE)]
         old = [digest for folder in folders for digest in self._blobs.old(folder, older_than)]
         if old:
@@ -101,12 +136,20 @@ class Housekeeping:
 
     def _needed_blobs(self) -> set[str]:
         """Return the blobs of the instances and checkpoints of all jobs that are not done."""
+        states = "queued", "running"
         with self._redis.pipeline() as transaction:  # else a job handed back between the two reads is in neither
-            for status in ("queued", "running"):
+            for status in states:
                 transaction.zrange(keys.jobs_with_status(status), 0, -1)
-            job_ids = [member.decode() for members in transaction.execute() for member in members]
+            found = transaction.execute()
+        job_ids = [
+            job_id
+            for status, members in zip(states, found, strict=True)
+            for job_id in ids_in(keys.jobs_with_status(status), members)
+        ]
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(keys.job(job_id), "data", "checkpoint")
-            records = pipeline.execute()
-        return {blob.decode() for record in records for blob in record if blob is not None}
+            records = each_answer(pipeline)
+        # The reconciler reports the others.
+        readable = [record for record in records if isinstance(record, list)]
+        return {blob.decode("ascii", "replace") for record in readable for blob in record if blob is not None}

@@ -8,8 +8,10 @@ from typing import Any
 from redis import Redis
 
 from storage import keys
+from storage.alarm import report
+from storage.damage import each_answer, reported
 from storage.jobs.housekeeping import Housekeeping
-from storage.jobs.record import JobStatus, SilentAttempt
+from storage.jobs.record import JobStatus, SilentAttempt, ids_in
 from storage.jobs.store import JobStore
 from storage.queue import TrainingQueue
 
@@ -17,7 +19,7 @@ DEAD_AFTER_S = 8.0
 """A running attempt without a new heartbeat for this long is dead."""
 
 ENQUEUE_AGAIN_AFTER_S = 5.0
-"""A queued job that is no longer in the queue is enqueued again, this long after it was enqueued last."""
+"""A queued job is enqueued again when it has not been in the queue for this long."""
 
 ENQUEUE_AT_ONCE = 500
 """Re-enqueue at most this many jobs per run, about a second's work, so heartbeats are still checked in time."""
@@ -61,25 +63,35 @@ class Reconciler:
         self._clock = clock
         self._last_seen: dict[SilentAttempt, float] = {}
         """When this reconciler first saw the attempt with this heartbeat."""
+        self._missing_since: dict[tuple[str, int], float] = {}
+        """When this reconciler first saw that the job, enqueued at this time, is not in the queue."""
+        self._lease: bytes | None = None
+        self._lease_of_another: tuple[bytes | None, float] = (None, 0.0)
+        """What the lease said last, and since when on this reconciler's own clock."""
         self._was_away = False
         """Whether Redis refused to answer since the last complete look."""
         self._interrupted: set[SilentAttempt] = set()
         """Attempts that ran through an outage and have sent no heartbeat since."""
 
     def run(self) -> None:
-        """Look at all jobs that are queued or running.
+        """Look at all jobs that are queued or running. What is damaged is reported, and the others are looked after.
 
         Raises:
             One of UNAVAILABLE_ERRORS: what was seen before an outage is forgotten, since no attempt could report.
         """
         try:
-            dead = self._watch_heartbeats()
+            dead: list[SilentAttempt] = []
+            with reported("the running jobs"):
+                dead = self._watch_heartbeats()
             if not self._holds_lease():
                 return
             for attempt in dead:
-                self._end(attempt)
-            self._enqueue_lost()
-            self._housekeeping.run()
+                with reported(f"job {attempt.job_id}"):
+                    self._end(attempt)
+            with reported("the queued jobs or the queue"):
+                self._enqueue_lost()
+            with reported("the jobs that are done"):
+                self._housekeeping.run()
         except BaseException:
             self._last_seen.clear()
             self._was_away = True
@@ -113,27 +125,55 @@ class Reconciler:
         return int(seconds * 1000 + microseconds // 1000)
 
     def _enqueue_lost(self) -> None:
-        long_ago_ms = self._now_ms() - int(ENQUEUE_AGAIN_AFTER_S * 1000)
+        """Enqueue jobs again whose entry has been missing for `ENQUEUE_AGAIN_AFTER_S` of this reconciler's own clock.
+
+        The time at which a job was enqueued tells only one time from the next: the server's clock may have been set.
+        """
+        now = self._clock()
         queued = self._read("queued", "enqueued_at_ms")
-        candidates = [job_id for job_id, (enqueued_at_ms,) in queued.items() if enqueued_at_ms <= long_ago_ms]
-        if not candidates:
-            return
-        waiting = self._queue.waiting_job_ids()
-        for job_id in [job_id for job_id in candidates if job_id not in waiting][:ENQUEUE_AT_ONCE]:
+        waiting = self._queue.waiting_job_ids() if queued else set()
+        missing = [(job_id, enqueued_at_ms) for job_id, (enqueued_at_ms,) in queued.items() if job_id not in waiting]
+        self._missing_since = {entry: self._missing_since.get(entry, now) for entry in missing}
+        lost = [entry for entry, since in self._missing_since.items() if now - since >= ENQUEUE_AGAIN_AFTER_S]
+        for job_id, _ in lost[:ENQUEUE_AT_ONCE]:
             _log.warning("the queue entry of job %s was lost; enqueueing it again", job_id)
-            self._jobs.enqueue_again(job_id)
+            with reported(f"job {job_id}"):
+                self._jobs.enqueue_again(job_id)
 
     def _read(self, status: JobStatus, *fields: str) -> dict[str, list[int]]:
         """Return the named numbers (0 where absent) of every job in one state, by job id."""
-        members: list[bytes] = self._redis.zrange(keys.jobs_with_status(status), 0, -1)
-        job_ids = [member.decode() for member in members]
+        index = keys.jobs_with_status(status)
+        job_ids = ids_in(index, self._redis.zrange(index, 0, -1))
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(keys.job(job_id), fields)
-            records = pipeline.execute()
-        return {job_id: [int(value or 0) for value in record] for job_id, record in zip(job_ids, records, strict=True)}
+            records = each_answer(pipeline)
+        numbers = {}
+        for job_id, record in zip(job_ids, records, strict=True):
+            try:
+                numbers[job_id] = [int(value or 0) for value in record]
+            except (TypeError, ValueError):
+                report(f"the record of {status} job {job_id!r}")
+        return numbers
 
     def _holds_lease(self) -> bool:
-        if self._redis.set(keys.RECONCILER_LEASE, self._holder, nx=True, ex=_LEASE_S):
+        """Return whether this reconciler may act, and take the lease if nobody has it.
+
+        The lease expires by the server's clock. If that was set back, it would outlive a dead holder, so one that stays
+        the same for longer than it may is taken over.
+        """
+        now = self._clock()
+        ours = f"{self._holder} {now}".encode()
+        if self._redis.set(keys.RECONCILER_LEASE, ours, nx=True, ex=_LEASE_S):
+            self._lease = ours
             return True
-        return bool(self._redis.get(keys.RECONCILER_LEASE) == self._holder.encode())
+        found = self._redis.get(keys.RECONCILER_LEASE)
+        if found is not None and found == self._lease:
+            return True
+        if found != self._lease_of_another[0]:
+            self._lease_of_another = found, now
+        if now - self._lease_of_another[1] <= 2 * _LEASE_S:
+            return False
+        self._redis.set(keys.RECONCILER_LEASE, ours, ex=_LEASE_S)
+        self._lease = ours
+        return True

@@ -1,13 +1,15 @@
 """One training job as its record in Redis describes it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Json, TypeAdapter
 
+from storage import keys
+from storage.alarm import report
 from storage.errors import CorruptDataError
-from storage.jobs.reports import Figures, JobError, Progress, Result
+from storage.jobs.reports import Figures, JobError, LeaderboardEntry, Progress, Result
 from storage.jobs.spec import TrainingSpec
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -42,6 +44,9 @@ class Job:
     version: int | None = None
     """The version that the job published."""
     result: Json[Result] | None = None
+    """In a list without the leaderboard."""
+    leaderboard: Json[tuple[LeaderboardEntry, ...]] | None = None
+    """That of the result; an older record has it there."""
     error: Json[JobError] | None = None
     checkpoint: CheckpointReference | None = None
     n_deaths: int = 0
@@ -71,20 +76,32 @@ class SilentAttempt(NamedTuple):
     heartbeat_at_ms: int
 
 
+def ids_in(index: str, members: Iterable[bytes]) -> list[str]:
+    """Return the ids of jobs among the members of an index; what is no id is reported and left out."""
+    ids = [member.decode("ascii", "replace") for member in members]
+    for text in ids:
+        if not keys.is_job_id(text):
+            report(f"{index} has the member {text[:100]!r}, which is no job's id")
+    return [text for text in ids if keys.is_job_id(text)]
+
+
+LISTED_FIELDS = tuple({each.name for each in fields(Job)} - {"id", "leaderboard"} | {"checkpoint_epochs"})
+"""What a list of jobs reads of each record."""
+
 METADATA = TypeAdapter(dict[str, str])
 _JOB = TypeAdapter(Job)
 
 
-def decode_job(job_id: str, record: Mapping[bytes, bytes]) -> Job:
-    """Read what HGETALL gives of a job.
+def decode_job(job_id: str, record: Mapping[str, bytes]) -> Job:
+    """Read the fields of a job.
 
     Raises:
         CorruptDataError: it is not the record of a job.
     """
     try:
-        fields: dict[str, Any] = {name.decode(): value.decode() for name, value in record.items()}
-        if "checkpoint" in fields:
-            fields["checkpoint"] = {"blob": fields["checkpoint"], "total_epochs": fields["checkpoint_epochs"]}
-        return _JOB.validate_python({"id": job_id, **fields})
+        given: dict[str, Any] = {name: value.decode() for name, value in record.items()}
+        if "checkpoint" in given:
+            given["checkpoint"] = {"blob": given["checkpoint"], "total_epochs": given["checkpoint_epochs"]}
+        return _JOB.validate_python({"id": job_id, **given})
     except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError
         raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {error}") from error

@@ -7,6 +7,10 @@ from pydantic import TypeAdapter
 
 from perceptron import Candidate, NetworkConfig, Task, TrainingConfig, ValidationConfig
 
+MAX_NAMES_IN_RECORD = 1_000
+"""More names of features are not in the record of a job or in the description of a version, which lists read. They are
+stored with the instances of the job, and in a field of their own of the version."""
+
 
 @dataclass(frozen=True)
 class DataReference:
@@ -44,6 +48,7 @@ class TrainingSpec:
     training: TrainingConfig
     validation: ValidationConfig | None
     feature_names: tuple[str, ...]
+    """Empty in a record if there are more than `MAX_NAMES_IN_RECORD`."""
     data: DataReference
     time_limit_s: float | None = None
     alias: str | None = None
@@ -57,3 +62,13 @@ class TrainingSpec:
 
 SPEC = TypeAdapter(TrainingSpec)
 """Reads and writes a spec as JSON; what does not fit raises pydantic's `ValidationError`."""
+
+
+def encode_spec(spec: TrainingSpec) -> bytes:
+    """Write a spec as JSON.
+
+    A tolerance of None is left out, which means the same: code from before it could be None reads no null, and during
+    an update it works on the same Redis.
+    """
+    left_out = {"training": {"tolerance"}} if spec.training.tolerance is None else None
+    return SPEC.dump_json(spec, exclude=left_out)

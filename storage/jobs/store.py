@@ -2,11 +2,15 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from redis import Redis, WatchError
 
 from storage import keys
+from storage.codec import decode_names
+from storage.damage import each_answer, names, reported
 from storage.errors import (
     CorruptDataError,
     IdempotencyKeyReusedError,
@@ -16,9 +20,18 @@ from storage.errors import (
 )
 from storage.jobs.attempt import Attempt
 from storage.jobs.events import Event, decode_events
-from storage.jobs.record import METADATA, BestNetwork, Job, JobStatus, SilentAttempt, decode_job
+from storage.jobs.record import (
+    LISTED_FIELDS,
+    METADATA,
+    BestNetwork,
+    Job,
+    JobStatus,
+    SilentAttempt,
+    decode_job,
+    ids_in,
+)
 from storage.jobs.reports import ERROR, FIGURES, JobError
-from storage.jobs.spec import SPEC, TrainingSpec
+from storage.jobs.spec import TrainingSpec, encode_spec
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 
@@ -71,7 +84,7 @@ class JobStore:
                         keys=[keys.job(job_id), keys.JOBS, keys.jobs_with_status("queued"), known_key],
                         args=[
                             model,
-                            SPEC.dump_json(spec),
+                            encode_spec(spec),
                             METADATA.dump_json(dict(metadata)),
                             spec.data.blob,
                             fingerprint,
@@ -93,11 +106,15 @@ class JobStore:
         return self._same_request(known, fingerprint) if known else None
 
     def _same_request(self, known: Mapping[bytes, bytes], fingerprint: str) -> Job:
-        job_id = known[b"job"].decode()
-        if known[b"fingerprint"].decode() != fingerprint:
+        try:
+            job_id, its_fingerprint = known[b"job"].decode(), known[b"fingerprint"].decode()
+        except (KeyError, ValueError) as error:
+            raise CorruptDataError(f"what is known of an Idempotency-Key cannot be read: {error!r}") from error
+        if its_fingerprint != fingerprint:
             raise IdempotencyKeyReusedError(job_id)
         return self.get(job_id)
 
+    @names("job")
     def get(self, job_id: str) -> Job:
         """Return the job as it is now.
 
@@ -107,7 +124,7 @@ class JobStore:
         record = self._redis.hgetall(keys.job(job_id))
         if not record:
             raise JobNotFoundError(job_id)
-        return decode_job(job_id, record)
+        return decode_job(job_id, {name.decode("ascii", "replace"): value for name, value in record.items()})
 
     def page(
         self, *, limit: int, after: str | None = None, status: str | None = None, model: str | None = None
@@ -123,47 +140,70 @@ class JobStore:
         after_at_ms = None if after is None else self._redis.zscore(keys.JOBS, after)
         if after is not None and after_at_ms is None:
             raise JobNotFoundError(after)
-        # Only with a filter that has no index of its own must more be read than is shown.
-        chunk = limit + 1 if model is None else _CHUNK
+        ids = self._newest_first(after, after_at_ms, status, model, limit + 1)
         page: list[Job] = []
-        for job in self._newest_first(after, after_at_ms, status, chunk):
-            if model is not None and job.model != model:
-                continue
-            if len(page) == limit:
-                return page, True
-            page.append(job)
+        while wanted := list(islice(ids, limit + 1 - len(page))):
+            for job in self._get_many(wanted):
+                if status is not None and job.status != status:
+                    continue  # it has changed its state meanwhile
+                if len(page) == limit:
+                    return page, True
+                page.append(job)
         return page, False
 
     def _newest_first(
-        self, after: str | None, after_at_ms: float | None, status: str | None, chunk: int
-    ) -> Iterator[Job]:
+        self, after: str | None, after_at_ms: float | None, status: str | None, model: str | None, n_wanted: int
+    ) -> Iterator[str]:
         key = keys.JOBS if status is None else keys.jobs_with_status(status)
+        # Only with a filter that has no index of its own must more be looked at than is shown.
+        chunk = n_wanted if model is None else _CHUNK
         before, n_same = "+inf" if after is None else after_at_ms, 0
         while True:
             # By time and not by rank: jobs that come or change state meanwhile move every rank.
             found = self._redis.zrevrangebyscore(key, before, "-inf", start=n_same, num=chunk, withscores=True)
             # Of equal times the greater id comes first; so what comes up to `after` was on the page before.
-            ids = [
-                job_id.decode()
-                for job_id, created_at_ms in found
-                if after is None or created_at_ms < after_at_ms or job_id.decode() < after
+            members = [
+                member
+                for member, created_at_ms in found
+                if after is None or created_at_ms < after_at_ms or member < after.encode()
             ]
-            for job in self._get_many(ids):
-                if status is None or job.status == status:
-                    yield job
+            ids = ids_in(key, members)
+            yield from ids if model is None else self._of_model(ids, model)
             if len(found) < chunk:
                 return
             last = found[-1][1]
             n_same = sum(score == last for _, score in found) + (n_same if last == before else 0)
             before = last
 
-    def _get_many(self, job_ids: list[str]) -> list[Job]:
+    def _of_model(self, job_ids: list[str], model: str) -> list[str]:
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
-                pipeline.hgetall(keys.job(job_id))
-            records = pipeline.execute()
-        return [decode_job(job_id, record) for job_id, record in zip(job_ids, records, strict=True) if record]
+                pipeline.hget(keys.job(job_id), "model")
+            models = each_answer(pipeline)
+        # A record of the wrong type may be of this model: reading it tells what is wrong with it.
+        return [
+            job_id
+            for job_id, its in zip(job_ids, models, strict=True)
+            if its == model.encode() or isinstance(its, Exception)
+        ]
 
+    def _get_many(self, job_ids: list[str]) -> list[Job]:
+        """Return those of the jobs that exist and can be read."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hmget(keys.job(job_id), LISTED_FIELDS)
+            records = each_answer(pipeline)
+        jobs = []
+        for job_id, values in zip(job_ids, records, strict=True):
+            with reported(f"job {job_id}"):
+                if isinstance(values, Exception):
+                    raise values
+                record = {name: value for name, value in zip(LISTED_FIELDS, values, strict=True) if value is not None}
+                if record:
+                    jobs.append(decode_job(job_id, record))
+        return jobs
+
+    @names("job")
     def cancel(self, job_id: str) -> Job:
         """Cancel the job at once: whatever its running attempt does afterwards is refused. Repeatable.
 
@@ -185,6 +225,7 @@ class JobStore:
             raise JobAlreadyDoneError(job_id, status.decode())
         return self.get(job_id)
 
+    @names("job")
     def claim(self, job_id: str, token: str | None = None) -> Attempt | None:
         """Begin the next attempt of a queued job; None when there is nothing to do: it is running, done or unknown.
 
@@ -206,11 +247,13 @@ class JobStore:
         job = self.get(job_id)
         return Attempt(self._redis, self._queue, job, job.attempt)
 
+    @names("job")
     def is_held_by(self, job_id: str, token: str) -> bool:
         """Return whether the attempt that claimed the job with this token still owns it."""
         status, holder = self._redis.hmget(keys.job(job_id), "status", "claim")
         return bool(status == b"running" and holder == token.encode())
 
+    @names("job")
     def best(self, job_id: str) -> BestNetwork:
         """Return the best network so far of a job.
 
@@ -219,15 +262,20 @@ class JobStore:
             NoNetworkError: it has none: it has just begun, or is done.
             CorruptDataError: its figures cannot be read.
         """
-        weights, figures = self._redis.hmget(keys.best_network(job_id), "weights", "figures")
+        weights, figures, feature_names = self._redis.hmget(
+            keys.best_network(job_id), "weights", "figures", "feature_names"
+        )
         job = self.get(job_id)
         if weights is None or job.is_done:
             raise NoNetworkError(job_id, job.status)
+        if feature_names is not None:
+            job = replace(job, spec=replace(job.spec, feature_names=decode_names(feature_names)))
         try:
             return BestNetwork(job, weights, FIGURES.validate_json(figures))
         except ValueError as error:
             raise CorruptDataError(f"the best network of job {job_id!r} cannot be read: {error}") from error
 
+    @names("job")
     def events(self, job_id: str, *, limit: int, after: str | None = None) -> tuple[list[Event], bool]:
         """Return up to `limit` events, the oldest first, and whether there are more.
 
@@ -240,8 +288,8 @@ class JobStore:
         if not self._redis.exists(keys.job(job_id)):
             raise JobNotFoundError(job_id)
         start = "-" if after is None else f"({after}"
-        page = decode_events(self._redis.xrange(keys.events(job_id), start, "+", count=limit + 1))
-        return page[:limit], len(page) > limit
+        entries = self._redis.xrange(keys.events(job_id), start, "+", count=limit + 1)
+        return decode_events(job_id, entries[:limit]), len(entries) > limit
 
     def end_dead_attempt(self, dead: SilentAttempt, *, max_attempts: int, counts: bool) -> JobStatus | None:
         """Queue the job of a dead attempt again, or fail it when too many of its attempts have died.
@@ -279,6 +327,7 @@ class JobStore:
             return "queued"
         return "failed" if status == b"failed" else None
 
+    @names("job")
     def enqueue_again(self, job_id: str) -> None:
         """Enqueue a job whose queue entry was lost, if it is still queued."""
         if load_script(self._redis, "note_enqueued")(keys=[keys.job(job_id)]):

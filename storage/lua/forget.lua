@@ -1,14 +1,12 @@
--- Forget a job that was done long ago.
--- KEYS: job, its events, jobs, jobs in the state that it was found in. ARGV: time in ms: done by then or earlier.
--- Returns 1, or 0 when it stays.
-local state = redis.call('HMGET', KEYS[1], 'status', 'finished_at_ms')
-if state[1] then
-  local is_done = state[1] == 'succeeded' or state[1] == 'failed' or state[1] == 'cancelled'
-  if not is_done or tonumber(state[2]) > tonumber(ARGV[1]) then
-    return 0
-  end
+-- Forget a job that was done long ago, also one whose record is damaged.
+-- KEYS: job, its events, its best network, and the sorted sets that may name it: jobs, those in each final state, ended.
+-- Returns 1, or 0 when it is not done.
+local status = redis.call('TYPE', KEYS[1])['ok'] == 'hash' and redis.call('HGET', KEYS[1], 'status')
+local is_done = status ~= 'queued' and status ~= 'running'
+if is_done then
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
 end
-redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('ZREM', KEYS[3], id_of(KEYS[1]))
-redis.call('ZREM', KEYS[4], id_of(KEYS[1]))
-return 1
+for k = is_done and 4 or #KEYS, #KEYS do
+  redis.call('ZREM', KEYS[k], id_of(KEYS[1]))
+end
+return is_done and 1 or 0

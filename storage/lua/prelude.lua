@@ -40,8 +40,17 @@ local function tell_model(model)
   redis.call('PUBLISH', CHANGES, 'model ' .. model)
 end
 
+-- Delete a key that holds another type of value than what is about to be written there.
+local function only_as(key, kind)
+  local found = redis.call('TYPE', key)['ok']
+  if found ~= kind and found ~= 'none' then
+    redis.call('DEL', key)
+  end
+end
+
 -- Add an event to the job's stream, and wake the clients that wait for one.
 local function note(job, kind, data)
+  only_as(job .. ':events', 'stream')
   redis.call('XADD', job .. ':events', 'MAXLEN', '~', MAX_EVENTS, '*', 'type', kind, 'data', data)
   redis.call('PUBLISH', CHANGES, 'job ' .. id_of(job) .. ' ' .. redis.call('HGET', job, 'status'))
 end

@@ -2,6 +2,6 @@
 -- KEYS: RQ's list of entries. ARGV: prefix of the keys of RQ's records. Returns the entry's id, or nothing.
 local entry = redis.call('LPOP', KEYS[1])
 if entry then
-  redis.call('DEL', ARGV[1] .. entry)
+  redis.call('UNLINK', ARGV[1] .. entry)
 end
 return entry

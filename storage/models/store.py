@@ -1,11 +1,16 @@
 """The registry: immutable versions under a name, and aliases that point at them."""
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from redis import Redis
 
 from storage import keys
+from storage.alarm import report
+from storage.codec import decode_names
+from storage.damage import each_answer, names, reported
 from storage.errors import (
     AliasNotFoundError,
     CorruptDataError,
@@ -15,10 +20,12 @@ from storage.errors import (
 )
 from storage.jobs.description import DESCRIPTION
 from storage.models.trained_model import TrainedModel, decode_version
-from storage.models.versions import Model, Version
+from storage.models.versions import VERSION_PATTERN, Model, Version
 from storage.scripts import load_script
 
 _PAGE = 200
+
+_is_number = re.compile(VERSION_PATTERN.encode()).fullmatch
 
 
 class ModelStore:
@@ -33,10 +40,21 @@ class ModelStore:
         Args:
             after: the name of the last model of the page before.
         """
-        start = "-" if after is None else f"({after}"
-        names = self._redis.zrangebylex(keys.MODELS, start, "+", start=0, num=limit + 1)
-        found = self.find([name.decode() for name in names[:limit]])
-        return [model for model in found if model is not None], len(names) > limit
+        page: list[Model] = []
+        start = b"-" if after is None else b"(" + after.encode()
+        while True:
+            n_wanted = limit + 1 - len(page)
+            members = self._redis.zrangebylex(keys.MODELS, start, "+", start=0, num=n_wanted)
+            for model in self.find([member.decode("ascii", "replace") for member in members]):
+                if isinstance(model, CorruptDataError):
+                    report(model)
+                elif len(page) == limit:
+                    return page, True
+                elif model is not None:
+                    page.append(model)
+            if len(members) < n_wanted:
+                return page, False
+            start = b"(" + members[-1]
 
     def all(self) -> Iterator[Model]:
         """Yield every model in the order of their names, a page at a time."""
@@ -46,27 +64,36 @@ class ModelStore:
             yield from page
             after, has_more = (page[-1].name, has_more) if page else (None, False)
 
+    @names("model")
     def get(self, model: str) -> Model:
         """Return the versions and aliases of one model.
 
         Raises:
             ModelNotFoundError: it has no version.
         """
-        found = self.find([model])[0]
+        (found,) = self.find([model])
         if found is None:
             raise ModelNotFoundError(model)
+        if isinstance(found, CorruptDataError):
+            raise found
         return found
 
-    def find(self, models: Sequence[str]) -> list[Model | None]:
-        """Return the versions and aliases of each model, all as of one moment; None for one that does not exist."""
+    def find(self, models: Sequence[str]) -> list[Model | CorruptDataError | None]:
+        """Return the versions and aliases of each model, all as of one moment.
+
+        None stands for one that does not exist, an error for one that cannot be read.
+        """
         with self._redis.pipeline() as transaction:
             for model in models:
-                transaction.zrange(keys.versions(model), 0, -1)
-                transaction.hgetall(keys.aliases(model))
-            answers = transaction.execute()
+                if keys.is_name(model):
+                    transaction.zrange(keys.versions(model), 0, -1)
+                    transaction.hgetall(keys.aliases(model))
+            answers = iter(each_answer(transaction))
         return [
-            _model(model, numbers, aliases) if numbers else None
-            for model, numbers, aliases in zip(models, answers[::2], answers[1::2], strict=True)
+            _model(model, next(answers), next(answers))
+            if keys.is_name(model)
+            else CorruptDataError(f"{keys.MODELS} has the member {model[:100]!r}, which is no model's name")
+            for model in models
         ]
 
     def resolve(self, model: str, *, version: int | None = None, alias: str | None = None) -> int:
@@ -81,6 +108,7 @@ class ModelStore:
             raise found.missing(version, alias)
         return number
 
+    @names("model")
     def with_versions(self, model: str) -> tuple[Model, list[Version]]:
         """Return one model with all its versions, in one round trip and as of one moment.
 
@@ -93,13 +121,19 @@ class ModelStore:
             fields = [f"{keys.version(model, '*')}->{field}" for field in ("created_at_ms", "description")]
             transaction.sort(keys.versions(model), by="nosort", get=fields, groups=True)
             numbers, aliases, versions = transaction.execute()
-        if not numbers:
-            raise ModelNotFoundError(model)
         found = _model(model, numbers, aliases)
-        return found, [
-            _version(model, number, *fields) for number, fields in zip(found.versions, versions, strict=True)
-        ]
+        if found is None:
+            raise ModelNotFoundError(model)
+        if isinstance(found, CorruptDataError):
+            raise found
+        listed = []
+        for number, fields in zip(numbers, versions, strict=True):
+            if _is_number(number):
+                with reported(f"version {number.decode()} of model {model!r}"):
+                    listed.append(_version(model, int(number), *fields))
+        return found, listed
 
+    @names("model")
     def get_version(self, model: str, number: int) -> Version:
         """Return one version without its weights.
 
@@ -117,6 +151,7 @@ class ModelStore:
         """
         return decode_version(*self.load_bytes(model, number))
 
+    @names("model")
     def load_bytes(self, model: str, number: int) -> tuple[Version, bytes]:
         """Return one version and its weights as they were published, as safetensors bytes.
 
@@ -128,12 +163,20 @@ class ModelStore:
 
     def _read(self, model: str, number: int, more: Sequence[str]) -> tuple[Version, list[bytes]]:
         """Return one version with more fields of its record."""
-        fields = self._redis.hmget(keys.version(model, number), "created_at_ms", "description", *more)
-        if None in fields:
-            self.get(model)
+        created_at_ms, description, feature_names, *others = self._redis.hmget(
+            keys.version(model, number), "created_at_ms", "description", "feature_names", *more
+        )
+        if description is None and self.get(model).number(number) is None:
             raise VersionNotFoundError(model, number)
-        return _version(model, number, *fields[:2]), fields[2:]
+        version = _version(model, number, created_at_ms, description)
+        if None in others:
+            raise CorruptDataError(f"version {number} of model {model!r} has no {more[others.index(None)]}")
+        if feature_names is not None:
+            description = replace(version.description, feature_names=decode_names(feature_names))
+            version = replace(version, description=description)
+        return version, others
 
+    @names("model")
     def set_alias(self, model: str, alias: str, number: int) -> None:
         """Point the alias at an existing version.
 
@@ -145,6 +188,7 @@ class ModelStore:
             self.get(model)
             raise VersionNotFoundError(model, number)
 
+    @names("model")
     def delete_alias(self, model: str, alias: str) -> None:
         """Delete the alias; the version it points at stays.
 
@@ -155,6 +199,7 @@ class ModelStore:
             self.get(model)
             raise AliasNotFoundError(model, alias)
 
+    @names("model")
     def delete_version(self, model: str, number: int) -> None:
         """Delete a version; its number is never used again.
 
@@ -172,6 +217,7 @@ class ModelStore:
             self.get(model)
             raise VersionNotFoundError(model, number)
 
+    @names("model")
     def delete(self, model: str) -> None:
         """Delete a model with all its versions and aliases; its version numbers are never used again.
 
@@ -186,16 +232,28 @@ class ModelStore:
             raise ModelNotFoundError(model)
 
 
-def _model(name: str, numbers: Sequence[bytes], aliases: dict[bytes, bytes]) -> Model:
-    return Model(
-        name=name,
-        versions=tuple(int(number) for number in numbers),
-        aliases={alias.decode(): int(number) for alias, number in sorted(aliases.items())},
-    )
+def _model(name: str, numbers: Any, aliases: Any) -> Model | CorruptDataError | None:
+    """Return a model from its members of Redis, or from the errors that came in place of one of them."""
+    for answer in (numbers, aliases):
+        if isinstance(answer, Exception):
+            return CorruptDataError(f"a key of model {name!r} has another type: {answer}")
+    if not numbers:
+        return None
+    versions = [int(number) for number in numbers if _is_number(number)]
+    pointers = {alias.decode("ascii", "replace"): number for alias, number in sorted(aliases.items())}
+    damaged = frozenset(alias for alias, number in pointers.items() if not _is_number(number))
+    for what in (
+        *(f"version {number[:100]!r}" for number in numbers if not _is_number(number)),
+        *(f"alias {alias!r}, which names no version" for alias in damaged),
+    ):
+        report(f"model {name!r} has the {what}")
+    if not versions:
+        return CorruptDataError(f"model {name!r} has no version with a number")
+    return Model(name, tuple(versions), {a: int(number) for a, number in pointers.items() if a not in damaged}, damaged)
 
 
-def _version(model: str, number: int, created_at_ms: bytes, description: bytes) -> Version:
+def _version(model: str, number: int, created_at_ms: bytes | None, description: bytes | None) -> Version:
     try:
-        return Version(model, number, int(created_at_ms), DESCRIPTION.validate_json(description))
+        return Version(model, number, int(created_at_ms or b""), DESCRIPTION.validate_json(description or b""))
     except ValueError as error:
         raise CorruptDataError(f"version {number} of model {model!r} cannot be read: {error}") from error

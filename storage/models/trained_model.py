@@ -46,7 +46,11 @@ def decode_best(best: BestNetwork) -> TrainedModel:
         CorruptDataError: the weights are not what was written.
     """
     job, spec = best.job, best.job.spec
-    return TrainedModel(job.model, 0, spec.task, spec.feature_names, _folded(best.weights, spec.network, spec.task))
+    network = _folded(best.weights, spec.network, spec.task)
+    if network.n_inputs != len(spec.feature_names):
+        names = f"{len(spec.feature_names)} names of features"
+        raise CorruptDataError(f"the best network of job {job.id!r} has {network.n_inputs} inputs, but {names}")
+    return TrainedModel(job.model, 0, spec.task, spec.feature_names, network)
 
 
 def _folded(weights: bytes, config: NetworkConfig, task: Task) -> Network:

@@ -5,11 +5,9 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from storage.errors import AliasNotFoundError, StorageError, VersionNotFoundError
+from storage.errors import AliasNotFoundError, CorruptDataError, StorageError, VersionNotFoundError
 from storage.jobs.description import Description
-
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-"""Names of models and aliases."""
+from storage.keys import NAME_PATTERN
 
 VERSION_PATTERN = r"[1-9][0-9]{0,14}"
 MAX_VERSION = 10**15 - 1
@@ -48,6 +46,8 @@ class Model:
     versions: tuple[int, ...]
     """In ascending order, at least one."""
     aliases: Mapping[str, int]
+    damaged_aliases: frozenset[str] = frozenset()
+    """Those that are stored, but not with the number of a version."""
 
     @property
     def latest(self) -> int:
@@ -65,6 +65,8 @@ class Model:
         """Return the error that says what `number` did not find."""
         if version is not None:
             return VersionNotFoundError(self.name, version)
+        if alias in self.damaged_aliases:
+            return CorruptDataError(f"alias {alias!r} of model {self.name!r} names no version")
         return AliasNotFoundError(self.name, alias or "")
 
 

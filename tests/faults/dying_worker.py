@@ -11,13 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from rq.worker import Worker
-
 import worker.tasks
 from storage.jobs.attempt import Attempt
 from storage.jobs.store import JobStore
+from worker.guard import WorkerChild
 from worker.main import main
-from worker.process import QueueEntry, TrainingWorker
+from worker.process import TrainingWorker
 from worker.watch import Watch
 
 PARENT = os.getpid()
@@ -25,13 +24,13 @@ PARENT = os.getpid()
 POINTS: dict[str, tuple[type, str, bool]] = {
     # name: (class, method, whether to die after the call)
     "after the pop": (TrainingWorker, "execute_job", False),
-    "before the claim": (QueueEntry, "perform", False),
+    "after the fork": (TrainingWorker, "perform_job", False),
+    "before the claim": (JobStore, "claim", False),
     "after the claim": (JobStore, "claim", True),
     "in the middle of training": (Watch, "after_epoch", True),
     "before publish": (Attempt, "publish", False),
     "after publish": (Attempt, "publish", True),
-    "before the acknowledgement": (Worker, "handle_job_success", False),
-    "after the acknowledgement": (Worker, "handle_job_success", True),
+    "before the next job": (WorkerChild, "wait", False),
 }
 
 

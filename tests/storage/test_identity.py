@@ -53,7 +53,7 @@ def test_an_emptied_redis_refuses_new_connections(redis: Redis, process: Start) 
     redis.flushall()
     _, connection = process()
     with pytest.raises(ReplacedRedisError, match="has no data of this service"):
-        JobStore(connection, TrainingQueue(connection)).get("job_1")  # and not: there is no such job
+        JobStore(connection, TrainingQueue(connection)).get(f"job_{1:032x}")  # and not: there is no such job
     assert redis.keys() == []
 
 
@@ -63,7 +63,7 @@ def test_a_process_that_stays_connected_notices_an_emptied_redis(
     identity, connection = process()
     jobs = JobStore(connection, TrainingQueue(connection))
     with pytest.raises(JobNotFoundError):
-        jobs.get("job_1")
+        jobs.get(f"job_{1:032x}")
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
         identity.check(connection)

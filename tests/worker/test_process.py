@@ -1,6 +1,7 @@
 """Real workers: processes that are killed, stopped and given forged jobs."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,21 +184,81 @@ def test_sigterm_hands_a_long_job_back_within_25_seconds(
     assert job_id in queue.waiting_job_ids()
 
 
-def test_a_forged_job_runs_nothing_but_the_training_task(
+def forged_records(marker: Path) -> dict[str, dict[str, Any]]:
+    """RQ's records of entries that somebody who can write to Redis has made up, by what they try."""
+    touch = json.dumps(["os.system", None, [f"touch {marker}"], {}])
+    train = json.dumps([TRAIN_TASK, None, ["job_0"], {}])
+    by_name = {f"{name}_callback_name": "tests.worker.test_process.touch" for name in ("success", "failure", "stopped")}
+    return {
+        "function": {"data": touch},
+        "callbacks": {"data": train, **by_name},
+        "callbacks of a failure": {"data": touch, **by_name},
+        "webhook": {"data": train, "webhooks": json.dumps([{"url": f"file://{marker}", "statuses": ["finished"]}])},
+        "dependency": {"data": touch, "dependency_ids": '["nothing"]'},
+        "repeats": {"data": touch, "repeats_left": 9, "repeat_intervals": "[0]", "retries_left": 9},
+        "rate limit": {"data": touch, "rate_limit_key": "k", "rate_limit_concurrency": 1},
+        "huge": {"data": "x" * 20_000_000},
+        "broken data": {"data": b"\xff\xfe"},
+        "broken numbers": {"data": train, "timeout": "soon", "result_ttl": "never", "created_at": "then"},
+        "broken status": {"data": train, "status": "unheard of"},
+        "nothing": {},
+    }
+
+
+def touch(*_: object) -> None:
+    """What a forged callback would run."""
+    Path(os.environ["FORGED"]).touch()
+
+
+def test_nothing_that_a_forged_queue_entry_names_runs_and_the_worker_goes_on(
     redis: Redis,
-    queue: TrainingQueue,
     jobs: JobStore,
     blobs: BlobStore,
     tmp_path: Path,
     start_worker: Callable[[], WorkerProcess],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """R37. On 15a4f66 the callbacks ran, and an entry that could not be read ended the worker."""
     marker = tmp_path / "forged"
-    forged = queue.rq_queue.enqueue_call("os.system", args=(f"touch {marker}",))
-    honest = jobs.submit("or", training_spec(blobs), metadata={}).id
-    start_worker()
-    wait_for(lambda: jobs.get(honest).is_done)
-    assert forged.get_status() == "failed"
+    monkeypatch.setenv("FORGED", str(marker))
+    honest = [jobs.submit("or", training_spec(blobs), metadata={}).id for _ in range(2)]
+    (mine,) = (key for key in redis.keys(f"rq:job:{honest[0]}-*"))
+    redis.hset(mine, mapping=forged_records(marker)["callbacks of a failure"])
+    for k, record in enumerate(forged_records(marker).values()):
+        for entry in (f"forged-{k}", f"job_{k:032x}-1"):
+            redis.lpush("rq:queue:training", entry)
+            if record:
+                redis.hset(f"rq:job:{entry}", mapping={"origin": "training", "status": "queued", **record})
+    for entry in (b"\xff\x00", b"", b"x" * 1_000_000, f"{honest[1]}:events-1".encode()):
+        redis.lpush("rq:queue:training", entry)
+    redis.set("rq:job:job_" + "f" * 32 + "-2", "a text where a hash belongs")
+    redis.lpush("rq:queue:training", "job_" + "f" * 32 + "-2")
+    redis.zadd("rq:wip:training", {"forged-1:x": 1})
+    redis.lpush("rq:queue:training:intermediate", "forged-1")
+    worker = start_worker()
+    for command in ("shutdown", "kill-horse"):
+        redis.publish(
+            f"rq:pubsub:{redis.keys('rq:worker:*')[0].decode().rpartition(':')[2]}", f'{{"command": "{command}"}}'
+        )
+    wait_for(lambda: all(jobs.get(job_id).is_done for job_id in honest))
+    assert [status_of(jobs, job_id) for job_id in honest] == ["succeeded"] * 2
+    assert worker.poll() is None
     assert not marker.exists()
+    assert "Traceback" not in (tmp_path / "worker-0.log").read_text()
+    assert redis.llen("rq:queue:training") == 0
+    assert set(redis.keys("rq:job:*")) <= {b"rq:job:forged-1"}  # each record went with its entry
+
+
+def test_a_queue_of_the_wrong_type_ends_no_worker(
+    redis: Redis, jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    redis.set("rq:queue:training", "a text where a list belongs")
+    worker = start_worker()
+    time.sleep(2)
+    redis.delete("rq:queue:training")
+    job_id = jobs.submit("or", training_spec(blobs), metadata={}).id
+    wait_for(lambda: jobs.get(job_id).is_done)
+    assert worker.poll() is None
 
 
 def test_without_a_setting_the_worker_says_which_one() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import simdjson
 
 from service.predict.instances import Rows
-from storage.models.versions import MAX_VERSION, NAME_PATTERN, ModelReference
+from storage.keys import NAME_PATTERN
+from storage.models.versions import MAX_VERSION, ModelReference
 
 _MEMBERS = {"model", "instances", "version", "alias"}
 _OPENING_BRACKET = ord("[")

@@ -13,7 +13,7 @@ from service.predict.memory.statistics import Statistics
 from service.predict.memory.version_cache import VersionCache
 from service.settings import Settings
 from storage.circuit_breaker import CircuitBreaker
-from storage.errors import ModelNotFoundError, UnavailableError, VersionNotFoundError
+from storage.errors import CorruptDataError, ModelNotFoundError, UnavailableError, VersionNotFoundError
 from storage.models.trained_model import TrainedModel
 from storage.models.versions import Model, ModelReference
 
@@ -170,7 +170,9 @@ class LoadedModels:
             return known, False
         try:
             (model,) = self.pointers.read([reference.model])
-        except UnavailableError:
+            if isinstance(model, CorruptDataError):
+                raise model
+        except (UnavailableError, CorruptDataError):
             if known is None or not is_known:
                 raise
             return known, True

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from storage.alarm import report
 from storage.circuit_breaker import CircuitBreaker
+from storage.errors import CorruptDataError
 from storage.models.versions import Model
 
 if TYPE_CHECKING:
@@ -63,8 +65,10 @@ class PointerCache:
         """Return the models that anything is known about."""
         return list(self._pointers)
 
-    def read(self, models: Sequence[str]) -> list[Model | None]:
+    def read(self, models: Sequence[str]) -> list[Model | CorruptDataError | None]:
         """Ask Redis for the pointers of models, and keep them; None for a model that does not exist.
+
+        An error stands for one whose pointers are damaged. What was known about it is kept, and no longer fresh.
 
         Raises:
             UnavailableError: Redis is away.
@@ -82,7 +86,12 @@ class PointerCache:
                     self._reads.discard(read)
         with self._lock:
             for name, model in zip(models, found, strict=True):
-                self._keep(name, model, is_fresh=not read.is_outdated)
+                if isinstance(model, CorruptDataError):
+                    report(model)
+                    if name in self._pointers:
+                        self._pointers[name].is_fresh = False
+                else:
+                    self._keep(name, model, is_fresh=not read.is_outdated)
         return found
 
     def hear(self, model: str | None) -> None:

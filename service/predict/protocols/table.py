@@ -10,7 +10,7 @@ from service.predict.predict import Read
 from service.predict.protocols.hosting.invocations import read_invocation
 from service.predict.protocols.open_inference.infer import read_infer
 from service.predict.protocols.tensorflow.predict import read_tensorflow
-from storage.models.versions import NAME_PATTERN
+from storage.keys import NAME_PATTERN
 
 CONVERTERS: Mapping[str, str] = MappingProxyType({"name": NAME_PATTERN, "version": "[0-9]+"})
 """What `<name:...>` and `<version:...>` match in a rule. Numbers such as 0 and 01 are versions that do not exist."""

@@ -20,7 +20,7 @@ from service.predict.memory.loaded_models import LoadedModels
 from service.predict.memory.version_cache import VersionCache
 from storage.blobs import BlobStore
 from storage.codec import encode_model
-from storage.errors import ModelNotFoundError, RedisAwayError, VersionNotFoundError
+from storage.errors import CorruptDataError, ModelNotFoundError, RedisAwayError, VersionNotFoundError
 from storage.identity import StoreIdentity, accept_loss
 from storage.jobs.description import Description, Digests
 from storage.jobs.store import JobStore
@@ -39,7 +39,7 @@ class Store(ModelStore):
         self.n_asked = self.n_loaded = 0
         self.while_reading: Callable[[], object] = lambda: None
 
-    def find(self, models: Sequence[str]) -> list[Model | None]:
+    def find(self, models: Sequence[str]) -> list[Model | CorruptDataError | None]:
         self.n_asked += 1
         if self.is_away:
             raise redis_py.ConnectionError("away")

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,59 +18,162 @@ from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import OR_TARGETS, claimed, publish, training_spec
+from tests.clock import Clock
 
 DAY_MS = 24 * 3600 * 1000
+HOUR_S = 3600
+
+
+class Clocks:
+    """The own clock of a process and the wall clock of its computer; only the latter can leap."""
+
+    def __init__(self) -> None:
+        self.own, self.leap = Clock(), 0.0
+
+    def wall(self) -> float:
+        return time.time() + self.own.now - 1000 - HOUR_S + self.leap  # right after an hour
 
 
 @pytest.fixture
-def housekeeping(redis: Redis, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> Housekeeping:
-    """Looks at all blobs each time, and keeps jobs for a day."""
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def start(
+    redis: Redis, blobs: BlobStore, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Housekeeping]:
+    """Start a process that looks at all blobs each time, and keeps jobs for 30 days."""
     monkeypatch.setattr("storage.jobs.housekeeping.FOLDERS_AT_ONCE", 256)
-    return Housekeeping(redis, blobs, keep_jobs_s=24 * 3600, clock=iter(range(0, 10**6, 60)).__next__)
+    return lambda: Housekeeping(redis, blobs, keep_jobs_s=30 * 86400, clock=clocks.own, wall_clock=clocks.wall)
 
 
-def make_old(redis: Redis, job_id: str, days: float, *, finished_days: float | None = None) -> None:
-    """Pretend that a job was made, and ended, so many days ago."""
-    now = int(time.time() * 1000)
-    created = now - int(days * DAY_MS)
-    redis.hset(keys.job(job_id), "created_at_ms", created)
-    for index in (keys.JOBS, *(keys.jobs_with_status(status) for status in ("succeeded", "failed", "cancelled"))):
-        redis.zadd(index, {job_id: created}, xx=True)
-    if finished_days is not None:
-        redis.hset(keys.job(job_id), "finished_at_ms", now - int(finished_days * DAY_MS))
+@pytest.fixture
+def housekeeping(start: Callable[[], Housekeeping], clocks: Clocks) -> Housekeeping:
+    """One that has been running for an hour, so that it believes its clock."""
+    housekeeping = start()
+    for _ in range(HOUR_S // 60):
+        step(housekeeping, clocks)
+    return housekeeping
+
+
+def step(housekeeping: Housekeeping, clocks: Clocks) -> None:
+    """Run, and let a minute pass."""
+    housekeeping.run()
+    clocks.own.now += 60
+
+
+def end_days_ago(redis: Redis, job_id: str, days: float) -> None:
+    """Let as many days pass since housekeeping saw that a job has ended."""
+    redis.zincrby(keys.ENDED, -days * DAY_MS, job_id)
+
+
+def set_server_clock(redis: Redis, days: float) -> None:
+    """Make the server's clock leap, seen from housekeeping: the last time that was noted lies that far off."""
+    redis.hincrby(keys.SERVICE_CLOCK, "server_ms", -int(days * DAY_MS))
 
 
 def test_a_job_is_forgotten_some_time_after_its_end_and_its_version_stays(
-    redis: Redis, jobs: JobStore, models: ModelStore, housekeeping: Housekeeping
+    redis: Redis, jobs: JobStore, models: ModelStore, housekeeping: Housekeeping, clocks: Clocks
 ) -> None:
     publish(jobs)
     (old,), _ = jobs.page(limit=1)
-    make_old(redis, old.id, 3, finished_days=1.01)
     ended_lately = claimed(jobs)
     ended_lately.fail(JobError("diverged", ""))
-    make_old(redis, ended_lately.job.id, 3, finished_days=0.99)
     running = claimed(jobs).job.id
-    make_old(redis, running, 9)
-    housekeeping.run()
+    step(housekeeping, clocks)
+    end_days_ago(redis, old.id, 30.01)
+    end_days_ago(redis, ended_lately.job.id, 29.99)
+    step(housekeeping, clocks)
     with pytest.raises(JobNotFoundError):
         jobs.get(old.id)
     assert {job.id for job in jobs.page(limit=10)[0]} == {ended_lately.job.id, running}
     assert jobs.page(limit=10, status="succeeded") == ([], False)
-    assert not redis.exists(keys.events(old.id))
+    assert redis.keys(f"perceptron:*{old.id}*") == []
+    assert redis.zrange(keys.ENDED, 0, -1) == [ended_lately.job.id.encode()]
     assert models.get("or").versions == (1,)
 
 
 def test_jobs_are_forgotten_in_batches_past_those_that_ended_lately(
-    redis: Redis, jobs: JobStore, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, jobs: JobStore, housekeeping: Housekeeping, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.jobs.housekeeping.JOBS_AT_ONCE", 2)
-    for k in range(7):
-        job_id = claimed(jobs).job.id
+    ids = [claimed(jobs).job.id for _ in range(7)]
+    for job_id in ids:
         jobs.cancel(job_id)
-        make_old(redis, job_id, 20 - k, finished_days=0.5 if k < 3 else 5)
     for _ in range(4):
         housekeeping.run()
-    assert len(jobs.page(limit=10)[0]) == 3
+        clocks.own.now += 60
+    assert redis.zcard(keys.ENDED) == 7
+    for k, job_id in enumerate(ids):
+        end_days_ago(redis, job_id, 1 if k < 3 else 31)
+    for _ in range(4):
+        step(housekeeping, clocks)
+    assert {job.id for job in jobs.page(limit=10)[0]} == set(ids[:3])
+
+
+@pytest.mark.parametrize("days", [40, -40, 1 / 24, -1 / 24])
+def test_a_leap_of_the_servers_clock_forgets_no_job(
+    redis: Redis, jobs: JobStore, start: Callable[[], Housekeeping], clocks: Clocks, days: float
+) -> None:
+    """R31. On 15a4f66 a clock that jumped 40 days ahead deleted every job that was done."""
+    publish(jobs)
+    (job,), _ = jobs.page(limit=1)
+    first = start()
+    step(first, clocks)
+    end_days_ago(redis, job.id, 28.9)
+    for leap in (days, -days):
+        set_server_clock(redis, leap)
+        step(first, clocks)
+        restarted = start()  # it knows no time before the leap
+        for _ in range(3):
+            step(restarted, clocks)
+        assert jobs.get(job.id).status == "succeeded"
+
+
+def test_a_job_that_ended_while_the_clock_was_wrong_is_kept_as_long_as_any(
+    redis: Redis, jobs: JobStore, housekeeping: Housekeeping, clocks: Clocks
+) -> None:
+    job_id = claimed(jobs).job.id
+    jobs.cancel(job_id)
+    for field in ("created_at_ms", "finished_at_ms"):
+        redis.hincrby(keys.job(job_id), field, -40 * DAY_MS)
+    for index in (keys.JOBS, keys.jobs_with_status("cancelled")):
+        redis.zincrby(index, -40 * DAY_MS, job_id)
+    for _ in range(3):
+        step(housekeeping, clocks)
+    assert jobs.get(job_id).status == "cancelled"
+
+
+def test_a_leap_of_the_computers_clock_deletes_no_blob_whose_job_is_about_to_be_recorded(
+    blobs: BlobStore, start: Callable[[], Housekeeping], housekeeping: Housekeeping, clocks: Clocks
+) -> None:
+    digest = blobs.put(b"instances")
+    clocks.leap = 7200
+    step(housekeeping, clocks)
+    restarted = start()
+    for _ in range(25):
+        step(housekeeping, clocks)
+        step(restarted, clocks)
+    assert exists(blobs, digest)
+    for _ in range(15):
+        step(housekeeping, clocks)
+    assert not exists(blobs, digest)  # by then it is old by every clock
+
+
+def test_a_damaged_job_is_forgotten_like_any_other(
+    redis: Redis, jobs: JobStore, housekeeping: Housekeeping, clocks: Clocks
+) -> None:
+    ids = [claimed(jobs).job.id for _ in range(2)]
+    for job_id in ids:
+        jobs.cancel(job_id)
+    redis.set(keys.job(ids[0]), "a text where a hash belongs")
+    redis.zadd(keys.jobs_with_status("cancelled"), {"no id": 1})
+    step(housekeeping, clocks)
+    end_days_ago(redis, ids[0], 31)
+    end_days_ago(redis, ids[1], 31)
+    step(housekeeping, clocks)
+    assert redis.keys("perceptron:job:*") == []
 
 
 def age(blobs: BlobStore, digest: str, seconds: float = 7200) -> Path:

@@ -52,7 +52,7 @@ def test_only_one_of_two_claims_is_granted(jobs: JobStore) -> None:
 
 
 def test_an_unknown_job_cannot_be_claimed(jobs: JobStore) -> None:
-    assert jobs.claim("job_unknown") is None
+    assert jobs.claim(f"job_{0:032x}") is None
     with pytest.raises(JobNotFoundError):
         jobs.get("job_unknown")
 
@@ -97,7 +97,7 @@ def test_a_submission_sent_again_after_the_job_ended_changes_nothing(jobs: JobSt
 
 
 def test_a_claim_sent_again_gets_the_same_attempt(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.jobs.store.uuid.uuid4", lambda: type("Uuid", (), {"hex": "same"}))
+    monkeypatch.setattr("storage.jobs.store.uuid.uuid4", lambda: type("Uuid", (), {"hex": "5a" * 16}))
     job_id = jobs.submit("or", training_spec(), metadata={}).id
     attempts = [attempt.number for _ in range(2) if (attempt := jobs.claim(job_id)) is not None]
     assert attempts == [1, 1]

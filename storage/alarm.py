@@ -1,0 +1,19 @@
+"""The alarm about damaged data: it names what is damaged, in the log. Knows nothing of Redis."""
+
+import logging
+import time
+
+SAY_AGAIN_AFTER_S = 60.0
+
+_log = logging.getLogger(__name__)
+_said_at_s: dict[str, float] = {}
+
+
+def report(damage: object) -> None:
+    """Log an alarm that names what is damaged; the same one once a minute."""
+    text, now_s = str(damage), time.monotonic()
+    if now_s - _said_at_s.get(text, float("-inf")) >= SAY_AGAIN_AFTER_S:
+        if len(_said_at_s) > 10_000:
+            _said_at_s.clear()
+        _said_at_s[text] = now_s
+        _log.critical("ALARM: what is stored is damaged: %s", text)
