@@ -1,6 +1,7 @@
 """What gunicorn serves: reads the environment and makes the parts."""
 
 import os
+from functools import cache
 
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError
@@ -18,6 +19,7 @@ from storage.connection import connect, connect_on_loop
 from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
+from storage.needed_commands import check_commands
 from storage.queue import TrainingQueue
 
 
@@ -32,8 +34,11 @@ def create_shell() -> Shell:
     # four waits in all.
     redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
 
+    check_commands_once = cache(check_commands)  # an error is not cached
+
     def check_store() -> None:
         identity.check(redis)
+        check_commands_once(redis)
 
     models = LoadedModels(
         ModelStore(redis),

@@ -87,15 +87,12 @@ class ModelStore:
         Raises:
             ModelNotFoundError: it has no version.
         """
-        with self._redis.pipeline() as transaction:
-            transaction.zrange(keys.versions(model), 0, -1)
-            transaction.hgetall(keys.aliases(model))
-            fields = [f"{keys.version(model, '*')}->{field}" for field in ("created_at_ms", "description")]
-            transaction.sort(keys.versions(model), by="nosort", get=fields, groups=True)
-            numbers, aliases, versions = transaction.execute()
+        numbers, aliases, versions = load_script(self._redis, "read_versions")(
+            keys=[keys.versions(model), keys.aliases(model), keys.version(model, "")]
+        )
         if not numbers:
             raise ModelNotFoundError(model)
-        found = _model(model, numbers, aliases)
+        found = _model(model, numbers, dict(zip(aliases[::2], aliases[1::2], strict=True)))
         return found, [
             _version(model, number, *fields) for number, fields in zip(found.versions, versions, strict=True)
         ]
