@@ -3,10 +3,6 @@
 import os
 from functools import cache
 
-from redis.backoff import ConstantBackoff
-from redis.exceptions import ConnectionError
-from redis.retry import Retry
-
 from service.app import create_app
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
@@ -21,6 +17,7 @@ from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.needed_commands import check_commands
 from storage.queue import TrainingQueue
+from storage.waiting_time import ONE_WAIT_S, limit_waiting
 
 
 def create_shell() -> Shell:
@@ -29,10 +26,8 @@ def create_shell() -> Shell:
     redis_url = settings.stores.redis_url
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
-    redis = connect(redis_url, timeout_s=0.9, n_retries=1, identity=identity)
-    # Retry a lost connection once, but not a silent one: redis-py would retry the command and the connection below it,
-    # four waits in all.
-    redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
+    redis = connect(redis_url, timeout_s=ONE_WAIT_S, n_retries=1, identity=identity)
+    limit_waiting(redis)
 
     check_commands_once = cache(check_commands)  # an error is not cached
 

@@ -44,7 +44,8 @@ _WITHIN_A_SCRIPT = re.compile(r"Error running script.*?: -?([A-Z]{2,})\b")
 
 def _code_of(error: exceptions.ResponseError) -> str:
     """Return the code with which Redis began its answer, such as OOM; that of a script is the code in it."""
-    code = error.status_code or str(error).partition(" ")[0]
+    # redis-py puts the command of a pipeline before the answer.
+    code = error.status_code or str(error).rpartition(" of pipeline caused error: ")[2].partition(" ")[0]
     if (within := _WITHIN_A_SCRIPT.search(str(error))) is not None:
         return within[1]
     return code if code.isupper() and code.isalpha() else "ERR"
