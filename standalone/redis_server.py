@@ -182,7 +182,7 @@ class EmbeddedServer:
             deadline = time.monotonic() + timeout_s
             while not self.is_ready():
                 status = self._process.poll()
-                if time.monotonic() > deadline and self.busy_with() is not None:
+                if status is None and time.monotonic() > deadline and (self.busy_with() or self.is_ready()):
                     deadline = time.monotonic() + timeout_s
                 if status is not None or time.monotonic() > deadline:
                     what = "is not ready in time" if status is None else f"ended with exit status {status}"

@@ -192,7 +192,7 @@ class SlowServer(EmbeddedServer):
 def test_a_server_that_loads_says_how_far_it_is_and_one_without_socket_says_so(tmp_path: Path):
     with EmbeddedServer(tmp_path) as server, connected(server) as connection:
         assert server.busy_with() is None and server.fault() is None
-        connection.mset({f"key:{number}": number for number in range(1000)})
+        connection.mset({f"key:{number}": os.urandom(20_000) for number in range(1000)})
         connection.bgrewriteaof()
         wait_until(lambda: not connection.info("persistence")["aof_rewrite_in_progress"])
     with SlowServer(tmp_path).start(timeout_s=0.5) as slow:

@@ -26,7 +26,7 @@ ABOUT_THE_SERVER = [
     "ERR max number of clients reached",
     "ERR unknown command 'EVALSHA', with args beginning with: ",
     "ERR ACL failure in script: User service has no permissions to run the 'xadd' command",
-    "ERR Error running script (call to f_1a): @user_script:12: -OOM command not allowed when used memory > 'maxmemory'.",
+    "ERR Error running script (call to f_1a): @user_script:12: -OOM command not allowed when memory > 'maxmemory'.",
     "SOMETHINGNEW that no one has met yet",
 ]
 OUR_FAULT = [
