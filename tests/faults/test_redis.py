@@ -1,16 +1,19 @@
 """A Redis that forgets scripts, denies commands, wants a password or loads for long: R26 and R35."""
 
+import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
 from storage.needed_commands import NEEDED
-from tests.faults.rig import Rig, children_of, wait_for
+from tests.end_to_end.conftest import Stack
+from tests.faults.rig import ROOT, Rig, children_of, wait_for
 from tests.faults.test_stores import JOB
 from tests.faults.test_workers import start_job
 
@@ -135,3 +138,27 @@ def test_a_wrong_host_is_one_line_and_the_worker_keeps_trying(start_rig: StartRi
     assert "no.such.host.invalid:6379" in line and worker.poll() is None
     worker.terminate()
     assert worker.wait(5) == 0
+
+
+def test_the_documentation_lists_the_commands_that_are_checked() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    listed = text.partition("### Commands")[2].split("```")[1].split()
+    assert listed == sorted({command[0] for command in NEEDED} | {"MULTI", "EXEC", "DISCARD"})
+
+
+@pytest.mark.serial
+def test_a_server_whose_socket_was_removed_is_started_again(tmp_path: Path) -> None:
+    """R35. On 15a4f66 nobody noticed: no new connection was possible, and no job trained."""
+    stack = Stack(tmp_path / "data").start()
+    try:
+        lock = stack.data_dir / "redis" / "server.lock"
+        socket = Path(lock.read_text())
+        shutil.rmtree(socket.parent)
+        removed_at = time.monotonic()
+        wait_for(lambda: "must be started again: its socket" in stack.data_dir.with_suffix(".log").read_text(), 5)
+        wait_for(lambda: stack.http.post("/jobs", json=JOB).status_code == 202, 5)
+        print(f"socket removed: jobs are accepted again after {time.monotonic() - removed_at:.1f} s")
+        (job,) = stack.http.get("/jobs").json()["data"]
+        wait_for(lambda: stack.http.get(f"/jobs/{job['id']}").json()["status"] == "succeeded")
+    finally:
+        stack.kill()
