@@ -25,7 +25,6 @@ from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.circuit_breaker import CircuitBreaker
-from storage.errors import RedisSilentError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
@@ -70,8 +69,7 @@ def create_app(
     models = ModelStore(redis)
     jobs = JobStore(redis, queue)
     loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
-    breaker = CircuitBreaker(as_unavailable, opens_on=RedisSilentError)
-    register_error_handlers(app, breaker)
+    register_error_handlers(app, loaded_models.breaker)
     app.register_api(job_routes(jobs, models, blobs, limits))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))
@@ -83,7 +81,8 @@ def create_app(
     pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
     # A probe must not fail because of its Accept header, so health answers JSON whatever it says.
     register_request_checks(app, limits, free_rules=pages | PREDICT.keys() | ALIVE.keys() | {"/readyz"})
-    register_store_checks(app, breaker, check_store or redis.ping, free_rules=pages | PREDICT.keys() | ALIVE.keys())
+    free_rules = pages | PREDICT.keys() | ALIVE.keys()
+    register_store_checks(app, loaded_models.breaker, check_store or redis.ping, free_rules=free_rules)
     return app
 
 

@@ -1,10 +1,7 @@
 """What gunicorn serves: reads the environment and makes the parts."""
 
 import os
-
-from redis.backoff import ConstantBackoff
-from redis.exceptions import ConnectionError
-from redis.retry import Retry
+from functools import cache
 
 from service.app import create_app
 from service.predict.memory.loaded_models import LoadedModels
@@ -18,7 +15,9 @@ from storage.connection import connect, connect_on_loop
 from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
+from storage.needed_commands import check_commands
 from storage.queue import TrainingQueue
+from storage.waiting_time import ONE_WAIT_S, limit_waiting
 
 
 def create_shell() -> Shell:
@@ -27,13 +26,14 @@ def create_shell() -> Shell:
     redis_url = settings.stores.redis_url
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
-    redis = connect(redis_url, timeout_s=0.9, n_retries=1, identity=identity)
-    # Retry a lost connection once, but not a silent one: redis-py would retry the command and the connection below it,
-    # four waits in all.
-    redis.set_retry(Retry(ConstantBackoff(0.05), 1, supported_errors=(ConnectionError,)))
+    redis = connect(redis_url, timeout_s=ONE_WAIT_S, n_retries=1, identity=identity)
+    limit_waiting(redis)
+
+    check_commands_once = cache(check_commands)  # an error is not cached
 
     def check_store() -> None:
         identity.check(redis)
+        check_commands_once(redis)
 
     models = LoadedModels(
         ModelStore(redis),

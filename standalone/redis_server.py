@@ -14,9 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from standalone.errors import ServerBinaryNotFoundError, ServerStartError
 from standalone.process import ends_with_parent, kill_session
@@ -36,7 +38,8 @@ SETTINGS = {
     "aof-use-rdb-preamble": "yes",
     "aof-load-truncated": "yes",
     "save": "300 1",
-    "stop-writes-on-bgsave-error": "yes",
+    # The append-only file has everything. Without room for a snapshot, jobs can still be cancelled.
+    "stop-writes-on-bgsave-error": "no",
     # Any other policy would drop models and jobs when memory runs out.
     "maxmemory-policy": "noeviction",
     "loglevel": "warning",
@@ -147,8 +150,7 @@ class EmbeddedServer:
             self._replace_predecessor(self._lock_fd)
             if self._runtime_dir is None:
                 self._runtime_dir = _make_runtime_dir()
-            else:
-                self._runtime_dir.mkdir(mode=0o700, exist_ok=True)
+            self.make_runtime_dir()
             os.ftruncate(self._lock_fd, 0)
             os.pwrite(self._lock_fd, os.fsencode(self.socket), 0)
         except BaseException:
@@ -180,6 +182,8 @@ class EmbeddedServer:
             deadline = time.monotonic() + timeout_s
             while not self.is_ready():
                 status = self._process.poll()
+                if status is None and time.monotonic() > deadline and (self.busy_with() or self.is_ready()):
+                    deadline = time.monotonic() + timeout_s
                 if status is not None or time.monotonic() > deadline:
                     what = "is not ready in time" if status is None else f"ended with exit status {status}"
                     last_lines = log_path.read_text(errors="replace").splitlines()[-20:]
@@ -198,6 +202,29 @@ class EmbeddedServer:
                 return bool(connection.ping())
             except (redis.RedisError, OSError):
                 return False
+
+    def busy_with(self) -> str | None:
+        """Return what the server does that lets it not be ready yet, or None."""
+        if not self.has_data:
+            return None
+        # Without a health check: PING is refused while the server loads, INFO is not.
+        with closing(redis.Redis.from_url(self.url, socket_timeout=1.0, retry=Retry(NoBackoff(), 0))) as connection:
+            try:
+                loading: Any = connection.info("persistence")
+            except (redis.RedisError, OSError):
+                return "has data to load and does not answer yet"
+        if not loading.get("loading"):
+            return None
+        left_s = loading.get("loading_eta_seconds", 0)
+        return f"loads its data: {loading.get('loading_loaded_perc', 0)} %, about {left_s} s are left"
+
+    def make_runtime_dir(self) -> None:
+        """Make the folder of the socket again if somebody cleaned up."""
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+
+    def fault(self) -> str | None:
+        """Return why the server cannot be reached although it runs, or None."""
+        return None if self.socket.exists() else f"its socket {self.socket} was removed"
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End the server cleanly (by SIGKILL if it takes too long: what it acknowledged is on disk)."""

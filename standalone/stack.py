@@ -16,12 +16,16 @@ from typing import NoReturn
 import redis
 
 from standalone.data_directory import DataDirectory
+from standalone.disk_guard import REFUSING, DiskGuard
 from standalone.errors import AddressError, DataLostError, RedisUnreachableError
 from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
+from storage.availability import explain
 from storage.connection import connect
+from storage.errors import MissingCommandsError
 from storage.keys import STORE_IDENTITY_MARK
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
+from storage.needed_commands import check_commands
 from storage.store_settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
 API_COMMAND = (
@@ -40,6 +44,8 @@ IDENTITY_MARK = Path("blobs", STORE_IDENTITY_MARK)
 
 # An API whose supervisor was killed drains, and holds the port for at most this long.
 KILLED_API_DRAINS_WITHIN_S = 25.0
+
+SAY_EVERY_S = 10.0
 
 # The folder of our packages, in a checkout or installed. Children run in it: gunicorn imports from the current
 # directory first, and elsewhere anything may be called `service`.
@@ -87,8 +93,19 @@ def up(settings: UpSettings) -> int:
             server.prepare()
             on_exit.callback(server.release)
             redis_url = server.url
+            guard = DiskGuard(server.directory, connect(redis_url, timeout_s=1.0, n_retries=0))
+            guard.start()
+            on_exit.callback(guard.stop)
+            refusing = [word for name, value in REFUSING.items() for word in (f"--{name}", value)]
             spec = ChildSpec(
-                "redis", server.command, is_ready=server.is_ready, pass_fds=server.pass_fds, cwd=server.directory
+                "redis",
+                [*server.command, *refusing],
+                is_ready=lambda: server.is_ready() and guard.is_in_force,
+                pass_fds=server.pass_fds,
+                cwd=server.directory,
+                before_start=server.make_runtime_dir,
+                busy_with=server.busy_with,
+                fault=server.fault,
             )
             stages.append([spec])
         stages.append(_api_and_workers(settings, redis_url, data.path))
@@ -189,23 +206,31 @@ def _check_files(server: EmbeddedServer, data_dir: Path) -> None:
 
 
 def _check_redis(url: str) -> None:
-    """Check that a server answers at REDIS_URL.
+    """Check that a server answers at REDIS_URL and has what is needed; wait while it loads its data.
 
     Raises:
         RedisUnreachableError: It does not; the message holds no password.
     """
     remedy = "start it, or unset REDIS_URL to use the embedded server"
+    say_at = time.monotonic()
     try:
         client = connect(url, timeout_s=5.0, n_retries=0)
     except ValueError as error:
         raise RedisUnreachableError("REDIS_URL must begin with redis://, rediss:// or unix://") from error
     with closing(client) as connection:
-        try:
-            connection.ping()
-        except redis.BusyLoadingError:
-            pass  # it is loading its data; the API becomes ready afterwards
-        except (redis.RedisError, OSError) as error:
-            raise RedisUnreachableError(f"no Redis answers at REDIS_URL ({error}): {remedy}") from error
+        while True:
+            try:
+                check_commands(connection)
+                return
+            except redis.BusyLoadingError:
+                if time.monotonic() >= say_at:
+                    log("waiting for the Redis at REDIS_URL, which loads its data")
+                    say_at += SAY_EVERY_S
+                time.sleep(0.2)
+            except (redis.AuthenticationError, MissingCommandsError) as error:
+                raise RedisUnreachableError(explain(error)) from error
+            except (redis.RedisError, OSError) as error:
+                raise RedisUnreachableError(f"no Redis answers at REDIS_URL ({error}): {remedy}") from error
 
 
 def _say_ready(address: str) -> None:

@@ -40,13 +40,18 @@ class ChildSpec:
     env: Mapping[str, str] | None = None  # None: the environment of this process
     cwd: Path | None = None
     pass_fds: Sequence[int] = ()
+    before_start: Callable[[], object] = lambda: None
+    busy_with: Callable[[], str | None] = lambda: None  # why it may take longer to be ready, while it does
+    fault: Callable[[], str | None] = lambda: None  # why it must be started again although it runs
 
 
 @dataclass(frozen=True)
 class Timing:
     """Time limits of the supervisor. The two drains together stay below 25 s."""
 
-    ready_within_s: float = 60.0
+    ready_within_s: float = 60.0  # a child that is busy has longer
+    say_every_s: float = 10.0  # what a busy child does
+    settles_within_s: float = 2.0  # a child is not checked for faults before
     drain_s: float = 22.0  # for the last stage
     drain_foundation_s: float = 2.0  # for each earlier stage, which is idle by then
     first_backoff_s: float = 0.1
@@ -78,9 +83,12 @@ class Child:
         self._started_at = 0.0
         self._unfinished_line = b""
         self._has_printed_ready_line = spec.ready_line is None
+        self._is_ending = False
 
     def start(self) -> int:
         """Start the process; returns the file descriptor of its output."""
+        self.spec.before_start()
+        self._is_ending = False
         self.process = subprocess.Popen(
             self.spec.command,
             stdin=subprocess.DEVNULL,
@@ -106,6 +114,14 @@ class Child:
     @property
     def has_ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
+
+    def find_fault(self) -> str | None:
+        """Return why the process must be started again although it runs, once."""
+        if self._is_ending or time.monotonic() - self._started_at < self._timing.settles_within_s:
+            return None
+        fault = self.spec.fault()
+        self._is_ending = fault is not None
+        return fault
 
     def read_lines(self) -> list[str]:
         """Return what the process has printed by now, in whole lines."""
@@ -198,9 +214,16 @@ class Supervisor:
                 except OSError as error:
                     raise ChildFailedError(child.spec.name, f"cannot be started ({error})", ()) from error
             deadline = time.monotonic() + self._timing.ready_within_s
+            say_at = time.monotonic() + self._timing.say_every_s
             while not self._is_stopping and not self._is_ready(stage):
-                if time.monotonic() > deadline:
-                    late = next(child for child in stage if not child.is_ready)
+                now = time.monotonic()
+                if now > min(deadline, say_at):
+                    late = next((child for child in stage if not child.is_ready), stage[0])
+                    if (work := late.spec.busy_with()) is not None:
+                        log(f"waiting for {late.spec.name}, which {work}")
+                        deadline = now + self._timing.ready_within_s
+                    say_at = now + self._timing.say_every_s
+                if now > deadline:
                     reason = f"was not ready within {self._timing.ready_within_s:g} s"
                     raise ChildFailedError(late.spec.name, reason, self._relay(late))
                 self._turn(0.05)
@@ -218,6 +241,9 @@ class Supervisor:
     def _keep_alive(self) -> None:
         while not self._is_stopping:
             for child in self._children:
+                if child.process is not None and (fault := child.find_fault()) is not None:
+                    log(f"{child.spec.name} must be started again: {fault}")
+                    child.terminate()
                 if child.has_ended:
                     self._relay(child)
                     how = self._bury(child)

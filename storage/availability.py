@@ -1,5 +1,7 @@
 """Which errors mean that a store is away, full or not ours, so that the caller should try again later."""
 
+import re
+
 from redis import exceptions
 
 from storage.errors import BlobStoreUnavailableError, RedisAwayError, RedisSilentError, StorageError, UnavailableError
@@ -22,30 +24,38 @@ class ReplacedRedisError(StorageError, exceptions.ConnectionError):
 UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
-    exceptions.OutOfMemoryError,
-    exceptions.ReadOnlyError,
-    exceptions.NoPermissionError,
-    exceptions.ExecAbortError,  # a transaction had a command that was refused for one of these reasons
     BlobStoreUnavailableError,
     UnavailableError,
 )
 
-# The server cannot write its snapshot or append-only file; it has too few replicas.
-_REFUSALS = ("MISCONF", "NOREPLICAS")
+# An answer of Redis begins with a code. These are about a command or its data, so they are faults of ours. Every other
+# one is about the server: LOADING, BUSY, READONLY, MISCONF, OOM, NOSCRIPT, NOPERM, MASTERDOWN, NOREPLICAS, ...
+_CODES_OF_COMMANDS = {"ERR", "WRONGTYPE", "NOGROUP", "BUSYGROUP", "BUSYKEY", "CROSSSLOT", "NOPROTO"}
+
+# Answers with ERR that are about the server all the same.
+_ABOUT_THE_SERVER = re.compile(
+    r"unknown command|unknown subcommand|max number of clients|ACL failure|no permissions|not allowed from script"
+    r"|replica|cluster support|[Dd]isk|AOF"
+)
+
+# Redis before 7 wraps the answer that a command of a script got: "Error running script (...): @user_script:3: -OOM".
+_WITHIN_A_SCRIPT = re.compile(r"Error running script.*?: -?([A-Z]{2,})\b")
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether a store has no room: reads still work, and so do writes that free memory."""
-    return isinstance(error, exceptions.OutOfMemoryError) or (
-        isinstance(error, exceptions.ResponseError) and str(error).startswith("MISCONF")
-    )
+def _code_of(error: exceptions.ResponseError) -> str:
+    """Return the code with which Redis began its answer, such as OOM; that of a script is the code in it."""
+    # redis-py puts the command of a pipeline before the answer.
+    code = error.status_code or str(error).rpartition(" of pipeline caused error: ")[2].partition(" ")[0]
+    if (within := _WITHIN_A_SCRIPT.search(str(error))) is not None:
+        return within[1]
+    return code if code.isupper() and code.isalpha() else "ERR"
 
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether a store refuses now what it may take later."""
-    return isinstance(error, UNAVAILABLE_ERRORS) or (
-        isinstance(error, exceptions.ResponseError) and str(error).startswith(_REFUSALS)
-    )
+    if isinstance(error, exceptions.ResponseError):
+        return _code_of(error) not in _CODES_OF_COMMANDS or _ABOUT_THE_SERVER.search(str(error)) is not None
+    return isinstance(error, UNAVAILABLE_ERRORS)
 
 
 def is_wrong_type(error: BaseException) -> bool:
@@ -62,8 +72,30 @@ def as_unavailable(error: BaseException) -> UnavailableError | None:
             return RedisAwayError(str(error))
         case exceptions.TimeoutError():
             return RedisSilentError()
+        case exceptions.BusyLoadingError():
+            return RedisAwayError("Redis is loading its data, which takes a while after a restart")
+        case exceptions.AuthenticationError():
+            return RedisAwayError(f"Redis refuses the login: REDIS_URL has {_login_fault(error)}")
+        case exceptions.ConnectionError(__cause__=exceptions.ConnectionError() as cause):
+            return as_unavailable(cause)  # redis-py wraps what happens while a connection of an event loop is made
         case exceptions.ConnectionError():
             return RedisAwayError()
+        case exceptions.NoPermissionError():
+            return UnavailableError("Redis denies the user of REDIS_URL a command, key or channel that is needed")
     if is_wrong_type(error):
         return UnavailableError(f"a key of Redis is damaged: {error}")
     return UnavailableError() if is_unavailable(error) else None
+
+
+def explain(error: BaseException) -> str:
+    """Return in one line, for a log, why a store is unavailable: with the address, which clients do not see."""
+    reason = str(as_unavailable(error) or error)
+    return f"{reason} ({error})" if reason in (str(RedisAwayError()), str(UnavailableError())) else reason
+
+
+def _login_fault(error: exceptions.AuthenticationError) -> str:
+    if error.status_code == "NOAUTH":
+        return "no password, and this Redis wants one"
+    if "without any password configured" in str(error) or "no password is set" in str(error):
+        return "a password, and this Redis has none"
+    return "the wrong user name or password"

@@ -2,6 +2,7 @@
 
     StorageError
     |-- UnavailableError
+    |   |-- MissingCommandsError
     |   `-- RedisAwayError
     |       `-- RedisSilentError
     |-- JobNotFoundError
@@ -20,6 +21,8 @@
 Knows nothing of redis-py: `availability` says which of its errors are an `UnavailableError`.
 """
 
+from collections.abc import Sequence
+
 
 class StorageError(Exception):
     """Base of all storage errors."""
@@ -37,12 +40,32 @@ class UnavailableError(StorageError):
         super().__init__(message)
 
 
+class MissingCommandsError(UnavailableError):
+    """Redis does not have, or denies, commands that are needed."""
+
+    def __init__(self, commands: Sequence[str]) -> None:
+        names = ", ".join(commands)
+        super().__init__(
+            f"Redis does not have or denies {names} (on keys perceptron:* and rq:*), which is needed: allow what "
+            "docs/operations.md lists under Commands, or use another Redis"
+        )
+        self.commands = tuple(commands)
+
+
 class RedisAwayError(UnavailableError):
     """Redis cannot be reached, does not answer in time, or is not the one with our data."""
+
+    def __init__(
+        self, message: str = "Redis cannot be reached: does it run, and is the address in REDIS_URL right?"
+    ) -> None:
+        super().__init__(message)
 
 
 class RedisSilentError(RedisAwayError):
     """Redis does not answer in time."""
+
+    def __init__(self, message: str = "Redis does not answer in time") -> None:
+        super().__init__(message)
 
 
 class JobNotFoundError(StorageError):

@@ -39,16 +39,18 @@ class StoreIdentity:
     def on_connect(self, connection: Any) -> None:
         """Set up a new connection as redis-py does, then check it (its `redis_connect_func`).
 
+        Without a health check: its PING fails if Redis wants a password, and then connects again, which comes here.
+
         Raises:
             ReplacedRedisError: this Redis does not hold our data.
         """
 
         def ask(*command: bytes | str) -> Any:
-            connection.send_command(*command)
+            connection.send_command(*command, check_health=False)
             return connection.read_response()
 
         try:
-            connection.on_connect()
+            connection.on_connect_check_health(check_health=False)
             self._compare(ask)
         except BaseException:
             connection.disconnect()  # otherwise it would be used unchecked
@@ -62,11 +64,11 @@ class StoreIdentity:
         """
 
         async def ask(*command: str) -> Any:
-            await connection.send_command(*command)
+            await connection.send_command(*command, check_health=False)
             return await connection.read_response()
 
         try:
-            await connection.on_connect()
+            await connection.on_connect_check_health(check_health=False)
             found = await ask("GET", keys.STORE_IDENTITY)
             if self._is_new(found):
                 await ask("SET", keys.STORE_IDENTITY, uuid.uuid4().hex, "NX")

@@ -29,6 +29,9 @@ TRAIN_TASK = "worker.tasks.train_model"
 
 _log = logging.getLogger(__name__)
 
+OLDEST_SERVER = (6, 2, 0)
+"""The oldest version of Redis that has every command that is used here."""
+
 _KEEP_S = 24 * 3600
 _LONGEST_TASK_S = 7 * 24 * 3600
 
@@ -38,6 +41,9 @@ class TrainingQueue:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+        # Where RQ keeps the version that it reads from INFO, a command that managed Redis may deny. RQ would then take
+        # the server for one without LMOVE, and lose an entry when a worker is killed just after it popped.
+        setattr(redis, "__rq_redis_server_version", OLDEST_SERVER)
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
 
     def enqueue(self, job_id: str, pipeline: Pipeline | None = None) -> None:

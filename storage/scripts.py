@@ -1,9 +1,14 @@
 """The Lua scripts that make each transition one atomic step, read from `storage/lua/`."""
 
+import hashlib
+from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from redis import Redis
-from redis.commands.core import Script
+from redis.client import Pipeline
+from redis.exceptions import NoScriptError
 
 from storage import keys
 from storage.jobs.events import MAX_EVENTS
@@ -12,10 +17,39 @@ from storage.jobs.events import MAX_EVENTS
 _TEXTS = {file.name: file.read_text(encoding="utf-8") for file in (files("storage") / "lua").iterdir()}
 _BEFORE_EACH = f"local CHANGES = '{keys.CHANGES}'\nlocal MAX_EVENTS = {MAX_EVENTS}\n{_TEXTS['prelude.lua']}"
 
+_Value = bytes | str | int
+
+
+class Script:
+    """A script that runs whether the server knows it or not.
+
+    Its digest is sent, and the whole text in the same command if the server does not know it: after a restart, a
+    failover or SCRIPT FLUSH. redis-py would load the text first and then send the digest again, and fail if the script
+    was forgotten in between. In a transaction the text is sent at once, because a refused command does not undo the
+    others.
+    """
+
+    def __init__(self, redis: Redis, text: str, digest: str) -> None:
+        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+        self._text = text
+        self._digest = digest
+
+    def __call__(self, keys: Sequence[str], args: Sequence[_Value] = ()) -> Any:
+        """Run the script; in a pipeline, add it."""
+        if isinstance(self._redis, Pipeline):
+            return self._redis.eval(self._text, len(keys), *keys, *args)
+        try:
+            return self._redis.evalsha(self._digest, len(keys), *keys, *args)
+        except NoScriptError:
+            return self._redis.eval(self._text, len(keys), *keys, *args)
+
 
 def load_script(redis: Redis, name: str) -> Script:
-    """Return the script `storage/lua/<name>.lua`, ready to be called with `keys` and `args`.
+    """Return the script `storage/lua/<name>.lua`, ready to be called with `keys` and `args`."""
+    return Script(redis, *_read(name))
 
-    redis-py sends its digest, and its text only if the server does not know it, as after a restart.
-    """
-    return redis.register_script(_BEFORE_EACH + _TEXTS[f"{name}.lua"])
+
+@cache
+def _read(name: str) -> tuple[str, str]:
+    text = _BEFORE_EACH + _TEXTS[f"{name}.lua"]
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -2,14 +2,25 @@
 
 import logging
 import os
+import signal
 import sys
+import time
 
+from redis import Redis
+
+from storage.availability import explain, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
+from storage.needed_commands import check_commands
 from worker.process import TrainingWorker
 from worker.settings import Settings
+
+TRY_EVERY_S = 1.0
+SAY_EVERY_S = 30.0
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -28,12 +39,32 @@ def main() -> int:
         return 2
     blobs = BlobStore(settings.stores.blob_url)  # imports what its URL needs once, not in every worker child
     identity = StoreIdentity(blobs)
+    redis_url = settings.stores.redis_url
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until RQ installs its own: process 1 ignores it otherwise
+    wait_for_redis(connect(redis_url, timeout_s=5, n_retries=0, identity=identity))
     # The timeout must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. The
     # retries must last as long as those of a training, which ends with this process.
-    redis = connect(settings.stores.redis_url, timeout_s=15, n_retries=60, identity=identity)
+    redis = connect(redis_url, timeout_s=15, n_retries=60, identity=identity)
     housekeeping = Housekeeping(redis, blobs, keep_jobs_s=settings.keep_jobs_days * 24 * 3600)
     TrainingWorker(redis, identity, housekeeping, max_attempts=settings.max_attempts).work(logging_level="WARNING")
     return 0
+
+
+def wait_for_redis(redis: Redis) -> None:
+    """Wait until Redis can be used; say why not, in one line, when the reason changes and every half minute."""
+    said, say_again_at = "", 0.0
+    while True:
+        try:
+            check_commands(redis)
+            return
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            reason = explain(error)
+        if reason != said or time.monotonic() >= say_again_at:
+            _log.warning("waiting for Redis: %s", reason)
+            said, say_again_at = reason, time.monotonic() + SAY_EVERY_S
+        time.sleep(TRY_EVERY_S)
 
 
 if __name__ == "__main__":

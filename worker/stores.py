@@ -10,10 +10,8 @@ from storage.availability import is_unavailable
 from storage.jobs.attempt import Attempt
 from worker.deadline import HandedBackError
 
-PATIENCE_S = 300.0
-"""A trained network waits at most this long to be published; meanwhile its heartbeat continues."""
-
 TRY_EVERY_S = 1.0
+SAY_EVERY_S = 60.0
 
 Answer = TypeVar("Answer")
 
@@ -22,7 +20,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Patience:
-    """Asks a store again until it answers, the patience is over or the process must stop."""
+    """Asks a store again until it answers or the process must stop.
+
+    It waits as long as it takes: no answer about the store may end a job. Meanwhile the heartbeat continues, and ends
+    the process if the job is cancelled.
+    """
 
     clock: Callable[[], float]
     sleep: Callable[[float], None]
@@ -33,20 +35,17 @@ class Patience:
 
         Raises:
             HandedBackError: the process must stop.
-            One of UNAVAILABLE_ERRORS: the patience is over.
         """
-        give_up_at: float | None = None
+        say_at = self.clock()
         while True:
             try:
                 return ask()
             except Exception as error:
                 if not is_unavailable(error):
                     raise
-                if give_up_at is None:
+                if self.clock() >= say_at:
                     _log.warning("waiting for a store: %s", error)
-                    give_up_at = self.clock() + PATIENCE_S
-                if self.clock() >= give_up_at:
-                    raise
+                    say_at = self.clock() + SAY_EVERY_S
                 if self.stop_requested():
                     raise HandedBackError from error
             self.sleep(TRY_EVERY_S)

@@ -10,10 +10,10 @@ from rq.timeouts import JobTimeoutException
 from threadpoolctl import ThreadpoolController
 
 from perceptron import DivergedError, PerceptronError
-from storage.availability import is_full, is_unavailable
+from storage.availability import is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.errors import BlobStoreUnavailableError, ModelNotFoundError, StaleAttemptError, VersionNotFoundError
+from storage.errors import ModelNotFoundError, StaleAttemptError, VersionNotFoundError
 from storage.identity import StoreIdentity
 from storage.jobs.attempt import Attempt
 from storage.jobs.reports import JobError
@@ -25,6 +25,7 @@ from worker.guard import WorkerChild
 from worker.heartbeat import Heartbeat
 from worker.memory import limit_memory
 from worker.settings import Settings
+from worker.stores import Patience
 from worker.training import run_training
 
 _log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: Blo
 
 def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Settings) -> None:
     job, deadline = attempt.job, _child.deadline
+    patience = Patience(time.monotonic, time.sleep, _stop_requested.is_set)
     try:
         deadline.install()
         # The training shares its rows among its own threads; those of BLAS would only get in their way.
@@ -113,18 +115,17 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
         _log.info("job %s: published version %d of model %s", job.id, version, job.model)
     except StaleAttemptError:
         raise  # the job is no longer this attempt's
-    except (HandedBackError, BlobStoreUnavailableError) as error:
-        # No worker can train without the blob store, so the job waits for it in the queue.
+    except (Exception, HandedBackError, TimeUpError) as error:
         deadline.lift()
-        attempt.hand_back()
-        _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
-    except (Exception, TimeUpError) as error:
-        if is_unavailable(error) and not is_full(error):
-            raise  # the record cannot be written; the reconciler finds the silent attempt
+        if isinstance(error, HandedBackError) or is_unavailable(error):
+            # A store that is away, full or loading is no fault of the job, which waits for it in the queue.
+            patience.with_store(attempt.hand_back)
+            _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
+            return
         failure = _failure(error)
         if failure.code == "internal":
             _log.error("job %s: attempt %d met an unexpected error", job.id, attempt.number, exc_info=error)
-        attempt.fail(failure)
+        patience.with_store(lambda: attempt.fail(failure))
         _log.info("job %s: failed: %s: %s", job.id, failure.code, failure.detail)
 
 
@@ -143,7 +144,5 @@ def _failure(error: BaseException) -> JobError:
             return TIME_LIMIT_ERROR
         case JobTimeoutException():
             return JobError("time_limit", str(error))
-        case _ if is_full(error):
-            return JobError("internal", f"the storage is full, and the network could not be published: {error}")
         case _:
             return JobError("internal", f"unexpected {type(error).__name__}; the worker's log has the details")

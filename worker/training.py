@@ -48,7 +48,7 @@ def run_training(
         HandedBackError: `stop_requested` returned true; the caller hands the job back.
         TimeUpError: the job's time limit passed before there was any network.
         PerceptronError: the data or the settings cannot lead to a network.
-        One of UNAVAILABLE_ERRORS: a store was away or full for minutes.
+        An error of which `is_unavailable` is true: a store was away at a step that does not wait for it.
     """
     spec = attempt.job.spec
     patience = Patience(deadline.clock, sleep, stop_requested)

@@ -19,6 +19,7 @@ from service.http.wire import HttpRequest, request_id
 from service.settings import Limits
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import JobNotFoundError, ModelNotFoundError
+from storage.waiting_time import begin_request, end_request
 
 _CHECK_STORE_EVERY_S = 1.0
 
@@ -115,6 +116,7 @@ def register_store_checks(
     @app.before_request
     def check() -> None:
         nonlocal checked_at_s
+        begin_request()
         if _is_for(free_rules):
             return
         now_s = time.monotonic()
@@ -123,6 +125,10 @@ def register_store_checks(
             with breaker.calling():
                 check_store()
             checked_at_s = now_s
+
+    @app.teardown_request
+    def finish(_: BaseException | None) -> None:
+        end_request()
 
     @app.errorhandler(JobNotFoundError)
     @app.errorhandler(ModelNotFoundError)

@@ -11,13 +11,14 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from storage import keys
-from storage.availability import is_unavailable
+from storage.availability import explain, is_unavailable
 
 SILENCE_S = 3.0
 """The server is pinged every second; a connection that is silent for this long is dropped."""
 
 _PING_EVERY_S = 1.0
 _RECONNECT_AFTER_S = 0.2
+_SAY_EVERY_S = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +85,9 @@ class Changes:
             callback(None)
 
     async def listen(self) -> None:
-        """Listen until cancelled; reconnect whenever the connection is lost."""
+        """Listen until cancelled; reconnect whenever the connection is lost, and say in one line why it is."""
+        loop = asyncio.get_running_loop()
+        said, say_again_at = "", 0.0
         while True:
             try:
                 async with self._redis.pubsub() as subscription:
@@ -93,8 +96,9 @@ class Changes:
             except Exception as error:
                 if not is_unavailable(error):
                     _log.exception("unexpected error while listening for changes")
-                elif self.is_connected:
-                    _log.warning("no changes are heard until Redis is back: %s", error)
+                elif (reason := explain(error)) != said or loop.time() >= say_again_at:
+                    _log.warning("waiting for Redis: %s", reason)
+                    said, say_again_at = reason, loop.time() + _SAY_EVERY_S
             self.is_connected = False
             await asyncio.sleep(_RECONNECT_AFTER_S)
 

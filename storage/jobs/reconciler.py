@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from storage import keys
 from storage.alarm import report
@@ -117,8 +118,12 @@ class Reconciler:
             _log.warning("attempt %d of job %s is dead; the job is %s", dead.number, dead.job_id, status)
 
     def _server_started_at_ms(self) -> int:
-        uptime_s: int = self._redis.info("server")["uptime_in_seconds"]  # whole seconds, rounded down
-        return self._now_ms() - 1000 * (uptime_s + 1)
+        """Return when the server started; 0 if it does not say, as where INFO is denied: then every death counts."""
+        try:
+            uptime_s = self._redis.info("server").get("uptime_in_seconds")  # whole seconds, rounded down
+        except ResponseError:
+            uptime_s = None
+        return 0 if uptime_s is None else self._now_ms() - 1000 * (int(uptime_s) + 1)
 
     def _now_ms(self) -> int:
         seconds, microseconds = self._redis.time()

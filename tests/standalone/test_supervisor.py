@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from standalone import ChildSpec, Supervisor, Timing
 from standalone.process import kill_session
 
 from .conftest import is_alive, wait_until
@@ -206,3 +208,40 @@ def test_a_closed_log_does_not_stop_the_service(program, tmp_path: Path):
     assert process.poll() is None
     process.terminate()
     assert process.wait(5.0) == 0
+
+
+def test_a_child_that_is_busy_may_take_longer_and_one_with_a_fault_is_started_again(tmp_path: Path, capfd):
+    """A Redis that loads for long, and one whose socket was removed. On 15a4f66 the first never started."""
+    ready, healthy = tmp_path / "ready", tmp_path / "healthy"
+    healthy.touch()
+    before = time.monotonic()
+
+    def loads() -> str:
+        if time.monotonic() - before > 1.2:
+            ready.touch()
+        return "loads its data"
+
+    def stop() -> None:
+        healthy.unlink()
+        wait_until(lambda: healthy.exists())
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    spec = ChildSpec(
+        "server",
+        [sys.executable, "-c", RUNS],
+        is_ready=ready.exists,
+        before_start=healthy.touch,
+        busy_with=loads,
+        fault=lambda: None if healthy.exists() else "it is ill",
+    )
+    timing = Timing(ready_within_s=0.3, say_every_s=0.4, settles_within_s=0.2)
+    thread = threading.Thread(target=stop)
+    assert Supervisor([[spec]], on_ready=thread.start, timing=timing).run() == 0
+    thread.join()
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("[supervisor]")]
+    assert said[0] == "[supervisor] waiting for server, which loads its data"
+    assert said[-2:] == [
+        "[supervisor] server must be started again: it is ill",
+        "[supervisor] server was ended by SIGTERM; starting it again in 0.1 s",
+    ]

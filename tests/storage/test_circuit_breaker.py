@@ -6,12 +6,11 @@ import pytest
 import redis
 
 from storage.availability import ReplacedRedisError, as_unavailable
-from storage.circuit_breaker import RETRY_AFTER_S, CircuitBreaker
+from storage.circuit_breaker import RETRY_AFTER_S, RETRY_REFUSED_AFTER_S, CircuitBreaker
 from storage.errors import (
     BlobStoreUnavailableError,
     ModelNotFoundError,
     RedisAwayError,
-    RedisSilentError,
     UnavailableError,
 )
 
@@ -44,7 +43,7 @@ def call(breaker: CircuitBreaker, error: Exception | None = None) -> bool:
 
 
 def test_while_redis_is_away_one_caller_a_second_tries_it(breaker: CircuitBreaker, clock: Clock) -> None:
-    assert call(breaker, redis.TimeoutError())
+    assert call(breaker, redis.TimeoutError()) and call(breaker, redis.TimeoutError())
     assert breaker.is_away and breaker.is_refusing
     clock.now_s += RETRY_AFTER_S - 0.001
     assert not call(breaker)
@@ -57,7 +56,7 @@ def test_while_redis_is_away_one_caller_a_second_tries_it(breaker: CircuitBreake
 
 
 def test_refusals_do_not_put_off_the_next_try(breaker: CircuitBreaker, clock: Clock) -> None:
-    call(breaker, redis.TimeoutError())
+    call(breaker, redis.TimeoutError()), call(breaker, redis.TimeoutError())
     for _ in range(8):
         clock.now_s += RETRY_AFTER_S / 8
         try:
@@ -75,7 +74,14 @@ def test_an_error_is_an_answer_too(breaker: CircuitBreaker, clock: Clock) -> Non
     assert not breaker.is_away
 
 
-@pytest.mark.parametrize("error", [redis.OutOfMemoryError(), redis.ResponseError("MISCONF ..."), redis.ReadOnlyError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.OutOfMemoryError("full", status_code="OOM"),
+        redis.ResponseError("MISCONF ..."),
+        redis.ReadOnlyError("replica", status_code="READONLY"),
+    ],
+)
 def test_a_redis_that_takes_no_writes_is_not_away(breaker: CircuitBreaker, error: Exception) -> None:
     with pytest.raises(UnavailableError) as caught, breaker.calling():
         raise error
@@ -92,11 +98,21 @@ def test_clients_see_why_redis_is_refused_but_no_path_or_address(breaker: Circui
         assert (str(breaker.note(error)) == str(error)) is is_shown
 
 
-def test_a_breaker_can_open_for_silence_alone(clock: Clock) -> None:
-    breaker = CircuitBreaker(as_unavailable, opens_on=RedisSilentError, clock=clock)
+def test_one_slow_answer_refuses_nobody(breaker: CircuitBreaker) -> None:
+    """On 15a4f66, each slow answer refused all others for a second."""
+    for _ in range(5):
+        call(breaker, redis.TimeoutError())
+        assert not breaker.is_away
+        assert call(breaker)
+    call(breaker, redis.TimeoutError()), call(breaker, redis.TimeoutError())
+    assert breaker.is_refusing
+
+
+def test_a_redis_that_refuses_connections_is_tried_again_soon(breaker: CircuitBreaker, clock: Clock) -> None:
     call(breaker, redis.ConnectionError())
-    assert call(breaker, redis.TimeoutError())
-    assert not call(breaker)
+    assert breaker.is_refusing
+    clock.now_s += RETRY_REFUSED_AFTER_S
+    assert call(breaker) and not breaker.is_away
 
 
 def test_who_is_refused_hears_the_reason_of_the_last_try(breaker: CircuitBreaker) -> None:

@@ -1,0 +1,126 @@
+"""R36: a network between the API and Redis that loses packets, is slow or is cut. Redis has a network namespace."""
+
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from standalone import find_server_binary
+from tests.faults.rig import Rig, wait_for
+from tests.faults.test_stores import JOB
+
+StartRig = Callable[..., Rig]
+
+HOST, OTHER_HOST = "10.99.61.1", "10.99.61.2"
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+class Network:
+    """Another host, with Redis: a namespace with its own end of a cable."""
+
+    namespace, cable = "perceptron-r36", "perc-r36"
+
+    def __init__(self, folder: Path) -> None:
+        run("ip", "netns", "add", self.namespace)
+        run("ip", "link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
+        run("ip", "addr", "add", f"{HOST}/24", "dev", self.cable)
+        run("ip", "link", "set", self.cable, "up")
+        run("ip", "-n", self.namespace, "addr", "add", f"{OTHER_HOST}/24", "dev", "eth0")
+        for device in ("eth0", "lo"):
+            run("ip", "-n", self.namespace, "link", "set", device, "up")
+        options = ["--protected-mode", "no", "--appendonly", "yes", "--appendfsync", "always", "--save"]
+        self.server = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespace, find_server_binary(), "--dir", folder, *options, ""],
+            stdout=subprocess.DEVNULL,
+        )
+        self.url = f"redis://{OTHER_HOST}:6379/0"
+
+    def drop(self, *match: str) -> None:
+        """Drop packets to Redis: all of them, or those that a rule of iptables matches."""
+        self._iptables("-A", "INPUT", "-i", "eth0", *match, "-j", "DROP")
+
+    def heal(self) -> None:
+        self._iptables("-F", "INPUT")
+
+    def close(self) -> None:
+        self.server.kill()
+        self.server.wait()
+        run("ip", "link", "del", self.cable)
+        run("ip", "netns", "del", self.namespace)
+
+    def _iptables(self, *arguments: str) -> None:
+        run("ip", "netns", "exec", self.namespace, "iptables", *arguments)
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Network]:
+    try:
+        network = Network(tmp_path)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs network namespaces: {getattr(error, 'stderr', error)}")
+    try:
+        yield network
+    finally:
+        network.close()
+
+
+@pytest.fixture
+def rig(network: Network, start_rig: StartRig) -> Rig:
+    """An API whose Redis is on the other host."""
+    rig = start_rig(n_workers=0, api_processes=0)
+    rig.settings["REDIS_URL"] = network.url
+    rig.start_api()
+    return rig
+
+
+def post(http: httpx.Client, *, n_retries: int = 0) -> tuple[int, float]:
+    """Send a job; return the status and the longest time that an answer took."""
+    longest_s = 0.0
+    for is_retry in range(n_retries + 1):
+        if is_retry:
+            time.sleep(1)  # as Retry-After says
+        started = time.monotonic()
+        status = http.post("/jobs", json=JOB).status_code
+        longest_s = max(longest_s, time.monotonic() - started)
+        if status != 503:
+            break
+    return status, longest_s
+
+
+@pytest.mark.serial
+def test_most_jobs_are_accepted_over_a_network_that_loses_every_fifth_packet(
+    rig: Rig, network: Network, times: int
+) -> None:
+    """R36: on 15a4f66, 60 of 162 were accepted."""
+    with httpx.Client(base_url=rig.url, timeout=30) as http:
+        assert post(http)[0] == 202
+        network.drop("-m", "statistic", "--mode", "random", "--probability", "0.2")
+        answers = []
+        until = time.monotonic() + 4 * times
+        while time.monotonic() < until:
+            answers.append(post(http, n_retries=1))
+        network.heal()
+    statuses = Counter(status for status, _ in answers)
+    print("20 % loss:", dict(statuses), f"longest {max(seconds for _, seconds in answers):.2f} s")
+    assert set(statuses) <= {202, 503}
+    assert statuses[202] >= 0.8 * len(answers)
+    assert max(seconds for _, seconds in answers) < 2
+
+
+@pytest.mark.serial
+def test_a_cut_network_is_503_within_2_s_and_heals_at_once(rig: Rig, network: Network) -> None:
+    with httpx.Client(base_url=rig.url, timeout=30) as http:
+        assert post(http)[0] == 202
+        network.drop()
+        for _ in range(6):
+            status, seconds = post(http)
+            assert status == 503 and seconds < 2
+        network.heal()
+        wait_for(lambda: post(http)[0] == 202, 3)
