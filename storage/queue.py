@@ -23,8 +23,10 @@ QUEUE_NAME = "training"
 TRAIN_TASK = "worker.tasks.train_model"
 """The task's dotted name, so that the service need not import the worker. A test resolves it."""
 
+NO_TIME_LIMIT = -1
+"""RQ's word for an entry that it lets run for ever: the time limit of a job is ours, and a job without one has none."""
+
 _KEEP_S = 24 * 3600
-_LONGEST_TASK_S = 7 * 24 * 3600
 
 
 class TrainingQueue:
@@ -47,7 +49,7 @@ class TrainingQueue:
             TRAIN_TASK,
             args=(job_id,),
             job_id=f"{job_id}-{uuid.uuid4().hex[:8]}",
-            timeout=_LONGEST_TASK_S,
+            timeout=NO_TIME_LIMIT,
             ttl=None,
             result_ttl=0,
             failure_ttl=_KEEP_S,

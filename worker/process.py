@@ -24,7 +24,7 @@ from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
-from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
+from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TRAIN_TASK, TrainingQueue
 from worker.guard import Guard, WorkerChild
 from worker.tasks import prepare_child, request_stop
 
@@ -63,6 +63,11 @@ class QueueEntry(RqJob):
         if self.func_name != TRAIN_TASK:
             raise PermissionError(f"this worker runs {TRAIN_TASK}, not {self.func_name}")
         return super().perform()
+
+    def restore(self, raw_data: Any) -> None:
+        """Read the record, but not its time limit: RQ would end a training that may go on, and lose its network."""
+        super().restore(raw_data)
+        self.timeout = NO_TIME_LIMIT
 
 
 class TrainingWorker(Worker):

@@ -6,7 +6,6 @@ import threading
 import time
 from types import FrameType
 
-from rq.timeouts import JobTimeoutException
 from threadpoolctl import ThreadpoolController
 
 from perceptron import DivergedError, PerceptronError
@@ -139,8 +138,6 @@ def _failure(error: BaseException) -> JobError:
             return JobError("out_of_memory", "the worker has too little memory for this data set and network")
         case TimeUpError():
             return TIME_LIMIT_ERROR
-        case JobTimeoutException():
-            return JobError("time_limit", str(error))
         case _ if is_full(error):
             return JobError("internal", f"the storage is full, and the network could not be published: {error}")
         case _:

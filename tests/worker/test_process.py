@@ -250,3 +250,18 @@ def test_sigterm_right_after_a_job_was_enqueued_still_hands_it_back(
     worker.terminate()
     assert worker.wait(25) == 0
     assert status_of(jobs, job_id) == "queued"
+
+
+def test_a_time_limit_of_rq_ends_no_training(
+    redis: Redis, jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    """A8. On 15a4f66 RQ's seven days ended a job that had no limit, as `time_limit`; here they are two seconds."""
+    job_id = jobs.submit("m", long_training(blobs), metadata={}).id
+    (entry,) = redis.keys("rq:job:*")
+    assert redis.hget(entry, "timeout") == b"-1"
+    redis.hset(entry, "timeout", 2)
+    start_worker()
+    wait_for(lambda: (progress := jobs.get(job_id).progress) and progress.epoch > 10)
+    time.sleep(3)
+    assert status_of(jobs, job_id) == "running"
+    assert jobs.cancel(job_id).attempt == 1
