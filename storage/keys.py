@@ -59,5 +59,14 @@ STORE_IDENTITY = "perceptron:store-identity"
 STORE_IDENTITY_MARK = "store-identity"
 """Not a key, but the file beside the blobs that holds the same text."""
 
+STORE_IS_MARKED = "perceptron:store-is-marked"
+"""String: 1 once a blob store has the mark; while its first mark is being written, 0 with a short expiry."""
+
+
+def being_deleted(digest: str) -> str:
+    """String with a short expiry: the blob with this sha256 is being deleted, so no job may refer to it."""
+    return f"perceptron:being-deleted:{digest}"
+
+
 RECONCILER_LEASE = "perceptron:reconciler"
 """String with a short expiry: the reconciler of the worker that it names looks after stalled jobs."""

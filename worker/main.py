@@ -6,6 +6,7 @@ import sys
 
 from storage.blobs import BlobStore
 from storage.connection import connect
+from storage.errors import BlobUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from worker.process import TrainingWorker
@@ -26,12 +27,21 @@ def main() -> int:
     except ValueError as error:
         print(f"a setting cannot be read: {error}", file=sys.stderr)
         return 2
-    blobs = BlobStore(settings.stores.blob_url)  # imports what its URL needs once, not in every worker child
+    try:
+        blobs = BlobStore(settings.stores.blob_url)  # imports what its URL needs once, not in every worker child
+    except BlobUrlError as error:
+        print(error, file=sys.stderr)
+        return 2
     identity = StoreIdentity(blobs)
     # The timeout must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. The
     # retries must last as long as those of a training, which ends with this process.
     redis = connect(settings.stores.redis_url, timeout_s=15, n_retries=60, identity=identity)
-    housekeeping = Housekeeping(redis, blobs, keep_jobs_s=settings.keep_jobs_days * 24 * 3600)
+    housekeeping = Housekeeping(
+        redis,
+        blobs,
+        keep_jobs_s=settings.keep_jobs_days * 24 * 3600,
+        check_blobs=lambda: identity.check_blobs(redis),
+    )
     TrainingWorker(redis, identity, housekeeping, max_attempts=settings.max_attempts).work(logging_level="WARNING")
     return 0
 

@@ -20,6 +20,7 @@ from rq.job import Job as RqJob
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage.availability import is_unavailable
+from storage.errors import BlobStoreUnavailableError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
@@ -122,7 +123,25 @@ class TrainingWorker(Worker):
                 time.sleep(1)
 
     def run_maintenance_tasks(self) -> None:
-        """Run RQ's maintenance and ours; called every few seconds while idle."""
+        """Run RQ's maintenance and ours; called every few seconds while idle.
+
+        Returns once the blob store can be used, so that no job is taken before.
+        """
+        self._maintain()
+        while not self._has_blob_store():
+            time.sleep(1)
+            self.heartbeat()
+            self._maintain()
+
+    def _has_blob_store(self) -> bool:
+        try:
+            self._identity.check_blobs(self.connection)
+        except BlobStoreUnavailableError as error:
+            _log.warning("waiting for the blob store: %s", error)
+            return False
+        return True
+
+    def _maintain(self) -> None:
         self._identity.check(self.connection)
         self._register_again()
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]

@@ -12,7 +12,13 @@ from perceptron import DivergedError, PerceptronError
 from storage.availability import is_full, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.errors import BlobStoreUnavailableError, ModelNotFoundError, StaleAttemptError, VersionNotFoundError
+from storage.errors import (
+    BlobNotFoundError,
+    BlobStoreUnavailableError,
+    ModelNotFoundError,
+    StaleAttemptError,
+    VersionNotFoundError,
+)
 from storage.identity import StoreIdentity
 from storage.jobs.attempt import Attempt
 from storage.jobs.reports import JobError
@@ -60,12 +66,18 @@ def train_model(job_id: str) -> None:
     """
     settings = Settings.from_env(os.environ)
     blobs = BlobStore(settings.stores.blob_url)
-    redis = connect(settings.stores.redis_url, timeout_s=5, n_retries=60, identity=StoreIdentity(blobs))
+    identity = StoreIdentity(blobs)
+    redis = connect(settings.stores.redis_url, timeout_s=5, n_retries=60, identity=identity)
     queue = TrainingQueue(redis)
     jobs, models = JobStore(redis, queue), ModelStore(redis)
     life_ends_at = time.monotonic() + LIFE_S
     next_id: str | None = job_id
     while next_id is not None:
+        try:
+            identity.check_blobs(redis)
+        except BlobStoreUnavailableError as error:
+            _log.warning("job %s is left to a worker with its instances: %s", next_id, error)
+            return  # the reconciler enqueues it again
         _claim_and_train(next_id, jobs, models, blobs, settings)
         next_id = _next_job(queue, life_ends_at)
 
@@ -110,6 +122,12 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
         _log.info("job %s: published version %d of model %s", job.id, version, job.model)
     except StaleAttemptError:
         raise  # the job is no longer this attempt's
+    except BlobNotFoundError as error:
+        deadline.lift()
+        reason = f"{error}: the job waits for it, and can be cancelled"
+        _log.critical("ALARM: job %s: %s", job.id, reason)
+        attempt.log(reason)
+        attempt.hand_back(is_urgent=False)
     except (HandedBackError, BlobStoreUnavailableError) as error:
         # No worker can train without the blob store, so the job waits for it in the queue.
         deadline.lift()

@@ -105,10 +105,15 @@ class Attempt:
         indexes = keys.jobs_with_status("running"), keys.jobs_with_status("failed")
         self._step("fail", ERROR.dump_json(error), more_keys=indexes)
 
-    def hand_back(self) -> None:
-        """Queue the job for another attempt."""
+    def hand_back(self, *, is_urgent: bool = True) -> None:
+        """Queue the job for another attempt.
+
+        Args:
+            is_urgent: false leaves it to the reconciler to enqueue the job, some seconds later.
+        """
         self._step("hand_back", more_keys=(keys.jobs_with_status("running"), keys.jobs_with_status("queued")))
-        self._queue.enqueue(self.job.id)
+        if is_urgent:
+            self._queue.enqueue(self.job.id)
 
     def _step(self, script: str, *args: bytes | str | int, more_keys: tuple[str, ...] = ()) -> int:
         run = load_script(self._redis, script)

@@ -43,6 +43,12 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
+def answers(http: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return http.get("/livez").is_success
+    return False
+
+
 class Rig:
     """A Redis of its own, workers, and an API of some processes, or none for tests that need no HTTP.
 
@@ -87,19 +93,37 @@ class Rig:
         while len(self.workers) < self._n_workers:
             self.start_worker()
 
-    def start_worker(self, *, is_awaited: bool = False) -> Process:
+    def start_worker(self, *, is_awaited: bool = False, **settings: str) -> Process:
         log = self.folder / f"worker-{self.n_started}.log"
-        worker = self._start(WORKER_COMMAND, log.stem)
+        worker = self._start(WORKER_COMMAND, log.stem, **settings)
         self.n_started += 1
         self.workers.append(worker)
         if is_awaited:
             wait_for(lambda: WORKER_READY_LINE in log.read_text())
         return worker
 
-    def _start(self, command: tuple[str, ...], name: str) -> Process:
+    @contextmanager
+    def other_api(self, **settings: str) -> Iterator[httpx.Client]:
+        """Another API with other settings."""
+        port = str(free_port())
+        process = self._start(API_COMMAND, f"api-{port}", PORT=port, **settings)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+            try:
+                wait_for(lambda: answers(http))
+                yield http
+            finally:
+                process.terminate()
+                process.wait(30)
+
+    def _start(self, command: tuple[str, ...], name: str, **settings: str) -> Process:
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **self._settings}, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=ROOT,
+                env={**os.environ, **self._settings, **settings},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def kill_worker(self, worker: Process, *, with_child: bool = True) -> None:

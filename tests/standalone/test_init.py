@@ -52,7 +52,7 @@ def test_a_loss_is_refused_until_it_is_accepted(data_dir: Path) -> None:
     with pytest.raises(DataLostError, match="Redis was emptied or replaced"):
         init(data_dir, None, is_loss_accepted=False)
     answer = CliRunner().invoke(perceptron, ["init", "--accept-loss", "--data-dir", str(data_dir)])
-    assert answer.output == "The loss is accepted: Redis is used as it is now.\n"
+    assert answer.output == "The loss is accepted: Redis and the blob store are used as they are now.\n"
     in_redis, beside_the_blobs = identities(data_dir)
     assert in_redis == beside_the_blobs
     assert init(data_dir, None, is_loss_accepted=False) == "Redis and the blob store belong together."

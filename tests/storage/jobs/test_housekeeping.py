@@ -1,7 +1,6 @@
 """What nobody needs goes, and nothing else."""
 
 import os
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ from redis import Connection, Redis, UnixDomainSocketConnection
 
 from storage import keys
 from storage.blobs import BlobStore
-from storage.errors import BlobNotFoundError, JobNotFoundError
+from storage.codec import decode_dataset, encode_dataset
+from storage.errors import JobNotFoundError, UnavailableError, WrongBlobStoreError
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import OR_TARGETS, claimed, publish, training_spec
+from tests.clock import Clock
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -25,6 +26,7 @@ DAY_MS = 24 * 3600 * 1000
 def housekeeping(redis: Redis, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> Housekeeping:
     """Looks at all blobs each time, and keeps jobs for a day."""
     monkeypatch.setattr("storage.jobs.housekeeping.FOLDERS_AT_ONCE", 256)
+    monkeypatch.setattr("storage.jobs.housekeeping.BLOBS_S", 10**6)
     return Housekeeping(redis, blobs, keep_jobs_s=24 * 3600, clock=iter(range(0, 10**6, 60)).__next__)
 
 
@@ -128,39 +130,73 @@ def test_a_blob_stored_again_is_young_again(blobs: BlobStore, housekeeping: Hous
     assert blobs.get(digest) == b"instances"
 
 
-def test_a_blob_stored_again_while_it_is_removed_is_there_afterwards(blobs: BlobStore) -> None:
+def test_no_job_is_accepted_with_a_blob_that_is_being_deleted(
+    jobs: JobStore, blobs: BlobStore, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that stores an old blob again, at any moment of its deletion, gets 503 or keeps the blob."""
+    spec = training_spec(blobs)
+    age(blobs, spec.data.blob)
+
+    def submit() -> str:
+        return jobs.submit("m", training_spec(blobs), metadata={}).id
+
+    remove, refused = BlobStore.delete_if_old, []
+
+    def submit_around(store: BlobStore, digest: str, older_than: float) -> bool:
+        store.put(encode_dataset(decode_dataset(store.get(digest))))  # between the look and the deletion
+        age(store, digest)
+        is_deleted = remove(store, digest, older_than)
+        with pytest.raises(UnavailableError):
+            jobs.submit("m", spec, metadata={})
+        refused.append(digest)
+        return is_deleted
+
+    monkeypatch.setattr(BlobStore, "delete_if_old", submit_around)
+    housekeeping.run()
+    assert refused == [spec.data.blob]
+    assert jobs.page(limit=9) == ([], False)
+    jobs._redis.delete(keys.being_deleted(spec.data.blob))  # it expires
+    submit()
+    assert exists(blobs, spec.data.blob)
+
+
+def test_nothing_is_deleted_in_a_blob_store_that_is_not_ours(redis: Redis, blobs: BlobStore) -> None:
+    digest = blobs.put(b"of another installation")
+    age(blobs, digest)
+
+    def refuse() -> None:
+        raise WrongBlobStoreError(None)
+
+    clock = iter(range(0, 10**6, 60)).__next__
+    housekeeping = Housekeeping(redis, blobs, keep_jobs_s=1, check_blobs=refuse, clock=clock)
+    for _ in range(64):
+        housekeeping.run()
+    assert exists(blobs, digest)
+
+
+def test_a_slow_blob_store_holds_up_the_reconciler_for_two_seconds(redis: Redis, blobs: BlobStore) -> None:
+    clock = Clock()
+    looked_at: list[str] = []
+
+    def slow(folder: str, older_than: float) -> list[str]:
+        looked_at.append(folder)
+        clock.now += 0.5
+        return []
+
+    blobs.old = slow  # type: ignore[method-assign]
+    housekeeping = Housekeeping(redis, blobs, keep_jobs_s=1, clock=clock)
+    for _ in range(3):
+        housekeeping.run()
+        clock.now += 60
+    assert looked_at == [f"{k:02x}" for k in range(12)]
+
+
+def test_what_a_death_left_half_done_is_removed(blobs: BlobStore) -> None:
     digest = blobs.put(b"instances")
-    stop = threading.Event()
-
-    def remove() -> None:
-        while not stop.is_set():
-            blobs.delete_if_old(digest, time.time() - 3600)
-            if exists(blobs, digest):
-                age(blobs, digest)
-
-    remover = threading.Thread(target=remove)
-    remover.start()
-    try:
-        for _ in range(300):
-            blobs.put(b"instances")
-    finally:
-        stop.set()
-        remover.join()
-    blobs.put(b"instances")
-    assert blobs.get(digest) == b"instances"
-
-
-def test_what_a_death_left_half_done_is_put_right(blobs: BlobStore, housekeeping: Housekeeping) -> None:
-    digest = blobs.put(b"instances")
-    path = age(blobs, digest)
-    path.rename(f"{path}.condemned")
-    partial = Path(f"{path}.0.partial")
+    partial = Path(f"{blobs._path(digest)}.0.partial")
     partial.write_bytes(b"inst")
     os.utime(partial, (0, 0))
-    with pytest.raises(BlobNotFoundError):
-        blobs.get(digest)
-    assert blobs.old(digest[:2], time.time()) == []
-    assert blobs.get(digest) == b"instances"
+    assert blobs.old(digest[:2], time.time() - 3600) == []
     assert not partial.exists()
 
 
