@@ -40,6 +40,11 @@ def version(model: str, number: int | str) -> str:
     return f"perceptron:model:{model}:version:{number}"
 
 
+def digests(model: str) -> str:
+    """Hash from version number to the digest of the version, as in `storage.models.versions.Version`."""
+    return f"perceptron:model:{model}:digests"
+
+
 def events(job_id: str) -> str:
     """Stream: the events of a job, with times as ids. The scripts build the same name from the job's key."""
     return f"{job(job_id)}:events"
@@ -51,7 +56,11 @@ def best_network(job_id: str) -> str:
 
 
 CHANGES = "perceptron:changes"
-"""Channel with the messages `job <id> <status>` and `model <name>`, published by the step that changes them."""
+"""Channel with the messages `job <id> <status>` and `model <name>`, published by the step that changes them, and
+`in-use`: there is a new entry in `VERSIONS_IN_USE`."""
+
+VERSIONS_IN_USE = "perceptron:versions-in-use"
+"""Stream of the versions that an API process has loaded for a request, the newest thousand or so."""
 
 STORE_IDENTITY = "perceptron:store-identity"
 """String, set once: a random text that tells our Redis from an emptied or another one."""

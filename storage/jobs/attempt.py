@@ -7,7 +7,7 @@ from redis import Redis
 
 from storage import keys
 from storage.errors import StaleAttemptError
-from storage.jobs.description import DESCRIPTION, Description
+from storage.jobs.description import DESCRIPTION, Description, digest_of
 from storage.jobs.record import Job
 from storage.jobs.reports import ERROR, FIGURES, PROGRESS, RESULT, Figures, JobError, Progress, Result
 from storage.queue import TrainingQueue
@@ -81,14 +81,15 @@ class Attempt:
         Returns:
             The new version's number.
         """
-        model = self.job.model
+        model, described = self.job.model, DESCRIPTION.dump_json(description)
         return self._step(
             "publish",
             model,
             weights,
-            DESCRIPTION.dump_json(description),
+            described,
             RESULT.dump_json(result),
             self.job.spec.alias or "",
+            digest_of(described),
             more_keys=(
                 keys.jobs_with_status("running"),
                 keys.jobs_with_status("succeeded"),
@@ -97,6 +98,7 @@ class Attempt:
                 keys.versions(model),
                 keys.aliases(model),
                 keys.version(model, ""),
+                keys.digests(model),
             ),
         )
 

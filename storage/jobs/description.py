@@ -58,3 +58,8 @@ class Description(Outcome):
 
 DESCRIPTION = TypeAdapter(Description)
 """Reads and writes a description as JSON."""
+
+
+def digest_of(description: bytes) -> str:
+    """Return the digest of a version from its description as JSON, which holds the digest of its weights."""
+    return hashlib.sha256(description).hexdigest()

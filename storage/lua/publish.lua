@@ -1,7 +1,7 @@
 -- End the job with a new version: version, alias and job change in one step.
 -- KEYS: job, running jobs, succeeded jobs, version numbers, models, versions of the model, aliases of the model,
---       prefix of the versions' keys.
--- ARGV: attempt, model, weights, description as JSON, result as JSON, alias or ''.
+--       prefix of the versions' keys, digests of the model.
+-- ARGV: attempt, model, weights, description as JSON, result as JSON, alias or '', digest of the version.
 -- Returns the version, also when the command was sent twice; 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return has_ended_as(KEYS[1], 'succeeded', ARGV[1]) and tonumber(redis.call('HGET', KEYS[1], 'version')) or 0
@@ -9,6 +9,7 @@ end
 local now = now_ms()
 local version = redis.call('HINCRBY', KEYS[4], ARGV[2], 1)
 redis.call('HSET', KEYS[8] .. version, 'weights', ARGV[3], 'description', ARGV[4], 'created_at_ms', now)
+redis.call('HSET', KEYS[9], version, ARGV[7])
 redis.call('ZADD', KEYS[5], 0, ARGV[2])
 redis.call('ZADD', KEYS[6], version, version)
 if ARGV[6] ~= '' then

@@ -1,6 +1,6 @@
 """The registry: immutable versions under a name, and aliases that point at them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -13,12 +13,13 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
-from storage.jobs.description import DESCRIPTION
+from storage.jobs.description import DESCRIPTION, digest_of
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.models.versions import Model, Version
 from storage.scripts import load_script
 
 _PAGE = 200
+_N_IN_USE = 1_000
 
 
 class ModelStore:
@@ -63,10 +64,11 @@ class ModelStore:
             for model in models:
                 transaction.zrange(keys.versions(model), 0, -1)
                 transaction.hgetall(keys.aliases(model))
+                transaction.hgetall(keys.digests(model))
             answers = transaction.execute()
         return [
-            _model(model, numbers, aliases) if numbers else None
-            for model, numbers, aliases in zip(models, answers[::2], answers[1::2], strict=True)
+            _model(model, numbers, aliases, digests) if numbers else None
+            for model, numbers, aliases, digests in zip(models, answers[::3], answers[1::3], answers[2::3], strict=True)
         ]
 
     def resolve(self, model: str, *, version: int | None = None, alias: str | None = None) -> int:
@@ -90,12 +92,13 @@ class ModelStore:
         with self._redis.pipeline() as transaction:
             transaction.zrange(keys.versions(model), 0, -1)
             transaction.hgetall(keys.aliases(model))
+            transaction.hgetall(keys.digests(model))
             fields = [f"{keys.version(model, '*')}->{field}" for field in ("created_at_ms", "description")]
             transaction.sort(keys.versions(model), by="nosort", get=fields, groups=True)
-            numbers, aliases, versions = transaction.execute()
+            numbers, aliases, digests, versions = transaction.execute()
         if not numbers:
             raise ModelNotFoundError(model)
-        found = _model(model, numbers, aliases)
+        found = _model(model, numbers, aliases, digests)
         return found, [
             _version(model, number, *fields) for number, fields in zip(found.versions, versions, strict=True)
         ]
@@ -134,6 +137,25 @@ class ModelStore:
             raise VersionNotFoundError(model, number)
         return _version(model, number, *fields[:2]), fields[2:]
 
+    def note_in_use(self, versions: Iterable[tuple[str, int]]) -> None:
+        """Tell all API processes, also those that start later, that requests ask for these versions."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for model, number in versions:
+                entry = {"model": model, "version": number}
+                pipeline.xadd(keys.VERSIONS_IN_USE, entry, maxlen=_N_IN_USE, approximate=True)
+            pipeline.publish(keys.CHANGES, "in-use")
+            pipeline.execute()
+
+    def in_use(self, after: str | None = None) -> tuple[list[tuple[str, int]], str | None]:
+        """Return the versions that requests ask for, the newest first, and the end of what was read.
+
+        Args:
+            after: the end of what was read before.
+        """
+        entries = self._redis.xrevrange(keys.VERSIONS_IN_USE, "+", "-" if after is None else f"({after}")
+        versions = [(entry[b"model"].decode(), int(entry[b"version"])) for _, entry in entries]
+        return list(dict.fromkeys(versions)), entries[0][0].decode() if entries else after
+
     def set_alias(self, model: str, alias: str, number: int) -> None:
         """Point the alias at an existing version.
 
@@ -163,7 +185,13 @@ class ModelStore:
             VersionInUseError: an alias points at it.
         """
         answer = load_script(self._redis, "delete_version")(
-            keys=[keys.MODELS, keys.versions(model), keys.aliases(model), keys.version(model, number)],
+            keys=[
+                keys.MODELS,
+                keys.versions(model),
+                keys.aliases(model),
+                keys.version(model, number),
+                keys.digests(model),
+            ],
             args=[model, number],
         )
         if isinstance(answer, bytes):
@@ -179,23 +207,33 @@ class ModelStore:
             ModelNotFoundError: it does not exist.
         """
         n_deleted = load_script(self._redis, "delete_model")(
-            keys=[keys.MODELS, keys.versions(model), keys.aliases(model), keys.version(model, "")],
+            keys=[
+                keys.MODELS,
+                keys.versions(model),
+                keys.aliases(model),
+                keys.version(model, ""),
+                keys.digests(model),
+            ],
             args=[model],
         )
         if not n_deleted:
             raise ModelNotFoundError(model)
 
 
-def _model(name: str, numbers: Sequence[bytes], aliases: dict[bytes, bytes]) -> Model:
+def _model(
+    name: str, numbers: Sequence[bytes], aliases: Mapping[bytes, bytes], digests: Mapping[bytes, bytes]
+) -> Model:
     return Model(
         name=name,
         versions=tuple(int(number) for number in numbers),
         aliases={alias.decode(): int(number) for alias, number in sorted(aliases.items())},
+        digests={int(number): digest.decode() for number, digest in digests.items()},
     )
 
 
 def _version(model: str, number: int, created_at_ms: bytes, description: bytes) -> Version:
     try:
-        return Version(model, number, int(created_at_ms), DESCRIPTION.validate_json(description))
+        about = DESCRIPTION.validate_json(description)
+        return Version(model, number, int(created_at_ms), about, digest_of(description))
     except ValueError as error:
         raise CorruptDataError(f"version {number} of model {model!r} cannot be read: {error}") from error

@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from storage.errors import AliasNotFoundError, StorageError, VersionNotFoundError
 from storage.jobs.description import Description
@@ -48,6 +48,8 @@ class Model:
     versions: tuple[int, ...]
     """In ascending order, at least one."""
     aliases: Mapping[str, int]
+    digests: Mapping[int, str] = field(default_factory=dict)
+    """Of each version, as `Version.digest`; versions that older code published have none."""
 
     @property
     def latest(self) -> int:
@@ -77,3 +79,9 @@ class Version:
     created_at_ms: int
     description: Description
     """As it was published."""
+    digest: str
+    """sha256 of the description, which holds that of the weights.
+
+    Tells the version from another one with the same number, which there is after a failover to a replica that lacked
+    this one, and after a backup was restored.
+    """

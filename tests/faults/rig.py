@@ -106,7 +106,7 @@ class Rig:
     def other_api(self, **settings: str) -> Iterator[httpx.Client]:
         """Another API with other settings."""
         port = str(free_port())
-        process = self._start(API_COMMAND, f"api-{port}", PORT=port, **settings)
+        process = self._start(API_COMMAND, f"api-{port}", **{"PORT": port, "API_PROCESSES": "1", **settings})
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
             try:
                 wait_for(lambda: answers(http))
