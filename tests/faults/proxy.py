@@ -74,11 +74,26 @@ class Proxy:
         self._writers -= {writer, to_writer}
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def receive() -> None:
+            data = b"begin"
+            while data:
+                try:
+                    data = await reader.read(1 << 16)
+                except OSError:
+                    data = b""
+                under_way.put_nowait((self._loop.time() + self.delay_s, data))
+
+        receiving = asyncio.create_task(receive())
         with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
-                await asyncio.sleep(self.delay_s)
+            while (arrival := await under_way.get())[1]:
+                await asyncio.sleep(arrival[0] - self._loop.time())
                 while self.is_hanging:
                     await asyncio.sleep(0.05)
-                writer.write(data)
+                writer.write(arrival[1])
                 await writer.drain()
-        writer.transport.abort()
+        receiving.cancel()
+        with contextlib.suppress(OSError):
+            await writer.drain()
+        writer.close()

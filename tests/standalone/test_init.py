@@ -71,3 +71,16 @@ def test_another_server_is_refused_until_the_loss_is_accepted(
 def test_init_without_a_server_is_an_error(data_dir: Path) -> None:
     with pytest.raises(StandaloneError, match="a store cannot be used now"):
         init(data_dir, "redis://127.0.0.1:1", is_loss_accepted=True)
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/blobs", "nothing://blobs"])
+@pytest.mark.parametrize("verb", ["up", "init", "serve", "worker"])
+def test_a_blob_url_that_nothing_installed_can_reach_is_one_line(program, verb: str, url: str, tmp_path: Path) -> None:
+    """C6. On 15a4f66 it was a traceback."""
+    env = {"BLOB_URL": url, "DATA_DIR": str(tmp_path)}
+    if verb in ("serve", "worker"):
+        env["REDIS_URL"] = "redis://127.0.0.1:1"
+    running = program("-m", "cli", verb, env=env)
+    assert running.wait() in (1, 2)
+    (line,) = running.stderr.splitlines()
+    assert f"BLOB_URL begins with {url[:2]}" in line and "which nothing that is installed can reach" in line
