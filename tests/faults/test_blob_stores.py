@@ -47,12 +47,14 @@ def test_the_right_worker_need_not_be_the_first(start_rig: StartRig, tmp_path: P
     """While only a worker with the wrong blob store runs, jobs wait."""
     rig = start_rig(n_workers=0, api_processes=1)
     job_id = httpx.post(f"{rig.url}/jobs", json=JOB).raise_for_status().json()["id"]
-    rig.start_worker(is_awaited=True, DATA_DIR=str(tmp_path / "other"))
+    wrong = rig.start_worker(is_awaited=True, DATA_DIR=str(tmp_path / "other"))
     time.sleep(3)
     assert (rig.jobs.get(job_id).status, rig.jobs.get(job_id).attempt) == ("queued", 0)
     rig.start_worker()
     wait_for(lambda: rig.jobs.get(job_id).is_done)
     assert rig.jobs.get(job_id).status == "succeeded"
+    wrong.terminate()
+    assert wrong.wait(5) == 0
 
 
 def test_a_volume_that_is_unmounted_under_the_service_accepts_and_fails_no_job(

@@ -262,7 +262,7 @@ class LoadedModels:
         with self.breaker.calling():
             if self._used:
                 used, self._used = self._used, set()
-                self._models.note_in_use(used)
+                self._models.note_in_use(list(used))
             in_use, self._used_until = self._models.in_use(self._used_until)
         for model, number in in_use:
             if self._has_room:
