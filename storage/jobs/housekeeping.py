@@ -25,7 +25,10 @@ BLOBS_S = 2.0
 """One run deletes blobs for about this long. The reconciler waits meanwhile, and an object store may be slow."""
 
 DELETION_S = 30
-"""Longer than a run deletes blobs and than a request stores its instances."""
+"""Longer than a run deletes the blobs of a folder."""
+
+SUBMISSION_S = 10
+"""Longer than a request takes from the end of the upload until its job is recorded."""
 
 _N_FOLDERS = 256
 
@@ -101,24 +104,28 @@ class Housekeeping:
         older_than = time.time() - KEEP_BLOBS_S
         ends_at = self._clock() + BLOBS_S
         for _ in range(FOLDERS_AT_ONCE):
-            for digest in self._unneeded(self._blobs.old(f"{self._next_folder:02x}", older_than)):
+            unneeded = self._without_needed(self._blobs.old(f"{self._next_folder:02x}", older_than))
+            self._announce_deletion(unneeded, DELETION_S)
+            for digest in self._without_needed(unneeded):
                 if self._clock() >= ends_at:
-                    return  # the other blobs of this folder come next time
+                    break  # the other blobs of this folder come next time
                 if self._blobs.delete_if_old(digest, older_than):
                     _log.info("deleted the blob %s, which no job needs", digest)
-            self._next_folder = (self._next_folder + 1) % _N_FOLDERS
+            else:
+                self._next_folder = (self._next_folder + 1) % _N_FOLDERS
+            self._announce_deletion(unneeded, SUBMISSION_S)
             if self._clock() >= ends_at:
                 return
 
-    def _unneeded(self, digests: list[str]) -> list[str]:
-        """Return those that no job refers to, or will refer to soon: `create.lua` refuses a job that wants one."""
-        if not digests:
-            return []
+    def _announce_deletion(self, digests: list[str], seconds: int) -> None:
+        """For some seconds, refuse jobs that need one of these blobs: `create.lua` does."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for digest in digests:
-                pipeline.set(keys.being_deleted(digest), 1, ex=DELETION_S)
+                pipeline.set(keys.being_deleted(digest), 1, ex=seconds)
             pipeline.execute()
-        needed = self._needed_blobs()
+
+    def _without_needed(self, digests: list[str]) -> list[str]:
+        needed = self._needed_blobs() if digests else set()
         return [digest for digest in digests if digest not in needed]
 
     def _needed_blobs(self) -> set[str]:

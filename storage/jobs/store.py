@@ -55,7 +55,7 @@ class JobStore:
 
         Raises:
             IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
-            UnavailableError: the blob of the instances is being deleted; store it again in half a minute.
+            UnavailableError: the blob of the instances is being deleted; store it again some seconds later.
         """
         job_id = f"job_{uuid.uuid4().hex}"
         known_key = keys.idempotency(idempotency_digest) if idempotency_digest else ""
