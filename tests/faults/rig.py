@@ -15,6 +15,7 @@ from standalone import EmbeddedServer
 from standalone.stack import API_COMMAND, WORKER_COMMAND, WORKER_READY_LINE
 from storage.blobs import BlobStore
 from storage.connection import connect
+from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
@@ -74,6 +75,8 @@ class Rig:
         self.queue = TrainingQueue(self.redis)
         self.jobs, self.models = JobStore(self.redis, self.queue), ModelStore(self.redis)
         self.blobs = BlobStore((self.folder / "blobs").as_uri())
+        if "BLOB_URL" not in self._settings:
+            StoreIdentity(self.blobs).check_blobs(self.redis)  # as the API does before the first job
         self._settings |= {"REDIS_URL": self.server.url, "PORT": str(self._port)}
         self.tend()
         if self._has_api:

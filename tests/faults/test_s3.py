@@ -109,13 +109,14 @@ def test_an_outage_of_s3_ends_no_job_and_refuses_new_ones_at_once(
             assert time.monotonic() - started < 1
             time.sleep(0.1)
         assert fault == "restart" or n_refused > 2 * times
-        assert rig.jobs.get(long).status == "running" and rig.jobs.get(long).attempt == 1
+        assert (rig.jobs.get(long).status in ("running", "succeeded"), rig.jobs.get(long).attempt) == (True, 1)
         if fault == "cut":
             proxy.open()
         proxy.is_hanging = False
         wait_for(lambda: (job_id := post(http, 9)) and not ids.append(job_id), 10)
         run_out(rig, ids)
-        assert rig.jobs.cancel(long).attempt == 1
+        http.post(f"/jobs/{long}/cancel")
+        assert (rig.jobs.get(long).status in ("cancelled", "succeeded"), rig.jobs.get(long).attempt) == (True, 1)
         assert time.monotonic() - begun_at < 3 * times + 60
 
 

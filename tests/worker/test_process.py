@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from rq.utils import import_attribute
 
 from standalone import EmbeddedServer
 from storage.blobs import BlobStore
+from storage.identity import StoreIdentity
 from storage.jobs.record import JobStatus
 from storage.jobs.spec import TrainingSpec
 from storage.jobs.store import JobStore
@@ -38,6 +40,7 @@ def wait_for(what: Callable[[], object], timeout_s: float = 30.0) -> None:
 def start_worker(server: EmbeddedServer, redis: Redis, tmp_path: Path) -> Iterator[Callable[[], WorkerProcess]]:
     """Start a worker and wait until it listens; what is left of it is killed after the test."""
     started: list[WorkerProcess] = []
+    StoreIdentity(BlobStore((tmp_path / "blobs").as_uri())).check_blobs(redis)  # as the API does before the first job
     env = os.environ | {"REDIS_URL": server.url, "BLOB_URL": (tmp_path / "blobs").as_uri()}
 
     def start() -> WorkerProcess:
@@ -106,8 +109,9 @@ def test_a_worker_says_in_the_record_why_a_job_failed(
     diverging = training_spec(
         blobs, features=[[1e6], [2e6], [3e6]], targets=[10.0, 20.0, 30.0], learning_rate=10.0, standardize=False
     )
-    lost = training_spec()  # its instances are in no blob store
-    ids = [jobs.submit("m", spec, metadata={}).id for spec in (diverging, lost)]
+    damaged = training_spec(blobs)
+    damaged = replace(damaged, data=replace(damaged.data, blob=blobs.put(b"no data set")))
+    ids = [jobs.submit("m", spec, metadata={}).id for spec in (diverging, damaged)]
     start_worker()
     wait_for(lambda: all(jobs.get(job_id).is_done for job_id in ids))
     errors = [jobs.get(job_id).error for job_id in ids]
