@@ -4,10 +4,13 @@ import logging
 import os
 import sys
 
+from redis.retry import Retry
+
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
+from worker.health import HealthFile, TouchingBackoff
 from worker.process import TrainingWorker
 from worker.settings import Settings
 
@@ -31,8 +34,11 @@ def main() -> int:
     # The timeout must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. The
     # retries must last as long as those of a training, which ends with this process.
     redis = connect(settings.stores.redis_url, timeout_s=15, n_retries=60, identity=identity)
+    health_file = HealthFile(settings.health_file)
+    redis.set_retry(Retry(TouchingBackoff(health_file, cap=1.0, base=0.05), 60))
     housekeeping = Housekeeping(redis, blobs, keep_jobs_s=settings.keep_jobs_days * 24 * 3600)
-    TrainingWorker(redis, identity, housekeeping, max_attempts=settings.max_attempts).work(logging_level="WARNING")
+    worker = TrainingWorker(redis, identity, housekeeping, health_file, max_attempts=settings.max_attempts)
+    worker.work(logging_level="WARNING")
     return 0
 
 

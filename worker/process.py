@@ -26,6 +26,7 @@ from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.queue import QUEUE_NAME, TRAIN_TASK, TrainingQueue
 from worker.guard import Guard, WorkerChild
+from worker.health import HealthFile
 from worker.tasks import prepare_child, request_stop
 
 HAND_BACK_AFTER_S = 2.0
@@ -76,7 +77,15 @@ class TrainingWorker(Worker):
 
     max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
 
-    def __init__(self, redis: Redis, identity: StoreIdentity, housekeeping: Housekeeping, *, max_attempts: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        identity: StoreIdentity,
+        housekeeping: Housekeeping,
+        health_file: HealthFile,
+        *,
+        max_attempts: int,
+    ) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
             Queue(queue.rq_queue.name, connection=redis, serializer="json", job_class=QueueEntry),
@@ -89,6 +98,7 @@ class TrainingWorker(Worker):
         )
         self.log_result_lifespan = False
         self._identity = identity
+        self._health_file = health_file
         self._jobs = JobStore(redis, queue)
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
@@ -100,6 +110,11 @@ class TrainingWorker(Worker):
         """Register, subscribe, and say that the worker is ready."""
         super().bootstrap(*args, **kwargs)
         _log.info(READY_MESSAGE)
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        """Show that the worker goes on; called every few seconds, idle or in a training."""
+        self._health_file.touch()
+        super().heartbeat(*args, **kwargs)
 
     def get_heartbeat_ttl(self, job: RqJob, working_time: float = 0.0) -> int:
         """Return for how many seconds RQ believes that a silent execution is alive."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from storage.store_settings import StoreSettings, at_least_one
 
@@ -21,6 +22,9 @@ class Settings:
     max_attempts: int = 3
     """A job fails when this many of its attempts died without getting further than those before."""
 
+    health_file: Path | None = None
+    """Touched while the worker goes on, for the health check of its container."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Read the environment.
@@ -35,4 +39,5 @@ class Settings:
             # An Idempotency-Key leads to its job for a day, so no job is forgotten earlier.
             keep_jobs_days=at_least_one(env, "KEEP_JOBS_DAYS", cls.keep_jobs_days),
             max_attempts=at_least_one(env, "MAX_ATTEMPTS", cls.max_attempts),
+            health_file=Path(path) if (path := env.get("HEALTH_FILE")) else None,
         )

@@ -54,11 +54,13 @@ class Rig:
         self.server = EmbeddedServer(folder)
         self._n_workers = n_workers
         self._has_api = api_processes > 0
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         self._settings = {"DATA_DIR": str(folder), "API_PROCESSES": str(api_processes), **settings}
         self.workers: list[Process] = []
         self.api: Process | None = None
+        self.replicas: list[Process] = []
+        """more of the API, on ports of their own"""
         self.n_started = 0
         """workers, over all time"""
 
@@ -68,7 +70,7 @@ class Rig:
         self.queue = TrainingQueue(self.redis)
         self.jobs, self.models = JobStore(self.redis, self.queue), ModelStore(self.redis)
         self.blobs = BlobStore((self.folder / "blobs").as_uri())
-        self._settings |= {"REDIS_URL": self.server.url, "PORT": str(self._port)}
+        self._settings |= {"REDIS_URL": self.server.url, "PORT": str(self.port)}
         self.tend()
         if self._has_api:
             wait_for(self.is_ready)
@@ -96,10 +98,20 @@ class Rig:
             wait_for(lambda: WORKER_READY_LINE in log.read_text())
         return worker
 
-    def _start(self, command: tuple[str, ...], name: str) -> Process:
+    def start_api(self, port: int) -> Process:
+        """Start another process of the API, which nobody tends."""
+        self.replicas.append(self._start(API_COMMAND, f"api-{port}", PORT=str(port)))
+        return self.replicas[-1]
+
+    def _start(self, command: tuple[str, ...], name: str, **settings: str) -> Process:
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **self._settings}, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=ROOT,
+                env={**os.environ, **self._settings, **settings},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def kill_worker(self, worker: Process, *, with_child: bool = True) -> None:
@@ -128,7 +140,8 @@ class Rig:
         self.server.kill()
 
     def stop(self) -> None:
-        running = [process for process in (*self.workers, self.api) if process is not None and process.poll() is None]
+        started = (*self.workers, *self.replicas, self.api)
+        running = [process for process in started if process is not None and process.poll() is None]
         for process in running:
             send(process.pid, signal.SIGCONT)
             process.terminate()
