@@ -27,6 +27,7 @@ from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
 from worker.guard import Guard, WorkerChild
+from worker.health import HealthFile
 from worker.tasks import prepare_child, request_stop, train_model
 
 HAND_BACK_AFTER_S = 2.0
@@ -74,7 +75,15 @@ class TrainingWorker(Worker):
 
     max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
 
-    def __init__(self, redis: Redis, identity: StoreIdentity, housekeeping: Housekeeping, *, max_attempts: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        identity: StoreIdentity,
+        housekeeping: Housekeeping,
+        health_file: HealthFile,
+        *,
+        max_attempts: int,
+    ) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
             [queue.rq_queue],
@@ -85,6 +94,7 @@ class TrainingWorker(Worker):
         )
         self._identity = identity
         self._queue = queue
+        self._health_file = health_file
         self._jobs = JobStore(redis, queue)
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
@@ -97,6 +107,11 @@ class TrainingWorker(Worker):
         """Register, and say that the worker is ready."""
         super().bootstrap(*args, **kwargs)
         _log.info(READY_MESSAGE)
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        """Show that the worker goes on; called every few seconds, idle or in a training."""
+        self._health_file.touch()
+        super().heartbeat(*args, **kwargs)
 
     def subscribe(self) -> None:
         """Take no commands of RQ: a message must not be enough to stop a training or the worker."""
