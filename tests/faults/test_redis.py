@@ -84,6 +84,8 @@ def test_the_commands_that_the_documentation_lists_are_enough(start_rig: StartRi
         other = start_job(rig)
         assert http.post(f"/jobs/{other}/cancel").json()["status"] == "cancelled"
     assert "NOPERM" not in "".join(log.read_text() for log in rig.folder.glob("*.log"))
+    denied = {entry["object"].partition("|")[0] for entry in rig.redis.acl_log()}
+    assert denied <= {"info", "client"}  # which are used if they are allowed
 
 
 def test_a_command_that_is_denied_is_named_in_one_line_until_it_is_allowed(start_rig: StartRig) -> None:
