@@ -595,13 +595,13 @@ def test_a_diverged_job_names_a_rate_that_works(train: Callable[..., Any]) -> No
 
 
 def test_a_training_that_would_take_too_much_memory_is_refused(redis: Redis, blobs: BlobStore) -> None:
-    http = create_app(redis, blobs, Limits(max_training_bytes=40_000_000)).test_client()
+    http = create_app(redis, blobs, Limits(max_training_bytes=100_000_000)).test_client()
     assert http.post("/jobs", json=body(network={"hidden_layers": [16]})).status_code == 202
     answer = http.post("/jobs", json=body(network={"hidden_layers": [1000, 1000]}))
     assert (answer.status_code, answer.get_json()["code"]) == (422, "invalid_request")
     (error,) = answer.get_json()["errors"]
     assert error["pointer"] == "/network"
-    assert "at most 40 MB (MAX_TRAINING_BYTES)" in error["detail"]
+    assert "at most 100 MB (MAX_TRAINING_BYTES)" in error["detail"]
     sweep = {"learning_rate": [k / 1000 for k in range(1, 201)], "seed": list(range(20))}
     answer = http.post("/jobs", json=body(sweep=sweep, validation={"folds": 4}))
     assert answer.get_json()["errors"][0]["pointer"] == "/sweep"
