@@ -166,7 +166,7 @@ def choose_defaults(task: Task, architecture: Architecture, dataset: Dataset, na
         if named.l2 is None:
             n_trained = case.n_rows
             if validation is not None and validation.folds is None:
-                n_trained -= round(case.n_rows * validation.fraction)
+                n_trained = max(n_trained - round(case.n_rows * validation.fraction), 1.0)
             is_wide = architecture.widths[0] > n_trained
             training["l2"] = 1 / (2 * (n_trained if is_wide else max(n_trained, FEWEST_ROWS_OF_L2)))
             reasons["training/l2"] = (

@@ -101,7 +101,7 @@ class Objective:
                 batch whose weights are all 0 is no division by 0.
             with_gradients: False computes only the costs.
         """
-        n_together = self._n_together
+        n_together = _most_together(self.architecture, self._itemsize)
         if len(parameters) > n_together:
             each = np.arange(len(parameters))
             return Evaluation.joined(
@@ -118,8 +118,8 @@ class Objective:
         if rows is None:
             rows = slice(0, self.dataset.n_instances)
         start, stop = (rows.start, rows.stop) if isinstance(rows, slice) else (0, len(rows))
-        block_rows = self._block_rows(len(point.stack.parameters))
-        blocks = [slice(first, min(first + block_rows, stop)) for first in range(start, stop, block_rows)]
+        n_rows = block_rows(self.architecture, len(point.stack.parameters), self._itemsize)
+        blocks = [slice(first, min(first + n_rows, stop)) for first in range(start, stop, n_rows)]
         n_parts = min(PARTS_PER_THREAD * self._n_threads, len(blocks)) if self._threads else 1
         bounds = [len(blocks) * part // n_parts for part in range(n_parts + 1)]
         parts = [blocks[low:high] for low, high in pairwise(bounds)]
@@ -163,19 +163,21 @@ class Objective:
             with_gradients=with_gradients,
         )
 
-    def _block_rows(self, n_networks: int) -> int:
-        bytes_per_row = self._itemsize * self.architecture.widths[0] + n_networks * self._bytes_per_output_row
-        return int(min(max(BLOCK_BYTES // bytes_per_row, MIN_BLOCK_ROWS), MAX_BLOCK_ROWS))
 
-    @property
-    def _n_together(self) -> int:
-        """How many networks are evaluated together: of more, not even the smallest block would stay in cache."""
-        return max(BLOCK_BYTES // (MIN_BLOCK_ROWS * self._bytes_per_output_row), 1)
+def block_rows(architecture: Architecture, n_networks: int, itemsize: int) -> int:
+    """Give how many rows so many networks are evaluated on at once."""
+    bytes_per_row = itemsize * architecture.widths[0] + n_networks * _bytes_per_output_row(architecture, itemsize)
+    return int(min(max(BLOCK_BYTES // bytes_per_row, MIN_BLOCK_ROWS), MAX_BLOCK_ROWS))
 
-    @property
-    def _bytes_per_output_row(self) -> int:
-        """Of one network: z, the outputs and the derivatives of all its neurons."""
-        return self._itemsize * 3 * sum(self.architecture.widths[1:])
+
+def _most_together(architecture: Architecture, itemsize: int) -> int:
+    """Give how many networks are evaluated together: of more, not even the smallest block would stay in cache."""
+    return max(BLOCK_BYTES // (MIN_BLOCK_ROWS * _bytes_per_output_row(architecture, itemsize)), 1)
+
+
+def _bytes_per_output_row(architecture: Architecture, itemsize: int) -> int:
+    """Of one network: z, the outputs and the derivatives of all its neurons."""
+    return itemsize * 3 * sum(architecture.widths[1:])
 
 
 def _row_weights(

@@ -30,7 +30,7 @@ class StopRule:
 
     diverged         a cost or a weight is no longer finite, or 3 costs in a row are above 1000 max(C_start, C_null)
     converged        |previous cost - cost| < tolerance, so never when tolerance is 0; without a tolerance
-                     |previous cost - cost| <= 1e-6 C_null, `n_still_epochs` epochs in a row; 1e-6 C_start where
+                     |previous cost - cost| <= 1e-6 C_null, `n_still_epochs` epochs in a row; 1e-12 C_start where
                      C_null is 0, as all targets are equal
     early_stopping   `patience` epochs in a row without a validation cost below the lowest
     max_epochs       the last epoch asked for
@@ -56,7 +56,8 @@ class StopRule:
         """Give the course of networks with these costs before the first epoch, and these C_null, (n_networks,)."""
         if self.tolerance is None:
             has_spread = np.isfinite(constant_costs) & (constant_costs > 0)  # else nothing but the start is a measure
-            still_change = RELATIVE_TOLERANCE * np.where(has_spread, constant_costs, start_costs)
+            of_start = RELATIVE_TOLERANCE * start_costs
+            still_change = RELATIVE_TOLERANCE * np.where(has_spread, constant_costs, of_start)
         else:  # the largest number below the tolerance
             still_change = np.full(len(start_costs), np.nextafter(self.tolerance, -1.0))
         nothing = np.zeros(len(start_costs), dtype=np.intp)

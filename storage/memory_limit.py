@@ -10,7 +10,7 @@ MAX_TRAINING_BYTES = "MAX_TRAINING_BYTES"
 _OTHERS_BYTES = 256 * 1024**2
 """For the processes around the training."""
 _SHARE = 0.75
-_LEAST = 64 * 1024**2
+_LEAST = 128 * 1024**2
 
 _CGROUP = Path("/sys/fs/cgroup")
 _LIMIT_FILES = ("memory.max", "memory/memory.limit_in_bytes")  # of the second and the first version

@@ -1,5 +1,6 @@
 """From a request to train to what a worker needs: arrays in the blob store, and a spec with every default chosen."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -169,7 +170,8 @@ def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) ->
 def _check_memory(
     config: TrainingConfig, shape: Architecture, dataset: Dataset, *, n_networks: int, n_folds: int, limits: Limits
 ) -> None:
-    are_together = OPTIMIZERS[config.optimizer].races and config.batch_size is None
+    has_mini_batches = config.mini_batch_size(dataset.n_instances) is not None
+    are_together = OPTIMIZERS[config.optimizer].races and not has_mini_batches
     needed = training_bytes(
         shape,
         config.optimizer,
@@ -177,10 +179,11 @@ def _check_memory(
         n_networks=n_networks if are_together else 1,
         n_folds=n_folds,
         itemsize=np.dtype(config.dtype).itemsize,
+        n_threads=os.cpu_count() or 1,  # the default of TRAINING_THREADS
     )
     if needed > limits.max_training_bytes:
         refuse(
-            "/network" if n_networks == 1 else "/sweep",
+            "/sweep" if n_networks > 1 else "/network" if shape.n_parameters > dataset.features.size else "/data",
             f"would take about {needed / 1e6:,.0f} MB to train, of at most {limits.max_training_bytes / 1e6:,.0f} MB "
             "(MAX_TRAINING_BYTES)",
         )

@@ -121,8 +121,8 @@ class TrainingSettings(RequestPayload):
     )
     l2: Penalty | None = Field(
         None,
-        description="Add l2 times the sum of the squared weights to the cost. Null: 1 / (2 max(rows, 100)) if the "
-        "optimizer is chosen, too, else 0. `auto`: the best of several by cross-validation.",
+        description="Add l2 times the sum of the squared weights to the cost. Null: chosen from the data if "
+        "the optimizer is, too, else 0. `auto`: the best of several by cross-validation.",
     )
     scale_targets: bool | None = Field(
         None,
@@ -366,8 +366,8 @@ def config_payload(spec: TrainingSpec) -> dict[str, Any]:
     training = asdict(spec.training) | {"time_limit_s": spec.time_limit_s}
     if spec.sweep is not None:
         for name in (each.name for each in fields(Candidate)):
-            if len({getattr(each, name) for each in spec.sweep.candidates}) > 1:
-                training[name] = None
+            values = {getattr(each, name) for each in spec.sweep.candidates}
+            training[name] = values.pop() if len(values) == 1 else None
     return {
         "task": spec.task.kind,
         "classes": spec.task.classes,

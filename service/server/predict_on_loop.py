@@ -1,7 +1,7 @@
 """Predict on the event loop: small requests at once, all others in threads of their own."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from types import MappingProxyType
@@ -74,7 +74,7 @@ class PredictOnLoop:
         match = self.find("POST", head.path)
         return None if match is None else PredictHead(raw, match, head.headers, head.query, head.n_body_bytes)
 
-    def answer_now(self, head: PredictHead, parts: Sequence[bytes]) -> Answered | None:
+    def answer_now(self, head: PredictHead, parts: list[bytes]) -> Answered | None:
         """Answer a request with a body in parts; None if that would hold up the loop."""
         if head.n_body_bytes > SMALL_BODY_BYTES:
             return None
@@ -83,14 +83,16 @@ class PredictOnLoop:
         except WouldWaitError:
             return None
 
-    async def answer_in_thread(self, head: PredictHead, parts: Sequence[bytes]) -> Answered:
-        """Answer a request with a body in parts, whatever that takes."""
+    async def answer_in_thread(self, head: PredictHead, parts: list[bytes]) -> Answered:
+        """Answer a request with a body in parts, whatever that takes. The list is empty then."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._answered, head, parts)
 
-    def _answered(self, head: PredictHead, parts: Sequence[bytes], *, may_wait: bool = True) -> Answered:
-        headers = head.headers
+    def _answered(self, head: PredictHead, parts: list[bytes], *, may_wait: bool = True) -> Answered:
+        headers, body = head.headers, b"".join(parts)
+        if may_wait:
+            parts.clear()  # the caller holds them until there is an answer, and the body would be there twice
         http = HttpRequest(
-            b"".join(parts),
+            body,
             request_id(headers.get(b"x-request-id", b"").decode("latin-1")),
             headers.get(b"content-type", b""),
             headers.get(b"content-encoding", b""),
@@ -104,5 +106,5 @@ class PredictOnLoop:
     async def answer(self, match: Match, headers: Mapping[bytes, bytes], query: bytes, body: bytes, send: Send) -> None:
         """Answer a request of the shell, whose body has been received."""
         head = PredictHead(b"", match, headers, query, len(body))
-        answer, of_request = self.answer_now(head, (body,)) or await self.answer_in_thread(head, (body,))
+        answer, of_request = self.answer_now(head, [body]) or await self.answer_in_thread(head, [body])
         await send_parts(send, answer.status, all_headers(answer, of_request), answer.body)

@@ -9,6 +9,7 @@ import pytest
 
 from perceptron import Architecture, Candidate, Dataset, NetworkConfig, TrainingConfig, fit, fit_sweep, training_bytes
 
+N_THREADS = 4
 STATUS = Path("/proc/self/status")
 pytestmark = pytest.mark.skipif(not STATUS.exists(), reason="reads the peak of a process from /proc")
 
@@ -25,7 +26,7 @@ def train(results: Any, dataset: Dataset, network: NetworkConfig, config: Traini
         for progress in fit_sweep(dataset, network, config, candidates, fold_of=fold_of):
             kept: Any = [progress.state(), list(progress.trained())]
     else:
-        for result in fit(dataset, network, config):
+        for result in fit(dataset, network, config, n_threads=N_THREADS):
             kept = [result.state, result.best]
     results.put((len(kept), peak_bytes() - before))
 
@@ -56,5 +57,6 @@ def test_the_peak_is_below_the_estimate_and_above_a_twentieth_of_it(
         n_instances=1000,
         n_networks=200 * n_folds or 1,
         n_folds=n_folds,
+        n_threads=N_THREADS,
     )
     assert estimate / 20 < peak < estimate

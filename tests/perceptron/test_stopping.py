@@ -66,8 +66,8 @@ def test_without_a_tolerance_five_changes_within_a_millionth_of_the_constant_pre
 
 def test_where_all_targets_are_equal_a_change_is_compared_with_the_start():
     course = StopRule(None, 100, None).begin(np.array([8.0]), np.array([0.0]))
-    assert course.after(np.array([1.0]), np.array([1.0 - 7e-6])).n_still.tolist() == [1]
-    assert course.after(np.array([1.0]), np.array([1.0 - 9e-6])).n_still.tolist() == [0]
+    assert course.after(np.array([1.0]), np.array([1.0 - 7e-12])).n_still.tolist() == [1]
+    assert course.after(np.array([1.0]), np.array([1.0 - 9e-12])).n_still.tolist() == [0]
 
 
 def test_newton_has_converged_after_one_such_change():

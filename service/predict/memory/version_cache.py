@@ -60,11 +60,11 @@ class VersionCache:
             return first.result()
         try:
             loaded = LoadedModel(self._load(model, number))
+            self._keep(loading, ours, loaded)
         except BaseException as error:
             self._keep(loading, ours, None)
             ours.set_exception(error)
             raise
-        self._keep(loading, ours, loaded)
         ours.set_result(loaded)
         return loaded
 
@@ -92,7 +92,9 @@ class VersionCache:
                 self._loaded[key] = loaded
                 self.n_bytes += loaded.n_bytes
                 while self.n_bytes > self._max_bytes and len(self._loaded) > 1:
-                    self._evict(next(iter(self._loaded)))
+                    # Not by an iterator, which `get` may disturb: it takes no lock.
+                    _, oldest = self._loaded.popitem(last=False)
+                    self.n_bytes -= oldest.n_bytes
 
     def _evict(self, key: _Key) -> None:
         evicted = self._loaded.pop(key, None)

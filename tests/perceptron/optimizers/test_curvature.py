@@ -1,6 +1,7 @@
 """The automatic learning rate is one over the curvature, and with it the cost never rises."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -229,9 +230,20 @@ def test_networks_of_a_sweep_follow_their_own_costs():
         np.testing.assert_allclose(flatten(result.network), flatten(alone.network), rtol=1e-7, atol=1e-9)
 
 
-def test_where_the_cost_is_lowest_the_rate_stops_to_shrink():
-    # Two instances with equal features and targets 0 and 1: with the output bias at 1/2, the gradient is 0.
-    dataset = Dataset(np.zeros((2, 1)), np.array([[0.0], [1.0]]))
-    config = TrainingConfig(learning_rate="auto", max_epochs=500)
-    *_, last = fit(dataset, NetworkConfig("identity", (2,)), config)
-    assert (last.stop_reason, last.cost) == ("converged", pytest.approx(0.25, abs=1e-6))
+def test_at_rounding_of_the_minimum_an_epoch_ends_and_raises_no_cost(monkeypatch):
+    # The cost can only rise by rounding there, and each rise halves the rate once more.
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(40, 2))
+    dataset = Dataset(features, features @ np.array([[0.3], [-1.7]]) + 0.1 * rng.normal(size=(40, 1)))
+    counts = []
+    evaluate = Objective.evaluate
+
+    def counted(*arguments, **options):
+        counts.append(1)
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(Objective, "evaluate", counted)
+    config = TrainingConfig(learning_rate="auto", max_epochs=3000, tolerance=0.0)
+    costs = [result.cost for result in fit(dataset, NetworkConfig("identity", (2,)), config)]
+    assert all(after <= before for before, after in pairwise(costs))
+    assert len(counts) < 62 * len(costs)

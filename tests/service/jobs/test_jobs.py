@@ -595,13 +595,34 @@ def test_a_diverged_job_names_a_rate_that_works(train: Callable[..., Any]) -> No
 
 
 def test_a_training_that_would_take_too_much_memory_is_refused(redis: Redis, blobs: BlobStore) -> None:
-    http = create_app(redis, blobs, Limits(max_training_bytes=40_000_000)).test_client()
+    http = create_app(redis, blobs, Limits(max_training_bytes=100_000_000)).test_client()
     assert http.post("/jobs", json=body(network={"hidden_layers": [16]})).status_code == 202
     answer = http.post("/jobs", json=body(network={"hidden_layers": [1000, 1000]}))
     assert (answer.status_code, answer.get_json()["code"]) == (422, "invalid_request")
     (error,) = answer.get_json()["errors"]
     assert error["pointer"] == "/network"
-    assert "at most 40 MB (MAX_TRAINING_BYTES)" in error["detail"]
+    assert "at most 100 MB (MAX_TRAINING_BYTES)" in error["detail"]
     sweep = {"learning_rate": [k / 1000 for k in range(1, 201)], "seed": list(range(20))}
     answer = http.post("/jobs", json=body(sweep=sweep, validation={"folds": 4}))
     assert answer.get_json()["errors"][0]["pointer"] == "/sweep"
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 4])
+def test_a_few_rows_that_are_nearly_all_held_out_are_no_division_by_0(http: FlaskClient, n_rows: int) -> None:
+    data = {
+        "features": [[float(i == k) for i in range(5)] for k in range(n_rows)],
+        "targets": [1.5 * k for k in range(n_rows)],
+    }
+    answer = http.post("/jobs", json={"model": "m", "data": data, "validation": {"fraction": 0.9}})
+    assert answer.status_code == 202
+    assert answer.get_json()["config"]["training"]["l2"] == 0.5
+
+
+def test_the_memory_of_a_sweep_counts_however_large_its_batches(redis: Redis, blobs: BlobStore) -> None:
+    http = create_app(redis, blobs, Limits(max_training_bytes=100_000_000)).test_client()
+    sweep = {"learning_rate": [k / 1000 for k in range(1, 201)], "seed": list(range(20))}
+    for batch_size, status in ((3, 202), (4, 422), (1000, 422)):  # of four rows
+        answer = http.post(
+            "/jobs", json=body(sweep=sweep, validation={"folds": 4}, training={"batch_size": batch_size})
+        )
+        assert answer.status_code == status, batch_size

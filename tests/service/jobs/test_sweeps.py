@@ -120,3 +120,9 @@ def test_a_start_that_does_not_exist_or_does_not_fit_is_refused(http: FlaskClien
     train(body())
     answer = http.post("/jobs", json=body(start_from={"model": "m"}, network={"hidden_layers": [3]}))
     assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/start_from")
+
+
+def test_the_config_shows_what_all_candidates_have_in_common(http: FlaskClient) -> None:
+    sweep = {"l2": [0.3], "seed": [1, 2]}
+    config = http.post("/jobs", json=body(sweep=sweep)).get_json()["config"]["training"]
+    assert (config["l2"], config["seed"]) == (0.3, None)

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -345,6 +346,24 @@ def test_a_version_loaded_while_everything_is_dropped_is_not_kept(store: Store, 
     assert cache.get_or_load("or", 1, None).trained.version == 1
     assert cache.get("or", 1, None) is None
     assert cache.n_bytes == 0
+
+
+def test_nobody_waits_for_ever_where_a_loaded_version_cannot_be_kept(
+    store: Store, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(jobs)
+    is_waited_for = threading.Event()
+
+    def load(model: str, number: int) -> TrainedModel:
+        is_waited_for.wait(10)
+        return store.load(model, number)
+
+    cache = VersionCache(load, max_bytes=10**6)
+    monkeypatch.setattr(cache, "_loaded", MappingProxyType({}))  # takes nothing
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(cache.get_or_load, "or", 1) for _ in range(2)]
+        is_waited_for.set()
+        assert [type(each.exception(10)) for each in both] == [TypeError, TypeError]
 
 
 @pytest.mark.parametrize(("n_features", "n_outputs"), [(30, 1), (2, 3), (200, 40)])
