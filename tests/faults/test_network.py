@@ -72,10 +72,10 @@ def network(tmp_path: Path) -> Iterator[Network]:
 
 
 @pytest.fixture
-def rig(network: Network, start_rig: StartRig) -> Rig:
-    """An API whose Redis is on the other host."""
+def rig(network: Network, start_rig: StartRig, tmp_path: Path) -> Rig:
+    """An API whose Redis is on the other host, with a blob store that belongs to that one."""
     rig = start_rig(n_workers=0, api_processes=0)
-    rig.settings["REDIS_URL"] = network.url
+    rig.settings |= {"REDIS_URL": network.url, "DATA_DIR": str(tmp_path / "other")}
     rig.start_api()
     return rig
 
