@@ -22,6 +22,7 @@ from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
 from storage.connection import connect
 from storage.keys import STORE_IDENTITY_MARK
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
+from storage.output import never_block
 from storage.store_settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
 API_COMMAND = (
@@ -74,6 +75,7 @@ def up(settings: UpSettings) -> int:
     Raises:
         StandaloneError: It cannot start; the message says what to do about it.
     """
+    never_block()
     with ExitStack() as on_exit:
         data = on_exit.enter_context(DataDirectory.open(settings.data_dir, settings.address))
         _wait_for_port(settings.host, settings.port, KILLED_API_DRAINS_WITHIN_S if data.was_killed else 0.0)
@@ -220,4 +222,5 @@ def _say_ready(address: str) -> None:
         f"curl -s -w '\\n' {address}/predict {as_json} -d '{prediction}'",
     )
     with suppress(OSError):  # nobody reads stdout: no reason to stop
-        os.write(sys.stdout.fileno(), "".join(f"{line}\n" for line in lines).encode())
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()

@@ -8,12 +8,14 @@ from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
+from storage.output import never_block
 from worker.process import TrainingWorker
 from worker.settings import Settings
 
 
 def main() -> int:
     """Work until SIGTERM or Ctrl-C, or until Redis is away for long; then the supervisor starts a new worker."""
+    never_block()
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_env(os.environ)
