@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from perceptron.architecture import Architecture
-from perceptron.arrays import BLOCK_ROWS
+from perceptron.arrays import block_rows
 from perceptron.objective import BLOCK_BYTES, MIN_BLOCK_ROWS, PARTS_PER_THREAD
 from perceptron.optimizers import OPTIMIZERS
 
@@ -43,5 +43,5 @@ def training_bytes(
     smallest_block = MIN_BLOCK_ROWS * itemsize * 3 * sum(widths[1:])
     training = 2 * n_threads * max(BLOCK_BYTES, smallest_block)
     widest = max(before + after for before, after in pairwise(widths))
-    evaluation = 2 * 8 * min(n_instances, BLOCK_ROWS) * widest
+    evaluation = 2 * 8 * min(n_instances, block_rows(max(widths))) * widest
     return data + folds + parameters + hessian + training + evaluation + n_networks * _BYTES_PER_NETWORK

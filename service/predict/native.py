@@ -49,7 +49,7 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
     formats = negotiate(http)
     table = formats.body
     if table is None:
-        return _read_json(http.body, formats, models, limits)
+        return _read_json(http, formats, models, limits)
     return PredictRequest(
         _in_query(http.query),
         lambda names: table.read(http.body, names, limits, formats.parameters),
@@ -73,8 +73,10 @@ def _from_rows(rows: Rows, names: tuple[str, ...]) -> Instances:
     return Instances(np.array(rows), "/instances")
 
 
-def _read_json(body: bytes, formats: Negotiated, models: LoadedModels, limits: Limits) -> PredictRequest[Instances]:
-    payload = parse_payload(PredictionRequest, body, limits)
+def _read_json(
+    http: HttpRequest, formats: Negotiated, models: LoadedModels, limits: Limits
+) -> PredictRequest[Instances]:
+    payload = parse_payload(PredictionRequest, http.body, limits)
     reference = _in_payload(payload)
     check_n_instances(len(payload.instances), "/instances", limits)
     adds = payload.explain or payload.versions is not None
@@ -89,7 +91,7 @@ def _read_json(body: bytes, formats: Negotiated, models: LoadedModels, limits: L
         instances,
         _writer(formats.answer),
         is_slow=formats.is_slow or adds or payload.job is not None,
-        add=partial(_add, payload, models, limits) if adds else None,
+        add=partial(_add, payload, http, models, limits) if adds else None,
     )
 
 
@@ -130,14 +132,21 @@ def _in_query(query: bytes) -> ModelReference:
     return ModelReference(model, None if version is None else int(version), alias)
 
 
-def _add(payload: PredictionRequest, models: LoadedModels, limits: Limits, found: Found, given: Instances) -> Found:
+def _add(
+    payload: PredictionRequest,
+    http: HttpRequest,
+    models: LoadedModels,
+    limits: Limits,
+    found: Found,
+    given: Instances,
+) -> Found:
     """Add an explanation, or the outputs of other versions."""
     members, is_stale = dict(found.members), found.is_stale
     if payload.explain:
-        members |= explain_outputs(found.model, as_matrix(given.features), limits)
+        members |= explain_outputs(found.model, as_matrix(given.features), limits, http)
     if payload.versions is not None:
         name = found.model.trained.name
-        by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits)
+        by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits, http.room)
         members, is_stale = members | by_version, is_stale or is_one_stale
     return Found(found.model, is_stale, members)
 
@@ -152,7 +161,7 @@ def _write_json(found: Found, _instances: Instances, outputs: Rows) -> HttpAnswe
     if found.members:
         members |= found.members
     text = orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)
-    return HttpAnswer(200, JSON_BYTES, b"%b,%b" % (found.model.head, text[1:]))
+    return HttpAnswer(200, JSON_BYTES, b"".join((found.model.head, b",", memoryview(text)[1:])))
 
 
 def _write_table(answer: Format, found: Found, _instances: Instances, outputs: Rows) -> HttpAnswer:
