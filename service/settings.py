@@ -42,7 +42,7 @@ class Limits:
     @property
     def max_members(self) -> int:
         """How many members the objects of a body may have together, such as values that are sent by name."""
-        return max(self.max_inline_values, self.max_predict_instances)
+        return max(self.max_inline_values, self.max_predict_instances) + 100_000
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Limits":

@@ -39,7 +39,7 @@ def explain_outputs(model: LoadedModel, features: Matrix, limits: Limits, http: 
         )
     # At each point of the path: forward, and back from each output.
     n_steps_each = 1 if len(network.layers) == 1 else N_STEPS * (1 + network.n_outputs) * model.n_steps_forward
-    what = f"instances x {N_STEPS} x (1 + outputs) x (parameters and neurons)"
+    what = f"instances x {N_STEPS} x (1 + outputs) x (parameters + 20 x neurons)"
     check_n_steps(len(features) * n_steps_each, limits, "/explain", what)
     with http.room.for_work(len(features) * n_steps_each) if http.room is not None else nullcontext():
         explanation = _explain_in_parts(network, features, max(LONG_STEPS // n_steps_each, 1), http)
@@ -103,8 +103,8 @@ def compare(
     numbers = sorted(set(aliases.values())) if isinstance(versions, str) else list(dict.fromkeys(versions))
     found = [models.get(ModelReference(model, number)) for number in numbers]
     check_n_outputs(len(instances), sum(one.model.n_outputs for one in found), limits, "/versions")
-    n_steps = len(instances) * sum(one.model.n_steps_each for one in found)
-    check_n_steps(n_steps, limits, "/versions", "instances x (parameters and neurons of all versions)")
+    n_steps = len(instances) * sum(one.model.n_steps_forward for one in found)
+    check_n_steps(n_steps, limits, "/versions", "instances x (parameters + 20 x neurons), of all versions")
     with room.for_work(n_steps) if room is not None else nullcontext():
         by_version = _outputs_of(found, instances)
     for number in by_version if isinstance(versions, str) else ():

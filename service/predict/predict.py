@@ -133,7 +133,7 @@ def _take_room(held: ExitStack, room: Room | None, found: Found, given: Instance
     n_outputs += np.size(found.members.get("contributions", ()))
     if n_outputs > _MANY_OUTPUTS:
         held.enter_context(room.for_outputs(n_outputs))
-    held.enter_context(room.for_work(n_instances * model.n_steps_each))
+    held.enter_context(room.for_work(n_instances * model.n_steps_forward))
 
 
 def with_version(found: Found, media_type: bytes, body: bytes) -> HttpAnswer:
@@ -177,11 +177,11 @@ def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wa
     # Most readers have checked this before they took memory for the instances. Here it holds for all of them.
     check_n_instances(n_instances, instances.pointer_to_size, limits)
     check_n_outputs(n_instances, model.n_outputs, limits, instances.pointer_to_size)
-    n_steps = n_instances * model.n_steps_each
-    if n_steps > _MAX_STEPS_ON_LOOP:
-        if not may_wait:
-            raise WouldWaitError
-        check_n_steps(n_steps, limits, instances.pointer_to_size, "instances x (parameters and neurons)")
+    if not may_wait and n_instances * model.n_steps_each > _MAX_STEPS_ON_LOOP:
+        raise WouldWaitError
+    if may_wait:
+        n_steps = n_instances * model.n_steps_forward
+        check_n_steps(n_steps, limits, instances.pointer_to_size, "instances x (parameters + 20 x neurons)")
     try:
         return model.outputs(instances.features)
     except OutputNotFiniteError as error:

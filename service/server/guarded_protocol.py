@@ -4,6 +4,10 @@ uvicorn has none of these: it collects headers and URLs without end, waits for e
 what a client does not read.
 """
 
+import contextlib
+import fcntl
+import sys
+import termios
 from asyncio import Protocol, TimerHandle, Transport
 from typing import Any
 
@@ -162,7 +166,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Begin to watch a client that does not read its answer."""
         super().pause_writing()
-        self._watch_reader(self.transport.get_write_buffer_size())
+        self._watch_reader(self._n_unread_bytes())
         self._unread.add(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
@@ -192,11 +196,18 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread_timer = self.loop.call_later(UNREAD_S, self._check_reader, n_unread)
 
     def _check_reader(self, n_before: int) -> None:
-        n_unread = self.transport.get_write_buffer_size()
+        n_unread = self._n_unread_bytes()
         if n_before - n_unread < _UNREAD_BYTES:
             self.transport.abort()
         else:
             self._watch_reader(n_unread)
+
+    def _n_unread_bytes(self) -> int:
+        """Return what the client has not taken: our buffer, and the system's, which is refilled in large steps."""
+        queued = bytearray(4)
+        with contextlib.suppress(OSError):  # not everywhere
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        return self.transport.get_write_buffer_size() + int.from_bytes(queued, sys.byteorder)
 
     def _stop_watching(self) -> None:
         if self._unread_timer is not None:

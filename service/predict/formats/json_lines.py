@@ -8,7 +8,7 @@ import orjson
 
 from service.http.errors import MalformedJsonError
 from service.http.json_faults import has_repeated_key
-from service.http.parsing import check_parts, check_n_instances, parse_json, refuse_repeated_key
+from service.http.parsing import check_n_instances, check_parts, parse_json, refuse_repeated_key
 from service.predict.formats.format import SMALL_TEXT_BYTES, Format
 from service.predict.formats.json_instances import from_rows
 from service.predict.instances import Instances, Matrix

@@ -17,6 +17,9 @@ _OPENING_BRACKET = ord("[")
 _MAX_REUSE_BYTES = 8_388_608
 """A parser keeps its memory for the next body, which saves a third of the time. Larger bodies get their own parser."""
 
+_MAX_QUOTES = 12
+"""Of two or three members, whose values are numbers or names. Many strings would only take time to parse."""
+
 _MAX_NAME_LENGTH = 128
 
 _is_name = re.compile(NAME_PATTERN).fullmatch
@@ -60,6 +63,8 @@ def decode_small(body: bytes) -> PlainBody | None:
 
 def decode_large(body: bytes) -> PlainBody | None:
     """Decode many instances into a matrix, without a Python object for each number; None as in `decode_small`."""
+    if body.count(b'"') > _MAX_QUOTES:
+        return None
     if len(body) > _MAX_REUSE_BYTES:
         return _parse_large(body, simdjson.Parser())
     with _parser_lock:

@@ -19,7 +19,7 @@ _STEPS_OF_AN_OUTPUT = 50
 """Writing an output as text takes as long as this many multiplications."""
 
 _STEPS_OF_A_NEURON = 20
-"""The same for an activation."""
+"""The same for an activation in a wide layer."""
 
 
 class LoadedModel:
@@ -37,9 +37,9 @@ class LoadedModel:
         self.n_outputs = trained.network.n_outputs
         n_neurons = sum(layer.bias.size for layer in trained.network.layers)
         self.n_steps_forward = n_parameters + _STEPS_OF_A_NEURON * n_neurons
-        """The time of forward propagation for one instance among many, in multiplications."""
-        self.n_steps_each = self.n_steps_forward + _STEPS_OF_AN_OUTPUT * self.n_outputs
-        """The same, with the answer."""
+        """The time of forward propagation for one instance among very many, in multiplications."""
+        self.n_steps_each = n_parameters + _STEPS_OF_AN_OUTPUT * self.n_outputs
+        """The time that one instance takes among many, in multiplications, with its answer."""
         # An array has 8 bytes for a number; a float object has 24, and its place in a tuple 8.
         self.n_bytes = (
             _FIXED_BYTES
