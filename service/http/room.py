@@ -10,7 +10,7 @@ from storage.memory_limit import memory_bytes
 LARGE_BODY_BYTES = 65_536
 """Shorter bodies are not counted."""
 
-BYTES_PER_BODY_BYTE = 12
+BYTES_PER_BODY_BYTE = 16
 """Memory that a body takes at most while it is read: its copies, and Python's objects for what is in it."""
 
 BYTES_PER_OUTPUT = 60

@@ -20,6 +20,7 @@ from service.predict.formats.plain_json import decode_large, decode_small
 from service.predict.formats.table import Negotiated, negotiate
 from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
+from service.predict.numbers_in_json import in_slices
 from service.predict.payloads import PredictionRequest
 from service.predict.predict import PredictRequest, with_version
 from service.predict.provisional import JobReference
@@ -41,7 +42,10 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
         MalformedJsonError, InvalidRequestError: the JSON or the query is invalid.
     """
     if http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS:
-        plain = (decode_small if len(http.body) <= SMALL_BODY_BYTES else decode_large)(http.body)
+        if len(http.body) <= SMALL_BODY_BYTES:
+            plain = decode_small(http.body)
+        else:
+            plain = decode_large(http.body, limits.max_predict_instances)
         if plain is not None:
             reference, rows = plain
             check_n_instances(len(rows), "/instances", limits)
@@ -157,9 +161,14 @@ def _writer(answer: Format | None) -> Callable[[Found, Instances, Rows], HttpAns
 
 def _write_json(found: Found, _instances: Instances, outputs: Rows) -> HttpAnswer:
     members: dict[str, Any] = {"stale": True} if found.is_stale else {}
-    members["outputs"], members["predictions"] = outputs, found.model.predictions(outputs)
+    task = found.model.trained.task
+    is_same = task.is_list and task.classes is None
+    written = in_slices(outputs)
+    members["outputs"], members["predictions"] = written, written if is_same else found.model.predictions(outputs)
     if found.members:
         members |= found.members
+        for of_version in members.get("by_version", {}).values():
+            of_version["outputs"] = in_slices(of_version["outputs"])
     text = orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)
     return HttpAnswer(200, JSON_BYTES, b"".join((found.model.head, b",", memoryview(text)[1:])))
 

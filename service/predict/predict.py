@@ -12,9 +12,9 @@ from perceptron import OutputNotFiniteError
 from service.http.content_coding import decoded
 from service.http.errors import ClientGoneError, Fault, OutputTooLargeError, answer_to
 from service.http.parsing import check_n_instances, refuse
-from service.http.room import Room
+from service.http.room import LONG_STEPS, Room
 from service.http.wire import Header, HttpAnswer, HttpRequest
-from service.predict.instances import Instances, Rows
+from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.provisional import JobReference, find_network
@@ -95,7 +95,7 @@ def predict(
         read_ns = perf_counter_ns()
         if may_wait:
             _take_room(held, http.room, found, instances, limits)
-        outputs = _forward(found.model, instances, limits, may_wait=may_wait)
+        outputs = _forward(found.model, instances, limits, http, may_wait=may_wait)
         computed_ns = perf_counter_ns()
         answer = request.write(found, instances, outputs)
         if found.is_stale:
@@ -165,7 +165,7 @@ def check_n_steps(n_steps: int, limits: Limits, pointer: str, what: str) -> None
         refuse(pointer, f"may take at most {limits.max_predict_steps} steps (MAX_PREDICT_STEPS), not {n_steps}: {what}")
 
 
-def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wait: bool) -> Rows:
+def _forward(model: LoadedModel, instances: Instances, limits: Limits, http: HttpRequest, *, may_wait: bool) -> Rows:
     """Check the limits and return the outputs.
 
     Raises:
@@ -182,7 +182,16 @@ def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wa
     if may_wait:
         n_steps = n_instances * model.n_steps_forward
         check_n_steps(n_steps, limits, instances.pointer_to_size, "instances x (parameters + 20 x neurons)")
+    first, parts = 0, []
+    n_rows = max(LONG_STEPS // model.n_steps_forward, 1)
     try:
-        return model.outputs(instances.features)
+        if n_instances <= n_rows:
+            return model.outputs(instances.features)
+        for first in range(0, n_instances, n_rows):
+            if http.is_gone():
+                raise ClientGoneError("the client has gone")
+            parts.append(as_matrix(model.outputs(instances.features[first : first + n_rows])))
+        return np.concatenate(parts)
     except OutputNotFiniteError as error:
-        raise OutputTooLargeError([Fault(instances.pointer_to(error.index), str(error))]) from error
+        index = first + error.index
+        raise OutputTooLargeError([Fault(instances.pointer_to(index), str(OutputNotFiniteError(index)))]) from error

@@ -333,10 +333,10 @@ def test_a_body_with_far_too_many_parts_is_refused_without_being_read(api: Api, 
 def test_bodies_that_do_not_fit_together_are_told_to_come_again(tmp_path: Path) -> None:
     with running_api(tmp_path, REQUEST_MEMORY_BYTES="100000000") as api:
         publish(api.jobs)
-        body = b'{"model": "or", "instances": [' + b",".join([b"[1.25, 2.5]"] * 90_000) + b"]" + b" " * 5_000_000 + b"}"
+        body = b'{"model": "or", "instances": [' + b",".join([b"[1.25, 2.5]"] * 90_000) + b"]" + b" " * 4_000_000 + b"}"
         statuses = all_at_once(api, "/predict", body, 4)
         assert set(statuses) == {200, 503}, statuses
-        refused = api.http.post("/jobs", content=b" " * 9_000_000)
+        refused = api.http.post("/jobs", content=b" " * 7_000_000)
         assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
         assert "100000000 bytes of memory (REQUEST_MEMORY_BYTES)" in refused.json()["detail"]
         assert all_at_once(api, "/predict", body, 1) == [200]  # all of it was given back

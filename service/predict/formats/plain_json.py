@@ -61,9 +61,12 @@ def decode_small(body: bytes) -> PlainBody | None:
     return None if reference is None else (reference, given.instances)
 
 
-def decode_large(body: bytes) -> PlainBody | None:
-    """Decode many instances into a matrix, without a Python object for each number; None as in `decode_small`."""
-    if body.count(b'"') > _MAX_QUOTES:
+def decode_large(body: bytes, max_rows: int = 2**63) -> PlainBody | None:
+    """Decode many instances into a matrix, without a Python object for each number.
+
+    Returns None as `decode_small`, and if there are more rows than allowed.
+    """
+    if body.count(b'"') > _MAX_QUOTES or body.count(b"[") > max_rows + 1:
         return None
     if len(body) > _MAX_REUSE_BYTES:
         return _parse_large(body, simdjson.Parser())
