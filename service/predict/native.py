@@ -170,6 +170,7 @@ def _write_json(found: Found, _instances: Instances, outputs: Rows) -> HttpAnswe
         for of_version in members.get("by_version", {}).values():
             of_version["outputs"] = in_slices(of_version["outputs"])
     text = orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)
+    del members, written  # as large as the text
     return HttpAnswer(200, JSON_BYTES, b"".join((found.model.head, b",", memoryview(text)[1:])))
 
 

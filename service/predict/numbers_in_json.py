@@ -1,4 +1,4 @@
-"""Very many numbers as JSON, a part at a time: no other thread runs while orjson writes, two seconds for all of them."""
+"""Very many numbers as JSON, a part at a time: while orjson writes, no other thread runs."""
 
 from typing import Any
 

@@ -233,11 +233,17 @@ def test_answers_that_nobody_reads_are_given_up(api: Api) -> None:
     assert answer_mb > 25
     worker = worker_of(api)
     before_mb = memory_mb(worker)
+
+    def n_descriptors() -> int:
+        return len(list(Path(f"/proc/{worker}/fd").iterdir()))
+
+    n_before = n_descriptors()
     connections = [connected(api, 4_096) for _ in range(10)]
     for connection in connections:
         connection.sendall(b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    wait_for(lambda: memory_mb(worker) - before_mb > 4 * answer_mb, 10)
-    wait_for(lambda: memory_mb(worker) - before_mb < 3 * answer_mb, UNREAD_S + 10)
+    wait_for(lambda: memory_mb(worker) - before_mb > 4 * answer_mb, 30)
+    assert n_descriptors() == n_before + 10
+    wait_for(lambda: n_descriptors() == n_before, UNREAD_S + 15)
     for connection in connections:
         connection.close()
 
