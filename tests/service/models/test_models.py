@@ -87,7 +87,7 @@ def test_deleting(http: FlaskClient, jobs: JobStore) -> None:
         ("GET", "/models/or/versions/9", None, 404, "version_not_found"),
         ("GET", "/models/or/versions/0", None, 404, "version_not_found"),
         ("GET", "/models/or/versions/one", None, 404, "not_found"),
-        ("GET", "/models/or/versions/" + "9" * 5000, None, 404, "not_found"),
+        ("GET", "/models/or/versions/" + "9" * 5000, None, 404, "version_not_found"),
         ("PUT", "/models/or/aliases/a%20b", {"version": 1}, 422, "invalid_request"),
         ("PUT", "/models/or/aliases/a", {"version": 9}, 404, "version_not_found"),
         ("PUT", "/models/nope/aliases/a", {"version": 1}, 404, "model_not_found"),

@@ -39,7 +39,7 @@ def test_every_way_to_predict_is_found_by_post_alone() -> None:
         ("/a/a:b/7:go", None),
         ("/a/.or/7:go", None),
         ("/a/or/07:go", {"model": "or", "v": "07"}),  # the reader says that there is no such version
-        ("/a/or/1234567890123456:go", None),
+        ("/a/or/1234567890123456:go", {"model": "or", "v": "1234567890123456"}),
         ("/a/or/production:go", None),
         ("/a/or/7:go\n", None),
         ("/a/or/7/go", None),
