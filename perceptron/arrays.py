@@ -15,10 +15,21 @@ Rows: TypeAlias = NDArray[np.intp]
 BLOCK_ROWS = 4096
 
 
-def row_blocks(n_rows: int) -> Iterator[slice]:
-    """Cut rows 0..n_rows-1 into blocks whose intermediate results stay in cache.
+BLOCK_NUMBERS = 2**20
+MIN_BLOCK_ROWS = 64
 
-    So the memory of a pass depends on the widest layer, not on the number of rows.
+
+def block_rows(width: int) -> int:
+    """Return how many rows of this width to take at once: 8 MB of float64 at most, but never fewer than 64."""
+    return min(BLOCK_ROWS, max(BLOCK_NUMBERS // width, MIN_BLOCK_ROWS))
+
+
+def row_blocks(n_rows: int, width: int = 1) -> Iterator[slice]:
+    """Cut rows 0..n_rows-1 into blocks, so that the memory of a pass does not grow with their number.
+
+    Args:
+        width: how many numbers a row has where it is widest.
     """
-    for start in range(0, n_rows, BLOCK_ROWS):
-        yield slice(start, min(start + BLOCK_ROWS, n_rows))
+    size = block_rows(width)
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))

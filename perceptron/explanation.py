@@ -16,6 +16,9 @@ from perceptron.network import Layer, Network, forward
 N_STEPS = 64
 """Points of the path at which the gradient is taken, for networks with hidden layers."""
 
+_ROOM = 8
+"""Smaller blocks than those of forward propagation: the outputs of all layers are kept, and the gradients."""
+
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(N_STEPS)
 
 
@@ -55,7 +58,7 @@ def explain(network: Network, features: NDArray[np.float64]) -> Explanation:
             contributions = features[:, np.newaxis, :] * network.layers[0].weights.T
         else:
             contributions = np.zeros((len(features), network.n_outputs, network.n_inputs))
-            for rows in row_blocks(len(features)):
+            for rows in row_blocks(len(features), _ROOM * heights.widest):
                 for node, weight in zip((_NODES + 1) / 2, _WEIGHTS / 2, strict=True):
                     contributions[rows] += weight * _gradients(heights, node * features[rows])
             contributions *= features[:, np.newaxis, :]

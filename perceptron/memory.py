@@ -3,8 +3,8 @@
 from itertools import pairwise
 
 from perceptron.architecture import Architecture
-from perceptron.arrays import BLOCK_ROWS
-from perceptron.objective import BLOCK_BYTES, MIN_BLOCK_ROWS, PARTS_PER_THREAD, block_rows
+from perceptron.arrays import block_rows
+from perceptron.objective import BLOCK_BYTES, MIN_BLOCK_ROWS, PARTS_PER_THREAD, rows_together
 from perceptron.optimizers import OPTIMIZERS
 
 _ANY_TRAINING_BYTES = 64_000_000
@@ -37,7 +37,7 @@ def training_bytes(
     """
     widths, n_parameters = architecture.widths, architecture.n_parameters
     record = OPTIMIZERS[optimizer]
-    n_blocks = -(-n_instances // block_rows(architecture, n_networks, itemsize))
+    n_blocks = -(-n_instances // rows_together(architecture, n_networks, itemsize))
     n_parts = (
         min(PARTS_PER_THREAD * n_threads, n_blocks) if n_threads > 1 else 1
     )  # each with sums of its own, in float64
@@ -48,7 +48,7 @@ def training_bytes(
     smallest_block = MIN_BLOCK_ROWS * itemsize * 3 * sum(widths[1:])
     training = 2 * n_threads * max(BLOCK_BYTES, smallest_block)
     widest = max(before + after for before, after in pairwise(widths))
-    evaluation = 2 * 8 * min(n_instances, BLOCK_ROWS) * widest
+    evaluation = 2 * 8 * min(n_instances, block_rows(max(widths))) * widest
     return (
         _ANY_TRAINING_BYTES
         + data

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.activations import ACTIVATIONS
-from perceptron.arrays import BLOCK_ROWS, Floats, row_blocks
+from perceptron.arrays import MIN_BLOCK_ROWS, Floats, row_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,11 @@ class Network:
         return int(self.layers[-1].weights.shape[1])
 
     @property
+    def widest(self) -> int:
+        """The most numbers that an instance has on its way: its features, or the outputs of a layer."""
+        return max(self.n_inputs, *(layer.bias.size for layer in self.layers))
+
+    @property
     def n_parameters(self) -> int:
         """The number of weights and biases."""
         return sum(layer.weights.size + layer.bias.size for layer in self.layers)
@@ -85,9 +90,10 @@ def forward(network: Network, features: Floats) -> Floats:
     A block of rows at a time: the memory of hidden layers does not grow with the number of instances.
     """
     with np.errstate(all="ignore"):
-        if len(features) <= BLOCK_ROWS:
+        if len(features) <= MIN_BLOCK_ROWS:
             return _forward_block(network, features)
-        return np.concatenate([_forward_block(network, features[rows]) for rows in row_blocks(len(features))])
+        blocks = [_forward_block(network, features[rows]) for rows in row_blocks(len(features), network.widest)]
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _forward_block(network: Network, features: Floats) -> Floats:

@@ -101,7 +101,7 @@ class Objective:
                 batch whose weights are all 0 is no division by 0.
             with_gradients: False computes only the costs.
         """
-        n_together = _most_together(self.architecture, self._itemsize)
+        n_together = _networks_together(self.architecture, self._itemsize)
         if len(parameters) > n_together:
             each = np.arange(len(parameters))
             return Evaluation.joined(
@@ -118,7 +118,7 @@ class Objective:
         if rows is None:
             rows = slice(0, self.dataset.n_instances)
         start, stop = (rows.start, rows.stop) if isinstance(rows, slice) else (0, len(rows))
-        n_rows = block_rows(self.architecture, len(point.stack.parameters), self._itemsize)
+        n_rows = rows_together(self.architecture, len(point.stack.parameters), self._itemsize)
         blocks = [slice(first, min(first + n_rows, stop)) for first in range(start, stop, n_rows)]
         n_parts = min(PARTS_PER_THREAD * self._n_threads, len(blocks)) if self._threads else 1
         bounds = [len(blocks) * part // n_parts for part in range(n_parts + 1)]
@@ -164,13 +164,13 @@ class Objective:
         )
 
 
-def block_rows(architecture: Architecture, n_networks: int, itemsize: int) -> int:
+def rows_together(architecture: Architecture, n_networks: int, itemsize: int) -> int:
     """Give how many rows so many networks are evaluated on at once."""
     bytes_per_row = itemsize * architecture.widths[0] + n_networks * _bytes_per_output_row(architecture, itemsize)
     return int(min(max(BLOCK_BYTES // bytes_per_row, MIN_BLOCK_ROWS), MAX_BLOCK_ROWS))
 
 
-def _most_together(architecture: Architecture, itemsize: int) -> int:
+def _networks_together(architecture: Architecture, itemsize: int) -> int:
     """Give how many networks are evaluated together: of more, not even the smallest block would stay in cache."""
     return max(BLOCK_BYTES // (MIN_BLOCK_ROWS * _bytes_per_output_row(architecture, itemsize)), 1)
 

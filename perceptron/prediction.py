@@ -43,7 +43,7 @@ def predict_side_by_side(networks: Sequence[Network], features: Floats) -> list[
     joint = Network((Layer(weights, bias, "identity"),))
     outputs: list[Floats] = [np.empty((len(features), network.n_outputs)) for network in networks]
     with np.errstate(all="ignore"):
-        for rows in row_blocks(len(features)):
+        for rows in row_blocks(len(features), int(ends[-1])):
             for network, z, to in zip(
                 networks, np.split(forward(joint, features[rows]), ends[:-1], axis=1), outputs, strict=True
             ):

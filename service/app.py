@@ -7,10 +7,11 @@ from redis import Redis
 from werkzeug.routing import BaseConverter
 
 from service.console.routes import docs_routes
-from service.http.flask_requests import json_request, register_request_checks, register_store_checks
+from service.http.flask_requests import ROOM, json_request, register_request_checks, register_store_checks
 from service.http.flask_responses import register_error_handlers
 from service.http.parsing import invalid_request
 from service.http.problem import Problem
+from service.http.room import Room
 from service.jobs.routes import job_routes
 from service.models.routes import model_routes
 from service.observe.payloads import ALIVE
@@ -40,11 +41,13 @@ def create_app(
     loaded_models: LoadedModels | None = None,
     check_store: Callable[[], object] | None = None,
     check_blobs: Callable[[], None] = lambda: None,
+    room: Room | None = None,
 ) -> OpenAPI:
     """Build the service from its parts. Reads no environment, opens no socket.
 
     Args:
         loaded_models: the versions in memory, when something else uses them, too.
+        room: what all requests take together, when something else counts, too.
         check_store: raises if Redis is away or was replaced; by default it only asks whether Redis answers.
         check_blobs: raises if the blob store cannot be used.
     """
@@ -63,6 +66,7 @@ def create_app(
         static_folder=None,
     )
     app.request_class = json_request(limits)
+    app.extensions[ROOM] = room or Room()
     for name, regex in CONVERTERS.items():
         app.url_map.converters[name] = type(name, (BaseConverter,), {"regex": regex})
     app.url_map.strict_slashes = False

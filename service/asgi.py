@@ -6,6 +6,7 @@ from functools import cache
 from gunicorn.errors import AppImportError
 
 from service.app import create_app
+from service.http.room import Room
 from service.observe.blob_watch import BlobWatch
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
@@ -62,7 +63,9 @@ def create_shell() -> Shell:
         default=settings.default_model,
     )
     identity.on_loss = models.forget
-    app = create_app(redis, blobs, settings.limits, models, check_store, check_blobs)
+    # Half of the threads, so that long work leaves some to all others.
+    room = Room(settings.request_memory_bytes, max_long=max(settings.api_threads // 2, 1))
+    app = create_app(redis, blobs, settings.limits, models, check_store, check_blobs, room)
     on_loop = connect_on_loop(redis_url, timeout_s=2.0, max_connections=8, identity=identity)
     return Shell(
         app,
@@ -70,6 +73,7 @@ def create_shell() -> Shell:
         models,
         threads=settings.api_threads,
         limits=settings.limits,
+        room=room,
         renamed=platform_routes(settings),
         cors_origins=settings.cors_origins,
         stop_delay_s=settings.stop_delay_s,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from service.http.room import default_room_bytes
 from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
 from storage.store_settings import StoreSettings, at_least_one
@@ -22,6 +23,7 @@ class Limits:
     max_inline_values: int = 2_000_000
     max_predict_instances: int = 100_000
     max_predict_outputs: int = 10_000_000
+    max_predict_steps: int = 10_000_000_000
     max_epochs: int = 1_000_000
     max_parameters: int = 10_000_000
     max_candidates: int = 4_096
@@ -31,6 +33,16 @@ class Limits:
     def max_brackets(self) -> int:
         """How many arrays and objects a body may hold: twice the number of rows allowed, and some to spare."""
         return 2 * max(self.max_inline_values, self.max_predict_instances) + 100_000
+
+    @property
+    def max_values(self) -> int:
+        """How many values a body of JSON may hold: those of four arrays of a training request."""
+        return 4 * max(self.max_inline_values, self.max_predict_instances) + 100_000
+
+    @property
+    def max_members(self) -> int:
+        """How many members the objects of a body may have together, such as values that are sent by name."""
+        return max(self.max_inline_values, self.max_predict_instances) + 100_000
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Limits":
@@ -57,6 +69,8 @@ class Settings:
     """How many requests one process handles at a time, not counting those whose body is still arriving."""
     model_memory_bytes: int = 128 * 1024 * 1024
     """Limit for all versions in the memory of one process together."""
+    request_memory_bytes: int = default_room_bytes(1)
+    """Limit for all requests under way in one process together, by estimate."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers; `*` stands for all."""
     stop_delay_s: float = 0.0
@@ -78,6 +92,7 @@ class Settings:
             predict_route=_route(env, "AIP_PREDICT_ROUTE"),
             api_threads=at_least_one(env, "API_THREADS", cls.api_threads),
             model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
+            request_memory_bytes=at_least_one(env, "REQUEST_MEMORY_BYTES", default_room_bytes(_n_processes(env))),
             cors_origins=_origins(env, "CORS_ORIGINS"),
             stop_delay_s=stop_delay_s(env),
         )
@@ -97,6 +112,10 @@ def stop_delay_s(env: Mapping[str, str]) -> float:
     if not 0 <= seconds <= 60:
         raise ValueError(f"STOP_DELAY_S must be a number from 0 to 60, not {text[:200]!r}")
     return seconds
+
+
+def _n_processes(env: Mapping[str, str]) -> int:
+    return int(env.get("API_PROCESSES") or env.get("WEB_CONCURRENCY") or 1)  # as gunicorn's configuration does
 
 
 def _model(env: Mapping[str, str], setting: str) -> ModelReference | None:

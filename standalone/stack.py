@@ -27,6 +27,7 @@ from storage.errors import BlobUrlError, MissingCommandsError
 from storage.keys import STORE_IDENTITY_MARK
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.needed_commands import check_commands
+from storage.output import never_block
 from storage.store_settings import DEFAULT_DATA_DIR, blob_url, data_dir
 
 API_COMMAND = (
@@ -81,6 +82,7 @@ def up(settings: UpSettings) -> int:
         StandaloneError: It cannot start; the message says what to do about it.
     """
     _check_blob_url(settings.data_dir)
+    never_block()
     with ExitStack() as on_exit:
         data = on_exit.enter_context(DataDirectory.open(settings.data_dir, settings.address))
         _wait_for_port(settings.host, settings.port, KILLED_API_DRAINS_WITHIN_S if data.was_killed else 0.0)
@@ -289,4 +291,5 @@ def _say_ready(address: str) -> None:
         f"curl -s -w '\\n' {address}/predict {as_json} -d '{prediction}'",
     )
     with suppress(OSError):  # nobody reads stdout: no reason to stop
-        os.write(sys.stdout.fileno(), "".join(f"{line}\n" for line in lines).encode())
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()

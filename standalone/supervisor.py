@@ -353,7 +353,6 @@ def log(message: str) -> None:
 
 
 def _write(text: str) -> None:
-    data = text.encode()
     with suppress(OSError):  # nobody reads any more (`./run up 2>&1 | head`): continue without a log
-        while data:
-            data = data[os.write(sys.stderr.fileno(), data) :]
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -37,11 +37,11 @@ class Api:
 
 
 @contextmanager
-def running_api(folder: Path) -> Iterator[Api]:
+def running_api(folder: Path, **more: str) -> Iterator[Api]:
     port = free_port()
     log = folder / "api.log"
     with EmbeddedServer(folder) as server:
-        settings = {"REDIS_URL": server.url, "DATA_DIR": str(folder), "PORT": str(port), "API_PROCESSES": "1"}
+        settings = {"REDIS_URL": server.url, "DATA_DIR": str(folder), "PORT": str(port), "API_PROCESSES": "1", **more}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 API_COMMAND, cwd=ROOT, env={**os.environ, **settings}, stdout=output, stderr=output,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,28 @@ def publish(jobs: JobStore, model: str = "or", *, weight: float = 1.0, **spec: A
     attempt = claimed(jobs, model, **spec)
     weights = encode_model(Network((Layer(np.full((2, 1), weight), np.zeros(1), "sigmoid"),)), None)
     return attempt.publish(weights, description(attempt, weights), RESULT)
+
+
+def publish_layers(jobs: JobStore, model: str, *, widths: tuple[int, ...]) -> int:
+    """Publish a regression with tanh between layers of these widths, the features first; return its number."""
+    rng = np.random.default_rng(1)
+    layers = tuple(
+        Layer(rng.normal(size=(before, after)), np.zeros(after), "identity" if after == widths[-1] else "tanh")
+        for before, after in pairwise(widths)
+    )
+    attempt = claimed(jobs, model)
+    encoded = encode_model(Network(layers), None)
+    described = replace(
+        description(attempt, encoded),
+        task=Task(
+            kind="regression", classes=None, activation="identity", loss="mean_squared_error", n_outputs=widths[-1],
+            is_list=widths[-1] > 1,
+        ),
+        network=NetworkConfig(activation="identity", hidden_layers=widths[1:-1]),
+        feature_names=tuple(f"x{k}" for k in range(widths[0])),
+        metrics={},
+    )  # fmt: skip
+    return attempt.publish(encoded, described, RESULT)
 
 
 def publish_network(

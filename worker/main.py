@@ -16,6 +16,7 @@ from storage.errors import BlobUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.needed_commands import check_commands
+from storage.output import never_block
 from worker.health import HealthFile, TouchingBackoff
 from worker.process import TrainingWorker
 from worker.settings import Settings
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 def main() -> int:
     """Work until SIGTERM or Ctrl-C, or until Redis is away for long; then the supervisor starts a new worker."""
+    never_block()
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.from_env(os.environ)

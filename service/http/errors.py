@@ -8,6 +8,8 @@ RequestError
 |-- NotAcceptableError
 |-- LengthRequiredError
 |-- BodyTooLargeError
+|-- BusyError
+|-- ClientGoneError
 `-- InvalidRequestError
     |-- WrongDimensionError
     `-- OutputTooLargeError
@@ -68,7 +70,11 @@ class LengthRequiredError(RequestError):
 
 
 class BodyTooLargeError(RequestError):
-    """The body is longer than the limit."""
+    """The body, or what it takes to answer it, is larger than the limit."""
+
+
+class BusyError(RequestError):
+    """The requests under way leave no room for this one."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +111,18 @@ class OutputTooLargeError(InvalidRequestError):
     """The output for an instance is not finite; the fault points at the instance."""
 
 
+class ClientGoneError(RequestError):
+    """The client has closed the connection, so the work has ended; nobody reads this answer."""
+
+
 STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     MalformedJsonError: (400, "malformed_json"),
     BadRequestError: (400, "bad_request"),
     NotAcceptableError: (406, "not_acceptable"),
     LengthRequiredError: (411, "length_required"),
     BodyTooLargeError: (413, "too_large"),
+    BusyError: (503, "busy"),
+    ClientGoneError: (408, "request_timeout"),
     UnsupportedMediaTypeError: (415, "unsupported_media_type"),
     WrongDimensionError: (422, "wrong_dimension"),
     OutputTooLargeError: (422, "output_not_finite"),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, current_app, g, request
 
 from service.http.content_coding import decoded
 from service.http.errors import (
@@ -22,6 +22,9 @@ from storage.errors import JobNotFoundError, ModelNotFoundError
 from storage.waiting_time import begin_request, end_request
 
 _CHECK_STORE_EVERY_S = 1.0
+
+ROOM = "perceptron-room"
+"""The app's `Room`, among its extensions."""
 
 
 class JsonRequest(Request):
@@ -69,6 +72,7 @@ def http_request(request: Request) -> HttpRequest:
         query=request.query_string,
         headers={name.lower().encode("latin-1"): value.encode("latin-1") for name, value in request.headers},
         path_values=request.view_args or {},
+        room=current_app.extensions[ROOM],
     )
 
 

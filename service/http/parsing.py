@@ -4,8 +4,10 @@ import codecs
 import contextlib
 import gc
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -25,6 +27,7 @@ _MAX_POINTER = 2_000
 """Keys may be as long as a body."""
 _LARGE_BODY_BYTES = 1_000_000
 _NUMBERS = {int, float}
+_MEMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
 
 _OUR_WORDS = {
     "extra_forbidden": "there is no such member",
@@ -56,9 +59,9 @@ def parse_json(body: bytes, limits: Limits, *, pointer: str = "") -> Any:
 
     Raises:
         MalformedJsonError: the body is not such JSON.
-        InvalidRequestError: it holds too many arrays and objects, or an object has a key twice.
+        InvalidRequestError: it holds too many parts, or an object has a key twice.
     """
-    check_brackets(body, limits)
+    check_parts(body, limits)
     try:
         if len(body) < _LARGE_BODY_BYTES:
             value = orjson.loads(body)
@@ -91,15 +94,25 @@ def _malformed(body: bytes, error: Exception, pointer: str) -> MalformedJsonErro
     return MalformedJsonError(f"the body is not valid JSON: {detail} (at {at or 'the top'})", [Fault(at, detail)])
 
 
-def check_brackets(body: bytes, limits: Limits) -> None:
-    """Refuse JSON with so many arrays and objects that their memory alone would be harmful.
+def check_parts(body: bytes, limits: Limits) -> None:
+    """Refuse JSON with so many parts that reading them would take too much memory, and time in which nobody else runs.
+
+    Commas and quotation marks inside of strings count, too: no valid request has so many.
 
     Raises:
         InvalidRequestError: it holds too many.
     """
-    n_brackets = body.count(b"[") + body.count(b"{")
-    if n_brackets > limits.max_brackets:
-        refuse("", f"must hold at most {limits.max_brackets} arrays and objects (MAX_INLINE_VALUES), not {n_brackets}")
+    for limit, what, n in (
+        (limits.max_brackets, "arrays and objects", body.count(b"[") + body.count(b"{")),
+        (limits.max_values, "values", body.count(b",")),
+        (2 * limits.max_values, "quotation marks", body.count(b'"')),
+    ):
+        if n > limit:
+            refuse("", f"must hold at most {limit} {what} (MAX_INLINE_VALUES), not {n}")
+    if body.count(b":") > limits.max_members:
+        n_members = sum(1 for _ in islice(_MEMBER.finditer(body), limits.max_members + 1))
+        if n_members > limits.max_members:
+            refuse("", f"must hold at most {limits.max_members} members of objects (MAX_INLINE_VALUES)")
 
 
 _large_body = threading.Lock()

@@ -2,9 +2,12 @@
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from service.http.room import Room
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
@@ -12,6 +15,10 @@ PROBLEM = b"application/problem+json"
 Header: TypeAlias = tuple[bytes, bytes]
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def _stays() -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -29,6 +36,10 @@ class HttpRequest:
     """All headers, by name in lower case: for those that only one protocol reads."""
     path_values: Mapping[str, str] = field(default_factory=dict)
     """The values of the variables of the path's rule."""
+    room: "Room | None" = None
+    """What all requests of this process take together; None: nobody counts."""
+    is_gone: Callable[[], bool] = _stays
+    """Whether the client has gone, as far as it can be known: then nobody needs the answer."""
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from service.predict.formats.plain_json import decode_large, decode_small
 from service.predict.formats.table import Negotiated, negotiate
 from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
+from service.predict.numbers_in_json import in_slices
 from service.predict.payloads import PredictionRequest
 from service.predict.predict import PredictRequest, with_version
 from service.predict.provisional import JobReference
@@ -42,7 +43,10 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
         MalformedJsonError, InvalidRequestError: the JSON or the query is invalid.
     """
     if http.content_type in _PLAIN_CONTENT_TYPES and http.accept in _PLAIN_ACCEPTS:
-        plain = (decode_small if len(http.body) <= SMALL_BODY_BYTES else decode_large)(http.body)
+        if len(http.body) <= SMALL_BODY_BYTES:
+            plain = decode_small(http.body)
+        else:
+            plain = decode_large(http.body, limits.max_predict_instances)
         if plain is not None:
             reference, rows = plain
             check_n_instances(len(rows), "/instances", limits)
@@ -50,7 +54,7 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
     formats = negotiate(http)
     table = formats.body
     if table is None:
-        return _read_json(http.body, formats, models, limits)
+        return _read_json(http, formats, models, limits)
     return PredictRequest(
         _in_query(http.query),
         lambda names: table.read(http.body, names, limits, formats.parameters),
@@ -74,8 +78,10 @@ def _from_rows(rows: Rows, names: tuple[str, ...]) -> Instances:
     return Instances(np.array(rows), "/instances")
 
 
-def _read_json(body: bytes, formats: Negotiated, models: LoadedModels, limits: Limits) -> PredictRequest[Instances]:
-    payload = parse_payload(PredictionRequest, body, limits)
+def _read_json(
+    http: HttpRequest, formats: Negotiated, models: LoadedModels, limits: Limits
+) -> PredictRequest[Instances]:
+    payload = parse_payload(PredictionRequest, http.body, limits)
     reference = _in_payload(payload)
     check_n_instances(len(payload.instances), "/instances", limits)
     adds = payload.explain or payload.versions is not None
@@ -90,7 +96,7 @@ def _read_json(body: bytes, formats: Negotiated, models: LoadedModels, limits: L
         instances,
         _writer(formats.answer),
         is_slow=formats.is_slow or adds or payload.job is not None,
-        add=partial(_add, payload, models, limits) if adds else None,
+        add=partial(_add, payload, http, models, limits) if adds else None,
     )
 
 
@@ -131,14 +137,21 @@ def _in_query(query: bytes) -> ModelReference:
     return ModelReference(model, None if version is None else int(version), alias)
 
 
-def _add(payload: PredictionRequest, models: LoadedModels, limits: Limits, found: Found, given: Instances) -> Found:
+def _add(
+    payload: PredictionRequest,
+    http: HttpRequest,
+    models: LoadedModels,
+    limits: Limits,
+    found: Found,
+    given: Instances,
+) -> Found:
     """Add an explanation, or the outputs of other versions."""
     members, is_stale = dict(found.members), found.is_stale
     if payload.explain:
-        members |= explain_outputs(found.model, as_matrix(given.features), limits)
+        members |= explain_outputs(found.model, as_matrix(given.features), limits, http)
     if payload.versions is not None:
         name = found.model.trained.name
-        by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits)
+        by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits, http.room)
         members, is_stale = members | by_version, is_stale or is_one_stale
     return Found(found.model, is_stale, members)
 
@@ -149,11 +162,17 @@ def _writer(answer: Format | None) -> Callable[[Found, Instances, Rows], HttpAns
 
 def _write_json(found: Found, _instances: Instances, outputs: Rows) -> HttpAnswer:
     members: dict[str, Any] = {"stale": True} if found.is_stale else {}
-    members["outputs"], members["predictions"] = outputs, found.model.predictions(outputs)
+    task = found.model.trained.task
+    is_same = task.is_list and task.classes is None
+    written = in_slices(outputs)
+    members["outputs"], members["predictions"] = written, written if is_same else found.model.predictions(outputs)
     if found.members:
         members |= found.members
+        for of_version in members.get("by_version", {}).values():
+            of_version["outputs"] = in_slices(of_version["outputs"])
     text = orjson.dumps(members, option=orjson.OPT_SERIALIZE_NUMPY)
-    return HttpAnswer(200, JSON_BYTES, b"%b,%b" % (found.model.head, text[1:]))
+    del members, written  # as large as the text
+    return HttpAnswer(200, JSON_BYTES, b"".join((found.model.head, b",", memoryview(text)[1:])))
 
 
 def _write_table(answer: Format, found: Found, _instances: Instances, outputs: Rows) -> HttpAnswer:

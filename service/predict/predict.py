@@ -1,16 +1,20 @@
 """The one predict: from the bytes of a request to the bytes of its answer, in every protocol, without a framework."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any, Generic, TypeAlias, TypeVar
 
+import numpy as np
+
 from perceptron import OutputNotFiniteError
 from service.http.content_coding import decoded
-from service.http.errors import Fault, OutputTooLargeError, answer_to
+from service.http.errors import ClientGoneError, Fault, OutputTooLargeError, answer_to
 from service.http.parsing import check_n_instances, refuse
+from service.http.room import LONG_STEPS, Room
 from service.http.wire import Header, HttpAnswer, HttpRequest
-from service.predict.instances import Instances, Rows
+from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.provisional import JobReference, find_network
@@ -21,6 +25,11 @@ _STALE_HEADER: Header = (b"x-model-stale", b"true")
 
 _MAX_STEPS_ON_LOOP = 1_000_000
 """About a millisecond."""
+
+_MANY_OUTPUTS = 10_000
+"""The memory of fewer is not counted."""
+
+_NOTHING_HELD = ExitStack()
 
 Given = TypeVar("Given", bound=Instances)
 
@@ -63,7 +72,10 @@ def predict(
     """
     started_ns = perf_counter_ns()
     request = found = None
+    held = ExitStack() if may_wait else _NOTHING_HELD
     try:
+        if may_wait and http.is_gone():
+            raise ClientGoneError("the client has gone")
         if http.content_encoding:
             if not may_wait:
                 raise WouldWaitError  # a few bytes may inflate to very many
@@ -81,7 +93,9 @@ def predict(
         if request.add is not None:
             found = request.add(found, instances)
         read_ns = perf_counter_ns()
-        outputs = _forward(found.model, instances, limits, may_wait=may_wait)
+        if may_wait:
+            _take_room(held, http.room, found, instances, limits)
+        outputs = _forward(found.model, instances, limits, http, may_wait=may_wait)
         computed_ns = perf_counter_ns()
         answer = request.write(found, instances, outputs)
         if found.is_stale:
@@ -96,8 +110,30 @@ def predict(
         if request is not None and request.is_counted and found is not None:
             trained = found.model.trained
             models.statistics.failed(trained.name, trained.version, ns=perf_counter_ns() - started_ns)
+    finally:
+        if may_wait:
+            held.close()
     answer.headers += ((b"server-timing", b"predict;dur=%.3f" % (1e-6 * (perf_counter_ns() - started_ns))),)
     return answer
+
+
+def _take_room(held: ExitStack, room: Room | None, found: Found, given: Instances, limits: Limits) -> None:
+    """Take the memory for all numbers of the answer and, if they take long to compute, one of the places for that.
+
+    Raises:
+        BodyTooLargeError, BusyError: there is too little.
+    """
+    model, n_instances = found.model, len(given.features)
+    n_outputs = n_instances * model.n_outputs
+    if room is None or n_outputs > limits.max_predict_outputs:  # which is refused later
+        return
+    if model.trained.task.is_list:
+        n_outputs *= 2  # each is a prediction, too
+    n_outputs += sum(np.size(each["outputs"]) for each in found.members.get("by_version", {}).values())
+    n_outputs += np.size(found.members.get("contributions", ()))
+    if n_outputs > _MANY_OUTPUTS:
+        held.enter_context(room.for_outputs(n_outputs))
+    held.enter_context(room.for_work(n_instances * model.n_steps_forward))
 
 
 def with_version(found: Found, media_type: bytes, body: bytes) -> HttpAnswer:
@@ -116,7 +152,20 @@ def check_n_outputs(n_instances: int, n_outputs_each: int, limits: Limits, point
         refuse(pointer, f"may give at most {most}, not {n_instances} instances x {n_outputs_each} outputs")
 
 
-def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wait: bool) -> Rows:
+def check_n_steps(n_steps: int, limits: Limits, pointer: str, what: str) -> None:
+    """Refuse a request that would compute for too long.
+
+    Args:
+        what: how the number of steps comes about.
+
+    Raises:
+        InvalidRequestError: it would.
+    """
+    if n_steps > limits.max_predict_steps:
+        refuse(pointer, f"may take at most {limits.max_predict_steps} steps (MAX_PREDICT_STEPS), not {n_steps}: {what}")
+
+
+def _forward(model: LoadedModel, instances: Instances, limits: Limits, http: HttpRequest, *, may_wait: bool) -> Rows:
     """Check the limits and return the outputs.
 
     Raises:
@@ -130,7 +179,19 @@ def _forward(model: LoadedModel, instances: Instances, limits: Limits, *, may_wa
     check_n_outputs(n_instances, model.n_outputs, limits, instances.pointer_to_size)
     if not may_wait and n_instances * model.n_steps_each > _MAX_STEPS_ON_LOOP:
         raise WouldWaitError
+    if may_wait:
+        n_steps = n_instances * model.n_steps_forward
+        check_n_steps(n_steps, limits, instances.pointer_to_size, "instances x (parameters + 20 x neurons)")
+    first, parts = 0, []
+    n_rows = max(LONG_STEPS // model.n_steps_forward, 1)
     try:
-        return model.outputs(instances.features)
+        if n_instances <= n_rows:
+            return model.outputs(instances.features)
+        for first in range(0, n_instances, n_rows):
+            if http.is_gone():
+                raise ClientGoneError("the client has gone")
+            parts.append(as_matrix(model.outputs(instances.features[first : first + n_rows])))
+        return np.concatenate(parts)
     except OutputNotFiniteError as error:
-        raise OutputTooLargeError([Fault(instances.pointer_to(error.index), str(error))]) from error
+        index = first + error.index
+        raise OutputTooLargeError([Fault(instances.pointer_to(index), str(OutputNotFiniteError(index)))]) from error

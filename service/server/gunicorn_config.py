@@ -9,12 +9,16 @@ from typing import Any
 
 from service.server.reloads import RELOADS
 from service.settings import stop_delay_s
+from storage.output import never_block
 
 _PR_SET_PDEATHSIG = 1
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = 32 * 1024 * 1024
 _MAX_ARENAS = 2
+
+# Before gunicorn opens its log: no process may wait for whoever reads it.
+never_block()
 
 wsgi_app = "service.asgi:app"
 

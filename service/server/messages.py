@@ -103,7 +103,9 @@ def once(body: bytes) -> Receive:
     """Return a receiver that gives an app a body that has arrived already."""
 
     async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+        nonlocal body
+        given, body = body, b""  # a large one is not kept twice
+        return {"type": "http.request", "body": given, "more_body": False}
 
     return receive
 

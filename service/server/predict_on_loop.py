@@ -1,12 +1,13 @@
 """Predict on the event loop: small requests at once, all others in threads of their own."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
+from service.http.room import Room
 from service.http.wire import HttpAnswer, HttpRequest, all_headers, request_id
 from service.predict.formats.format import SMALL_BODY_BYTES
 from service.predict.memory.loaded_models import LoadedModels
@@ -49,11 +50,13 @@ class PredictOnLoop:
         models: LoadedModels,
         limits: Limits,
         *,
+        room: Room,
         threads: int,
         renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         self._models = models
         self._limits = limits
+        self.room = room
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._renamed = renamed
         self.read_head = lru_cache(_MAX_HEADS)(self._read_head)
@@ -83,11 +86,25 @@ class PredictOnLoop:
         except WouldWaitError:
             return None
 
-    async def answer_in_thread(self, head: PredictHead, parts: list[bytes]) -> Answered:
-        """Answer a request with a body in parts, whatever that takes. The list is empty then."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._answered, head, parts)
+    async def answer_in_thread(
+        self, head: PredictHead, parts: list[bytes], is_gone: Callable[[], bool] | None = None
+    ) -> Answered:
+        """Answer a request with a body in parts, whatever that takes. The list is empty then.
 
-    def _answered(self, head: PredictHead, parts: list[bytes], *, may_wait: bool = True) -> Answered:
+        Args:
+            is_gone: ends long work early.
+        """
+        answered = partial(self._answered, head, parts, is_gone=is_gone)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, answered)
+
+    def _answered(
+        self,
+        head: PredictHead,
+        parts: list[bytes],
+        *,
+        may_wait: bool = True,
+        is_gone: Callable[[], bool] | None = None,
+    ) -> Answered:
         headers, body = head.headers, b"".join(parts)
         if may_wait:
             parts.clear()  # the caller holds them until there is an answer, and the body would be there twice
@@ -100,7 +117,10 @@ class PredictOnLoop:
             head.query,
             headers,
             head.match.values,
+            self.room,
         )
+        if is_gone is not None:
+            http.is_gone = is_gone
         return predict(head.match.read, http, self._models, self._limits, may_wait=may_wait), http.request_id
 
     async def answer(self, match: Match, headers: Mapping[bytes, bytes], query: bytes, body: bytes, send: Send) -> None:

@@ -6,12 +6,17 @@ parses them. Every other request, and a predict that is unusual or slow to arriv
 were not there.
 """
 
-from asyncio import TimerHandle
+import os
+import socket
+from asyncio import TimerHandle, Transport
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from service.http.errors import RequestError
+from service.http.room import LARGE_BODY_BYTES
 from service.http.wire import HttpAnswer, all_headers
+from service.server.guarded_protocol import GuardedProtocol
 from service.server.predict_on_loop import MAX_HEAD_BYTES, PredictHead, PredictOnLoop
 from service.server.request_head import END
 
@@ -19,7 +24,7 @@ _BODY_S = 1.0
 """After this time without its whole body, a request goes uvicorn's way, where the limits for slow clients are."""
 
 
-class PredictProtocol(HttpToolsProtocol):
+class PredictProtocol(GuardedProtocol):
     """One connection. It has at most one request at a time: held back, being answered, or in uvicorn's hands."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
@@ -32,17 +37,25 @@ class PredictProtocol(HttpToolsProtocol):
         self._parts: list[bytes] = []
         """Its body as far as it has come."""
         self._n_missing = 0
+        self._n_taken = 0
+        """Memory taken for this body."""
         self._timer: TimerHandle | None = None
         self._is_answering = False
         """Whether a thread computes an answer. Nothing is read meanwhile."""
         self._answered_at = 0.0
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._answered_at = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
         """Answer the predicts at the front of the data, and give uvicorn what follows."""
         while data and not self.transport.is_closing():
             if self._head is None:
                 self._head = self._next_head(data)
-                if self._head is None:
+                if self._head is None or not self._has_room(self._head):
+                    self._head = None
                     super().data_received(data)
                     return
                 self._n_missing = self._head.n_body_bytes
@@ -83,6 +96,8 @@ class PredictProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the request that is held back: nobody waits for its answer."""
         self._forget()
+        if not self._is_answering:
+            self._give_back()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -111,9 +126,10 @@ class PredictProtocol(HttpToolsProtocol):
     async def _answer_in_thread(self, head: PredictHead, parts: list[bytes], rest: bytes) -> None:
         answered = None
         try:
-            answered = await self._predict.answer_in_thread(head, parts)
+            answered = await self._predict.answer_in_thread(head, parts, self._is_gone)
         finally:
             self._is_answering = False
+            self._give_back()
             if answered is None:  # cancelled: the process stops
                 self.transport.close()
         if not self.transport.is_closing():
@@ -128,7 +144,11 @@ class PredictProtocol(HttpToolsProtocol):
         if is_last:
             headers.append((b"connection", b"close"))
         lines = b"\r\n".join(map(b": ".join, headers))
-        self.transport.write(b"".join((STATUS_LINE[answer.status], lines, END, answer.body)))
+        if len(answer.body) < LARGE_BODY_BYTES:
+            self.transport.write(b"".join((STATUS_LINE[answer.status], lines, END, answer.body)))
+        else:  # without a copy
+            self.transport.write(b"".join((STATUS_LINE[answer.status], lines, END)))
+            self.transport.write(answer.body)
         self.server_state.total_requests += 1
         self._answered_at = self.loop.time()
         if is_last:
@@ -140,6 +160,7 @@ class PredictProtocol(HttpToolsProtocol):
         """Give uvicorn the request that is held back, as far as it has come."""
         head, parts = self._head, self._forget()
         if head is not None:
+            self._give_back()  # the shell takes it again
             super().data_received(b"".join((head.raw, *parts)))
 
     def _forget(self) -> list[bytes]:
@@ -149,3 +170,28 @@ class PredictProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         return parts
+
+    def _has_room(self, head: PredictHead) -> bool:
+        """Take memory for a large body; False if there is none: then uvicorn's way ends with the error."""
+        if head.n_body_bytes > LARGE_BODY_BYTES:
+            try:
+                self._n_taken = self._predict.room.take_for_body(head.n_body_bytes)
+            except RequestError:
+                return False
+        return True
+
+    def _give_back(self) -> None:
+        self._predict.room.give_back(self._n_taken)
+        self._n_taken = 0
+
+    def _is_gone(self) -> bool:
+        """Tell whether the client has closed the connection: nothing is read while a thread computes its answer."""
+        if self.transport.is_closing():
+            return True
+        try:
+            with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as connection:
+                return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True

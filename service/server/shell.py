@@ -9,11 +9,13 @@ import orjson
 from a2wsgi import WSGIMiddleware
 from redis.asyncio import Redis
 
-from service.http.errors import problem_body
+from service.http.errors import RequestError, answer_to, problem_body
+from service.http.room import Room
 from service.observe.payloads import ALIVE, READINESS_PATHS
 from service.predict.memory.loaded_models import LoadedModels
 from service.server.changes import Changes
 from service.server.cors import Cors
+from service.server.guarded_protocol import UnreadAnswers
 from service.server.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
 from service.server.predict_on_loop import PredictOnLoop
 from service.server.waiting import Waiting
@@ -32,6 +34,7 @@ class Shell:
 
     Args:
         models: the same that the Flask app predicts with.
+        room: what all requests of the process take together.
         cors_origins: see `Cors`; none of them: no headers for other origins.
         body_timeout_s: how long a client may pause while it sends its body.
         renamed: paths to replace by others, by method and path.
@@ -46,6 +49,7 @@ class Shell:
         *,
         threads: int,
         limits: Limits,
+        room: Room | None = None,
         body_timeout_s: float = 30.0,
         renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
         cors_origins: Collection[str] = (),
@@ -55,7 +59,9 @@ class Shell:
         self._changes = Changes(redis)
         self._waiting = Waiting(self._flask, redis, self._changes)
         self._models = models
-        self.predict = PredictOnLoop(models, limits, threads=threads, renamed=renamed)
+        room = room or Room()
+        self.unread = UnreadAnswers(room)
+        self.predict = PredictOnLoop(models, limits, room=room, threads=threads, renamed=renamed)
         self._max_body_bytes = limits.max_body_bytes
         self._body_timeout_s = body_timeout_s
         self._renamed = renamed
@@ -93,25 +99,39 @@ class Shell:
             await send_answer(scope, send, 200, own_headers(scope, b"application/json"), alive)
             return
         if self._is_leaving and scope["path"] in READINESS_PATHS:
-            await self._refuse(scope, send, 503, "unavailable", "this process is stopping", (b"retry-after", b"1"))
+            await self._say(scope, send, 503, "unavailable", "this process is stopping", (b"retry-after", b"1"))
             return
         if await self._waiting.handle(scope, receive, send):
             return
-        if 0 < length <= self._max_body_bytes:
-            try:
-                body = await read_body(receive, self._body_timeout_s)
-            except TimeoutError:
-                detail = f"no more of the body arrived for {self._body_timeout_s:g} s"
-                await self._refuse(scope, send, 408, "request_timeout", detail, (b"connection", b"close"))
-                return
-            if body is None:
-                return
-            # A header sent twice, or chunks, are for Flask to check.
-            is_plain = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers
-            if is_plain and (match := self.predict.find(scope["method"], scope["path"])) is not None:
-                await self.predict.answer(match, headers, scope["query_string"], body, send)
-                return
-            receive = once(body)
+        if not 0 < length <= self._max_body_bytes:
+            await self._flask(scope, receive, send)
+            return
+        try:
+            n_taken = self.predict.room.take_for_body(length)
+        except RequestError as error:
+            await self._refuse(scope, send, error)
+            return
+        try:
+            await self._handle_body(scope, receive, send, headers)
+        finally:
+            self.predict.room.give_back(n_taken)
+
+    async def _handle_body(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]) -> None:
+        try:
+            body = await read_body(receive, self._body_timeout_s)
+        except TimeoutError:
+            detail = f"no more of the body arrived for {self._body_timeout_s:g} s"
+            await self._say(scope, send, 408, "request_timeout", detail, (b"connection", b"close"))
+            return
+        if body is None:
+            return
+        # A header sent twice, or chunks, are for Flask to check.
+        is_plain = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers
+        if is_plain and (match := self.predict.find(scope["method"], scope["path"])) is not None:
+            await self.predict.answer(match, headers, scope["query_string"], body, send)
+            return
+        receive = once(body)
+        del body
         await self._flask(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -124,7 +144,12 @@ class Shell:
         listening.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _refuse(
+    async def _refuse(self, scope: Scope, send: Send, error: Exception) -> None:
+        own = own_headers(scope, b"application/problem+json")
+        answer = answer_to(error, request_id=dict(own)[b"x-request-id"].decode())
+        await send_answer(scope, send, answer.status, [*own, *answer.headers], answer.body)
+
+    async def _say(
         self, scope: Scope, send: Send, status: int, code: str, detail: str, header: tuple[bytes, bytes]
     ) -> None:
         headers = own_headers(scope, b"application/problem+json")

@@ -8,7 +8,7 @@ import orjson
 
 from service.http.errors import MalformedJsonError
 from service.http.json_faults import has_repeated_key
-from service.http.parsing import check_brackets, check_n_instances, parse_json, refuse_repeated_key
+from service.http.parsing import check_n_instances, check_parts, parse_json, refuse_repeated_key
 from service.predict.formats.format import SMALL_TEXT_BYTES, Format
 from service.predict.formats.json_instances import from_rows
 from service.predict.instances import Instances, Matrix
@@ -23,7 +23,7 @@ def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping
         InvalidRequestError, WrongDimensionError: the lines are not instances with these features.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
-    check_brackets(body, limits)
+    check_parts(body, limits)
     lines = body.rstrip().split(b"\n", limits.max_predict_instances) if body.strip() else []
     check_n_instances(len(lines), "", limits)
     values = [_parse(line, i, limits) for i, line in enumerate(lines)]

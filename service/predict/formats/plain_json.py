@@ -18,6 +18,9 @@ _OPENING_BRACKET = ord("[")
 _MAX_REUSE_BYTES = 8_388_608
 """A parser keeps its memory for the next body, which saves a third of the time. Larger bodies get their own parser."""
 
+_MAX_QUOTES = 12
+"""Of two or three members, whose values are numbers or names. Many strings would only take time to parse."""
+
 _MAX_NAME_LENGTH = 128
 
 _is_name = re.compile(NAME_PATTERN).fullmatch
@@ -59,8 +62,13 @@ def decode_small(body: bytes) -> PlainBody | None:
     return None if reference is None else (reference, given.instances)
 
 
-def decode_large(body: bytes) -> PlainBody | None:
-    """Decode many instances into a matrix, without a Python object for each number; None as in `decode_small`."""
+def decode_large(body: bytes, max_rows: int = 2**63) -> PlainBody | None:
+    """Decode many instances into a matrix, without a Python object for each number.
+
+    Returns None as `decode_small`, and if there are more rows than allowed.
+    """
+    if body.count(b'"') > _MAX_QUOTES or body.count(b"[") > max_rows + 1:
+        return None
     if len(body) > _MAX_REUSE_BYTES:
         return _parse_large(body, simdjson.Parser())
     with _parser_lock:

@@ -18,11 +18,14 @@ _FIXED_BYTES = 3_000
 _STEPS_OF_AN_OUTPUT = 50
 """Writing an output as text takes as long as this many multiplications."""
 
+_STEPS_OF_A_NEURON = 20
+"""The same for an activation in a wide layer."""
+
 
 class LoadedModel:
     """A trained model with everything that can be prepared for its answers."""
 
-    __slots__ = ("_forward_one", "head", "n_bytes", "n_outputs", "n_steps_each", "trained")
+    __slots__ = ("_forward_one", "head", "n_bytes", "n_outputs", "n_steps_each", "n_steps_forward", "trained")
 
     def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained
@@ -32,8 +35,11 @@ class LoadedModel:
         self._forward_one: ForwardOne | None = forward_one(trained.network)
         n_parameters = trained.network.n_parameters
         self.n_outputs = trained.network.n_outputs
+        n_neurons = sum(layer.bias.size for layer in trained.network.layers)
+        self.n_steps_forward = n_parameters + _STEPS_OF_A_NEURON * n_neurons
+        """The time of forward propagation for one instance among very many, in multiplications."""
         self.n_steps_each = n_parameters + _STEPS_OF_AN_OUTPUT * self.n_outputs
-        """The time that one instance takes among many, in multiplications."""
+        """The time that one instance takes among many, in multiplications, with its answer."""
         # An array has 8 bytes for a number; a float object has 24, and its place in a tuple 8.
         self.n_bytes = (
             _FIXED_BYTES

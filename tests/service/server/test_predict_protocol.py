@@ -8,7 +8,9 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from service.http.room import Room
 from service.http.wire import HttpAnswer
+from service.server.guarded_protocol import UnreadAnswers
 from service.server.predict_protocol import PredictProtocol
 
 HEAD = b"POST /predict HTTP/1.1\r\nContent-Length: 2\r\n\r\n"
@@ -44,6 +46,9 @@ class Transport:
     def get_extra_info(self, name: str) -> None:
         return None
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def pause_reading(self) -> None: ...
 
 
@@ -63,8 +68,10 @@ def connected(loop: Any, **answers: Any) -> PredictProtocol:
 
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
+    room = Room()
+    app.unread = UnreadAnswers(room)  # type: ignore[attr-defined]
     app.predict = SimpleNamespace(  # type: ignore[attr-defined]
-        read_head=lambda raw: head if raw == HEAD else None, is_draining=False, **answers
+        room=room, read_head=lambda raw: head if raw == HEAD else None, is_draining=False, **answers
     )
     config = Config(app, timeout_keep_alive=75, lifespan="off", interface="asgi3")
     protocol = PredictProtocol(config, ServerState(), {}, loop)  # type: ignore[arg-type]
@@ -104,7 +111,7 @@ def test_a_stopping_process_lets_a_thread_answer_before_it_closes_the_connection
     async def stop_meanwhile() -> PredictProtocol:
         is_computed = asyncio.Event()
 
-        async def answer_in_thread(head: Any, parts: Any) -> Any:
+        async def answer_in_thread(head: Any, parts: Any, is_gone: Any) -> Any:
             await is_computed.wait()
             return HttpAnswer(200, b"text/plain", b""), "id"
 

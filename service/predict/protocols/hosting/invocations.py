@@ -17,6 +17,7 @@ from service.predict.formats.json_lines import JSON_LINES
 from service.predict.formats.table import negotiate
 from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
+from service.predict.numbers_in_json import in_slices
 from service.predict.predict import PredictRequest, with_version
 from service.settings import Limits
 from storage.models.versions import ModelReference
@@ -79,7 +80,7 @@ def _from_json(body: bytes, names: tuple[str, ...], limits: Limits) -> Instances
 def _write(answer: Format | None, found: Found, _instances: Instances, outputs: Rows) -> HttpAnswer:
     """Answer with y_hat alone, as both platforms expect it."""
     if answer is None:
-        body = orjson.dumps({"predictions": outputs}, option=orjson.OPT_SERIALIZE_NUMPY)
+        body = orjson.dumps({"predictions": in_slices(outputs)}, option=orjson.OPT_SERIALIZE_NUMPY)
         return with_version(found, JSON_BYTES, body)
     if answer is CSV:  # SageMaker has no line of names
         body = orjson.dumps(outputs, option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].replace(b"],[", b"\n") + b"\n"

@@ -14,6 +14,7 @@ from service.http.wire import HttpAnswer, HttpRequest
 from service.predict.formats.json_instances import from_columns, from_rows
 from service.predict.instances import Instances, Rows
 from service.predict.memory.loaded_models import Found, LoadedModels
+from service.predict.numbers_in_json import in_slices
 from service.predict.predict import PredictRequest, with_version
 from service.settings import Limits
 from storage.models.versions import ModelReference
@@ -56,4 +57,6 @@ def _instances(body: bytes, limits: Limits, names: tuple[str, ...]) -> Instances
 def _write(found: Found, instances: Instances, outputs: Rows) -> HttpAnswer:
     """Answer `instances` with `predictions`, and `inputs` with `outputs`."""
     member = "outputs" if instances.pointer.startswith(_COLUMNS) else "predictions"
-    return with_version(found, JSON_BYTES, orjson.dumps({member: outputs}, option=orjson.OPT_SERIALIZE_NUMPY))
+    return with_version(
+        found, JSON_BYTES, orjson.dumps({member: in_slices(outputs)}, option=orjson.OPT_SERIALIZE_NUMPY)
+    )
