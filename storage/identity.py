@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from storage import keys
-from storage.availability import ReplacedRedisError
+from storage.availability import ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.errors import BlobStoreUnavailableError, WrongBlobStoreError
 
@@ -41,6 +42,7 @@ class StoreIdentity:
         self._blobs = blobs
         self.on_loss = on_loss
         self._known: bytes | None = None
+        self._recorded: bytes | None = None
         self._alarm_at_s = float("-inf")
 
     def on_connect(self, connection: Any) -> None:
@@ -114,19 +116,34 @@ class StoreIdentity:
         assert self._known is not None, "it was checked"
         mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
         if mark == self._known:
+            self._record(redis, mark)
             return
         if mark is not None:
             self._known = None  # perhaps Redis is the wrong one: it was taken unseen while the blob store was away
             redis.connection_pool.disconnect()
         elif self._may_mark(redis):
             self._blobs.write_mark(keys.STORE_IDENTITY_MARK, self._known)
-            redis.set(keys.STORE_IS_MARKED, 1)
+            self._record(redis, self._known)
             return
         elif redis.get(keys.STORE_IS_MARKED) == b"0":
             raise BlobStoreUnavailableError("another process writes the store identity beside the blobs")
         error = WrongBlobStoreError(None if mark is None else mark.decode())
         self._alarm(error)
         raise error
+
+    def _record(self, redis: Redis, mark: bytes) -> None:
+        """Let Redis know, once in each process, that a blob store has the mark.
+
+        Not only whoever writes the mark: that process may have died just after it, or been of an older release.
+        """
+        if mark == self._recorded:
+            return
+        try:
+            redis.set(keys.STORE_IS_MARKED, 1)
+            self._recorded = mark
+        except ResponseError as error:
+            if not is_unavailable(error):
+                raise  # a full Redis refuses this now; the next check tries again
 
     def _may_mark(self, redis: Redis) -> bool:
         """Whether no blob store was in use yet: no job and no version names a blob, and nobody has written a mark."""

@@ -235,6 +235,37 @@ def test_a_process_that_dies_before_it_wrote_the_first_mark_blocks_the_others_fo
     identity.check_blobs(connection)
 
 
+@pytest.mark.parametrize("left", [None, b"0"])
+def test_whoever_finds_the_mark_records_it(
+    redis: Redis, process: Start, empty: BlobStore, tmp_path: Path, left: bytes | None
+) -> None:
+    """An older release wrote the mark and recorded nothing, or its writer died before it recorded it."""
+    process()
+    redis.delete(keys.STORE_IS_MARKED)
+    if left is not None:
+        redis.set(keys.STORE_IS_MARKED, left, ex=60)
+    identity, connection = process()
+    identity.check_blobs(connection)
+    assert (redis.get(keys.STORE_IS_MARKED), redis.ttl(keys.STORE_IS_MARKED)) == (b"1", -1)
+    assert_refused(process, empty, tmp_path)
+
+
+def test_a_full_redis_refuses_the_record_of_the_mark_and_the_blob_store_is_used_all_the_same(
+    redis: Redis, process: Start
+) -> None:
+    process()
+    redis.delete(keys.STORE_IS_MARKED)
+    redis.config_set("maxmemory", 1)
+    try:
+        identity, connection = process()
+        identity.check_blobs(connection)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert redis.get(keys.STORE_IS_MARKED) is None
+    identity.check_blobs(connection)
+    assert redis.get(keys.STORE_IS_MARKED) == b"1"
+
+
 def away(tmp_path: Path) -> None:
     """Make the folder unreadable, also for root."""
     (tmp_path / "blobs").rename(tmp_path / "elsewhere")
