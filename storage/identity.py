@@ -9,6 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from redis import Redis
@@ -42,6 +43,8 @@ class StoreIdentity:
         self._blobs = blobs
         self.on_loss = on_loss
         self._known: bytes | None = None
+        self._taken: bytes | None = None
+        """The last one that was known: what the caches hold is its data."""
         self._recorded: bytes | None = None
         self._alarm_at_s = float("-inf")
 
@@ -113,20 +116,23 @@ class StoreIdentity:
         """
         if self._known is None:
             self.check(redis)
-        assert self._known is not None, "it was checked"
         mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
-        if mark == self._known:
+        if mark not in (None, self._known):
+            self._known = None  # perhaps Redis was taken unseen while the blob store was away, or a loss was accepted
+            with suppress(ReplacedRedisError):
+                self.check(redis)
+        if mark is None:
+            known = self._known
+            assert known is not None, "it was checked"
+            if self._may_mark(redis):
+                self._blobs.write_mark(keys.STORE_IDENTITY_MARK, known)
+                self._record(redis, known)
+                return
+            if redis.get(keys.STORE_IS_MARKED) == b"0":
+                raise BlobStoreUnavailableError("another process writes the store identity beside the blobs")
+        elif mark == self._known:
             self._record(redis, mark)
             return
-        if mark is not None:
-            self._known = None  # perhaps Redis is the wrong one: it was taken unseen while the blob store was away
-            redis.connection_pool.disconnect()
-        elif self._may_mark(redis):
-            self._blobs.write_mark(keys.STORE_IDENTITY_MARK, self._known)
-            self._record(redis, self._known)
-            return
-        elif redis.get(keys.STORE_IS_MARKED) == b"0":
-            raise BlobStoreUnavailableError("another process writes the store identity beside the blobs")
         error = WrongBlobStoreError(None if mark is None else mark.decode())
         self._alarm(error)
         raise error
@@ -177,9 +183,9 @@ class StoreIdentity:
             error = ReplacedRedisError(None if found is None else found.decode(), expected.decode())
             self._alarm(error)
             raise error
-        if self._known is not None:
+        if self._taken not in (None, found):
             self.on_loss()
-        self._known = found
+        self._known = self._taken = found
 
     def _alarm(self, error: Exception) -> None:
         if time.monotonic() - self._alarm_at_s >= _ALARM_EVERY_S:

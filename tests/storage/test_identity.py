@@ -153,18 +153,25 @@ def test_a_process_that_knows_the_identity_needs_no_mark_to_notice_another(
         identity.check(connection)
 
 
-def test_on_loss_is_called_once_after_a_loss_is_accepted(redis: Redis, blobs: BlobStore) -> None:
+@pytest.mark.parametrize("look_first", ["check", "check_blobs"])
+def test_on_loss_is_called_once_after_a_loss_is_accepted(
+    redis: Redis, blobs: BlobStore, caplog: pytest.LogCaptureFixture, look_first: str
+) -> None:
+    """Whichever looks first: the thread that asks for the state of Redis, or the one that looks at the blob store."""
     told: list[str] = []
     identity = StoreIdentity(blobs, on_loss=lambda: told.append("loss"))
-    identity.check(redis)
+    identity.check_blobs(redis)
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
         identity.check(redis)
     assert told == []
     accept_loss(redis, blobs)
+    caplog.clear()
+    getattr(identity, look_first)(redis)
     identity.check(redis)
-    identity.check(redis)
+    identity.check_blobs(redis)
     assert told == ["loss"]
+    assert caplog.text == ""
 
 
 @pytest.fixture
