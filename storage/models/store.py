@@ -74,7 +74,7 @@ class ModelStore:
             ModelNotFoundError: it has no version.
         """
         (found,) = self.find([model])
-        if found is None:
+        if found is None or not keys.is_name(model):
             raise ModelNotFoundError(model)
         if isinstance(found, CorruptDataError):
             raise found
@@ -113,24 +113,29 @@ class ModelStore:
 
     @names("model")
     def with_versions(self, model: str) -> tuple[Model, list[Version]]:
-        """Return one model with all its versions, in one round trip and as of one moment.
+        """Return one model with all its versions.
+
+        They are read after the model, some at a time, so that Redis answers others in between. A version never
+        changes. Where one was deleted meanwhile, all is read again.
 
         Raises:
             ModelNotFoundError: it has no version.
         """
-        numbers, aliases, digests, versions = load_script(self._redis, "read_versions")(
-            keys=[keys.versions(model), keys.aliases(model), keys.version(model, ""), keys.digests(model)]
-        )
-        found = _model(model, numbers, _pairs(aliases), _pairs(digests))
-        if found is None:
-            raise ModelNotFoundError(model)
-        if isinstance(found, CorruptDataError):
-            raise found
+        found = self.get(model)
         listed = []
-        for number, fields in zip(numbers, versions, strict=True):
-            if _is_number(number):
-                with reported(f"version {number.decode()} of model {model!r}"):
-                    listed.append(_version(model, int(number), *fields))
+        for start in range(0, len(found.versions), _PAGE):
+            numbers = found.versions[start : start + _PAGE]
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for number in numbers:
+                    pipeline.hmget(keys.version(model, number), "created_at_ms", "description")
+                answers = each_answer(pipeline)
+            if [None, None] in answers and self.get(model).versions[: len(found.versions)] != found.versions:
+                return self.with_versions(model)
+            for number, fields in zip(numbers, answers, strict=True):
+                with reported(f"version {number} of model {model!r}"):
+                    if isinstance(fields, Exception):
+                        raise fields
+                    listed.append(_version(model, number, *fields))
         return found, listed
 
     @names("model")
@@ -271,11 +276,6 @@ class ModelStore:
         )
         if not n_deleted:
             raise ModelNotFoundError(model)
-
-
-def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return a hash from the fields and values that a script returns in turn."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _model(name: str, numbers: Any, aliases: Any, digests: Any) -> Model | CorruptDataError | None:
