@@ -102,14 +102,14 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
     _check_memory(config, shape, dataset, n_networks=n_networks, n_folds=n_folds, limits=limits)
     feature_names = _feature_names(request.data, dataset.n_features)
     start_from = _start_from(request, task, feature_names, shape, models)
-    in_record, in_blob = (feature_names, ()) if len(feature_names) <= MAX_NAMES_IN_RECORD else ((), feature_names)
+    in_blob = feature_names if len(feature_names) > MAX_NAMES_IN_RECORD else ()
     blob = blobs.put(encode_dataset(dataset, in_blob))  # last: a refused request leaves nothing behind
     return TrainingSpec(
         task=task,
         network=network,
         training=config,
         validation=validation,
-        feature_names=in_record,
+        feature_names=feature_names,
         data=DataReference(blob, dataset.n_instances, dataset.n_features),
         time_limit_s=training.time_limit_s,
         alias=request.alias,

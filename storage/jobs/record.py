@@ -85,8 +85,10 @@ def ids_in(index: str, members: Iterable[bytes]) -> list[str]:
     return [text for text in ids if keys.is_job_id(text)]
 
 
-LISTED_FIELDS = tuple({each.name for each in fields(Job)} - {"id", "leaderboard"} | {"checkpoint_epochs"})
-"""What a list of jobs reads of each record."""
+LISTED_FIELDS = tuple(
+    {each.name for each in fields(Job)} - {"id", "leaderboard", "spec"} | {"checkpoint_epochs", "short_spec"}
+)
+"""What a list of jobs reads of each record, and `spec` where there is no `short_spec`."""
 
 METADATA = TypeAdapter(dict[str, str])
 _JOB = TypeAdapter(Job)
@@ -100,6 +102,8 @@ def decode_job(job_id: str, record: Mapping[str, bytes]) -> Job:
     """
     try:
         given: dict[str, Any] = {name: value.decode() for name, value in record.items()}
+        if "short_spec" in given:
+            given["spec"] = given.pop("short_spec")
         if "checkpoint" in given:
             given["checkpoint"] = {"blob": given["checkpoint"], "total_epochs": given["checkpoint_epochs"]}
         return _JOB.validate_python({"id": job_id, **given})

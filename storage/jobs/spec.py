@@ -48,7 +48,7 @@ class TrainingSpec:
     training: TrainingConfig
     validation: ValidationConfig | None
     feature_names: tuple[str, ...]
-    """Empty in a record if there are more than `MAX_NAMES_IN_RECORD`."""
+    """Empty when read from a record, if there are more than `MAX_NAMES_IN_RECORD`."""
     data: DataReference
     time_limit_s: float | None = None
     alias: str | None = None

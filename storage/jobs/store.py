@@ -32,7 +32,7 @@ from storage.jobs.record import (
     ids_in,
 )
 from storage.jobs.reports import ERROR, FIGURES, JobError
-from storage.jobs.spec import TrainingSpec, encode_spec
+from storage.jobs.spec import MAX_NAMES_IN_RECORD, SPEC, TrainingSpec, encode_spec
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 
@@ -71,6 +71,7 @@ class JobStore:
             UnavailableError: the blob of the instances is being deleted; store it again some seconds later.
         """
         job_id = f"job_{uuid.uuid4().hex}"
+        has_short = len(spec.feature_names) > MAX_NAMES_IN_RECORD
         known_key = keys.idempotency(idempotency_digest) if idempotency_digest else ""
         with self._redis.pipeline() as transaction:
             while True:
@@ -97,6 +98,8 @@ class JobStore:
                             spec.data.blob,
                             fingerprint,
                             _IDEMPOTENCY_S,
+                            # A worker of before 0.1.0 knows only `spec`, and no names that are with the instances.
+                            encode_spec(replace(spec, feature_names=())) if has_short else b"",
                         ],
                     )
                     if transaction.execute()[-1] is None:
@@ -202,6 +205,12 @@ class JobStore:
             for job_id in job_ids:
                 pipeline.hmget(keys.job(job_id), LISTED_FIELDS)
             records = each_answer(pipeline)
+            has_spec = LISTED_FIELDS.index("short_spec")
+            others = [k for k, values in enumerate(records) if isinstance(values, list) and values[has_spec] is None]
+            for k in others:
+                pipeline.hget(keys.job(job_ids[k]), "spec")
+            for k, spec in zip(others, each_answer(pipeline), strict=True):
+                records[k][has_spec] = spec
         jobs = []
         for job_id, values in zip(job_ids, records, strict=True):
             with reported(f"job {job_id}"):
@@ -280,6 +289,8 @@ class JobStore:
         if feature_names is not None:
             job = replace(job, spec=replace(job.spec, feature_names=decode_names(feature_names)))
         try:
+            if not job.spec.feature_names:  # a worker of before 0.1.0 trains the job
+                job = replace(job, spec=SPEC.validate_json(self._redis.hget(keys.job(job_id), "spec")))
             return BestNetwork(job, weights, FIGURES.validate_json(figures))
         except ValueError as error:
             raise CorruptDataError(f"the best network of job {job_id!r} cannot be read: {error}") from error

@@ -1,6 +1,7 @@
 -- Record a new job. Sent twice, it changes nothing the second time: the job may be running or done by then.
 -- KEYS: job, jobs, queued jobs, idempotency key or '', what exists while the blob of the instances is being deleted.
--- ARGV: model, spec as JSON, metadata as JSON, digest of the instances, fingerprint, seconds to remember it.
+-- ARGV: model, spec as JSON, metadata as JSON, digest of the instances, fingerprint, seconds to remember it, spec
+--       without the names of the features as JSON if they are too many for whoever reads the record, else ''.
 -- Returns 1, or 0; nothing when the blob is being deleted: then there is no new job.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
@@ -11,6 +12,9 @@ end
 local now = now_ms()
 redis.call('HSET', KEYS[1], 'model', ARGV[1], 'status', 'queued', 'attempt', 0, 'spec', ARGV[2], 'metadata', ARGV[3],
   'data', ARGV[4], 'created_at_ms', now, 'enqueued_at_ms', now)
+if ARGV[7] ~= '' then
+  redis.call('HSET', KEYS[1], 'short_spec', ARGV[7])
+end
 note_status(KEYS[1], 'submitted')
 redis.call('ZADD', KEYS[2], now, id_of(KEYS[1]))
 redis.call('ZADD', KEYS[3], now, id_of(KEYS[1]))

@@ -1,5 +1,6 @@
 """What Dockerfile and docker-compose.yml promise, as far as it can be read in them; `./run container-test` tries it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -50,3 +51,16 @@ def test_the_container_test_can_be_imported_as_run_does_it() -> None:
     path = ROOT / "tests" / "containers" / "run.py"
     script = f"import runpy; runpy.run_path({str(path)!r}, run_name='imported')"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, env={"PYTHONPATH": str(ROOT)})
+
+
+def test_a_roll_replaces_all_workers_first_then_one_replica_after_the_other(tmp_path: Path) -> None:
+    compose, calls = tmp_path / "compose", tmp_path / "calls"
+    compose.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n[ "$3" != ps ] || printf "a\\nb\\n"\n')
+    compose.chmod(0o755)
+    (tmp_path / "sleep").symlink_to("/bin/true")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(
+        [ROOT / "deploy" / "roll"], env={**os.environ, "COMPOSE": str(compose), "PATH": path}, check=True, timeout=20
+    )
+    started = [call.split("--force-recreate ")[1] for call in calls.read_text().splitlines() if " up " in call]
+    assert started == ["--scale worker=2 worker", "api", "api-2"]

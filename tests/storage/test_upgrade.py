@@ -6,6 +6,7 @@ texts of one character for each byte.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from redis import Redis
 
 from service.app import create_app
 from service.settings import Limits
+from storage import keys
 from storage.blobs import BlobStore
+from storage.codec import decode_dataset
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
+from storage.jobs.reports import Figures
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
@@ -119,6 +123,36 @@ def test_its_lost_entries_and_dead_attempts_are_replaced_and_nothing_is_forgotte
         clock.now += 3
     assert queue.waiting_job_ids() == {IDS["queued"], IDS["running"]}
     assert len(jobs.page(limit=100)[0]) == len(IDS)
+
+
+def test_a_worker_of_that_commit_trains_a_job_with_many_names_of_features(
+    http: FlaskClient, jobs: JobStore, models: ModelStore, blobs: BlobStore, redis: Redis,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """It reads the names from `spec` alone, and publishes and shows them as it reads them."""
+    names = [f"feature {k}" for k in range(1_500)]
+    data = {"features": [[0.0] * 1_500, [1.0] * 1_500], "targets": [0, 1], "feature_names": names}
+    job_id = http.post("/jobs", json={"model": "wide", "data": data, "training": {"max_epochs": 1}}).get_json()["id"]
+    assert http.get("/jobs").get_json()["data"][0]["id"] == job_id
+    claimed = jobs.claim(job_id)
+    assert claimed is not None
+    its_spec = json.loads(redis.hget(keys.job(job_id), "spec") or b"")
+    claimed.job = replace(claimed.job, spec=replace(claimed.job.spec, feature_names=tuple(its_spec["feature_names"])))
+    monkeypatch.setattr("storage.jobs.attempt.MAX_NAMES_IN_RECORD", 10**6)
+    monkeypatch.setattr("worker.training.decode_dataset", lambda content: (decode_dataset(content)[0], ()))
+    publish = claimed.publish
+    by_name = {"instances": [dict.fromkeys(names, 1.0)]}
+
+    def look_and_publish(weights: bytes, *args: Any) -> int:
+        claimed.show_best(weights, Figures(1, 0.5, None))
+        assert http.post("/predict", json={"job": job_id, **by_name}).status_code == 200
+        return publish(weights, *args)
+
+    monkeypatch.setattr(claimed, "publish", look_and_publish)
+    run_training(claimed, models=models, blobs=blobs, deadline=Deadline(), stop_requested=lambda: False)
+    assert http.get("/models/wide/versions/1").get_json()["feature_names"] == names
+    assert http.post("/predict", json={"model": "wide", **by_name}).status_code == 200
+    assert "ALARM" not in caplog.text
 
 
 def test_what_is_written_now_has_every_field_that_it_reads(

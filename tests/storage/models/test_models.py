@@ -108,9 +108,10 @@ def test_a_model_with_many_versions_is_read_without_keeping_others_waiting_for_r
     record = redis.hgetall(keys.version("or", 1))
     described = json.loads(record[b"description"]) | {"feature_names": [f"feature number {k}" for k in range(800)]}
     record[b"description"] = json.dumps(described).encode()
+    mapping: Any = record
     with redis.pipeline(transaction=False) as pipeline:
         for number in range(2, 1_001):
-            pipeline.hset(keys.version("or", number), mapping=record)
+            pipeline.hset(keys.version("or", number), mapping=mapping)
             pipeline.zadd(keys.versions("or"), {str(number): number})
         pipeline.execute()
     longest_us = []
