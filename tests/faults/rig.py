@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -32,6 +33,24 @@ def wait_for(what: Callable[[], object], timeout_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@contextmanager
+def repeated(action: Callable[[], object], every_s: float) -> Iterator[None]:
+    """Do something again and again, in a thread."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(every_s):
+            action()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def children_of(pid: int) -> list[int]:
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -52,6 +71,7 @@ class Rig:
     Args:
         acl: what the service may do in Redis, as rules of ACL SETUSER; it then has a user of its own.
         login: `user:password@` for REDIS_URL.
+        server: instead of an embedded server in `folder`; then REDIS_URL is among the settings if it is not its url.
     """
 
     def __init__(
@@ -62,10 +82,11 @@ class Rig:
         api_processes: int = 2,
         acl: Sequence[str] = (),
         login: str = "",
+        server: EmbeddedServer | None = None,
         **settings: str,
     ) -> None:
         self.folder = folder
-        self.server = EmbeddedServer(folder)
+        self.server = server or EmbeddedServer(folder)
         self._n_workers = n_workers
         self._has_api = api_processes > 0
         self._acl = acl
@@ -87,7 +108,8 @@ class Rig:
         if self._acl:
             self.redis.execute_command("ACL", "SETUSER", "service", "on", ">secret", *self._acl)
             self._login = "service:secret@"
-        self.settings |= {"REDIS_URL": self.server.url.replace("://", f"://{self._login}"), "PORT": str(self._port)}
+        redis_url = self.server.url.replace("://", f"://{self._login}")
+        self.settings = {"REDIS_URL": redis_url, "PORT": str(self._port), **self.settings}
         self.tend()
         if self._has_api:
             wait_for(self.is_ready)
@@ -122,10 +144,15 @@ class Rig:
             wait_for(lambda: WORKER_READY_LINE in log.read_text())
         return worker
 
-    def _start(self, command: tuple[str, ...], name: str) -> Process:
+    def _start(self, command: tuple[str, ...], name: str, **settings: str) -> Process:
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **self.settings}, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=ROOT,
+                env={**os.environ, **self.settings, **settings},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def kill_worker(self, worker: Process, *, with_child: bool = True) -> None:
