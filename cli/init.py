@@ -8,6 +8,7 @@ from standalone import DataDirectory, DataLostError, EmbeddedServer, StandaloneE
 from storage.availability import ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
+from storage.errors import BlobUrlError, WrongBlobStoreError
 from storage.identity import StoreIdentity, accept_loss
 from storage.store_settings import blob_url
 
@@ -24,18 +25,23 @@ def init(data_dir: Path, redis_url: str | None, *, is_loss_accepted: bool) -> st
     """
     with ExitStack() as on_exit:
         data = on_exit.enter_context(DataDirectory.open(data_dir, "perceptron init"))
-        blobs = BlobStore(blob_url(os.environ, data.path))
+        try:
+            blobs = BlobStore(blob_url(os.environ, data.path))
+        except BlobUrlError as error:
+            raise StandaloneError(str(error)) from error
         if redis_url is None:
             redis_url = on_exit.enter_context(EmbeddedServer(data.path)).url
         connection = on_exit.enter_context(connect(redis_url, timeout_s=5, n_retries=1))
         try:
             try:
-                StoreIdentity(blobs).check(connection)
-            except ReplacedRedisError as error:
+                identity = StoreIdentity(blobs)
+                identity.check(connection)
+                identity.check_blobs(connection)
+            except (ReplacedRedisError, WrongBlobStoreError) as error:
                 if not is_loss_accepted:
                     raise DataLostError(str(error)) from error
                 accept_loss(connection, blobs)
-                return "The loss is accepted: Redis is used as it is now."
+                return "The loss is accepted: Redis and the blob store are used as they are now."
         except Exception as error:
             if not is_unavailable(error):
                 raise

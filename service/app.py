@@ -39,12 +39,14 @@ def create_app(
     limits: Limits,
     loaded_models: LoadedModels | None = None,
     check_store: Callable[[], object] | None = None,
+    check_blobs: Callable[[], None] = lambda: None,
 ) -> OpenAPI:
     """Build the service from its parts. Reads no environment, opens no socket.
 
     Args:
         loaded_models: the versions in memory, when something else uses them, too.
         check_store: raises if Redis is away or was replaced; by default it only asks whether Redis answers.
+        check_blobs: raises if the blob store cannot be used.
     """
     app = OpenAPI(
         __name__,
@@ -70,7 +72,7 @@ def create_app(
     jobs = JobStore(redis, queue)
     loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
     register_error_handlers(app, loaded_models.breaker)
-    app.register_api(job_routes(jobs, models, blobs, limits))
+    app.register_api(job_routes(jobs, models, blobs, limits, check_blobs))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))
     app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))

@@ -3,7 +3,10 @@
 import os
 from functools import cache
 
+from gunicorn.errors import AppImportError
+
 from service.app import create_app
+from service.observe.blob_watch import BlobWatch
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
 from service.server.shell import Shell
@@ -12,6 +15,7 @@ from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.circuit_breaker import CircuitBreaker
 from storage.connection import connect, connect_on_loop
+from storage.errors import BlobUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -31,20 +35,34 @@ def create_shell() -> Shell:
 
     check_commands_once = cache(check_commands)  # an error is not cached
 
-    def check_store() -> None:
+    def check_redis() -> None:
         identity.check(redis)
         check_commands_once(redis)
+
+    def look_at_blobs() -> None:
+        identity.check_blobs(redis)
+
+    blob_watch = BlobWatch(look_at_blobs)
+    blob_watch.start()
+
+    def check_store() -> None:
+        check_redis()
+        blob_watch.check_is_ours()
+
+    def check_blobs() -> None:
+        blob_watch.check()
+        look_at_blobs()  # a job must not be accepted with a blob store that was replaced just now
 
     models = LoadedModels(
         ModelStore(redis),
         JobStore(redis, TrainingQueue(redis)),
         CircuitBreaker(as_unavailable),
         max_bytes=settings.model_memory_bytes,
-        check_store=check_store,
+        check_store=check_redis,
         default=settings.default_model,
     )
     identity.on_loss = models.forget
-    app = create_app(redis, blobs, settings.limits, models, check_store)
+    app = create_app(redis, blobs, settings.limits, models, check_store, check_blobs)
     on_loop = connect_on_loop(redis_url, timeout_s=2.0, max_connections=8, identity=identity)
     return Shell(
         app,
@@ -57,4 +75,9 @@ def create_shell() -> Shell:
     )
 
 
-app = create_shell()
+try:
+    app = create_shell()
+except KeyError as error:
+    raise AppImportError(f"the setting {error.args[0]} is missing") from error
+except (BlobUrlError, ValueError) as error:
+    raise AppImportError(f"a setting cannot be used: {error}") from error

@@ -5,6 +5,7 @@ StandaloneError
 │   └── DataDirectoryInUseError another process works on it
 ├── AddressError                the API cannot listen where it was asked to
 ├── RedisUnreachableError       nothing answers at REDIS_URL
+├── BlobUrlUnusableError        nothing that is installed can reach BLOB_URL
 ├── DataLostError               Redis no longer has the data that the blobs belong to
 ├── ServerBinaryNotFoundError   no Valkey or Redis to embed
 ├── ServerStartError            the embedded server did not start
@@ -44,6 +45,10 @@ class AddressError(StandaloneError):
 
 class RedisUnreachableError(StandaloneError):
     """Nothing answers at REDIS_URL."""
+
+
+class BlobUrlUnusableError(StandaloneError):
+    """Nothing that is installed can reach BLOB_URL."""
 
 
 class DataLostError(StandaloneError):

@@ -17,12 +17,13 @@ import redis
 
 from standalone.data_directory import DataDirectory
 from standalone.disk_guard import REFUSING, DiskGuard
-from standalone.errors import AddressError, DataLostError, RedisUnreachableError
+from standalone.errors import AddressError, BlobUrlUnusableError, DataLostError, RedisUnreachableError
 from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
 from storage.availability import explain
+from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.errors import MissingCommandsError
+from storage.errors import BlobUrlError, MissingCommandsError
 from storage.keys import STORE_IDENTITY_MARK
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.needed_commands import check_commands
@@ -80,6 +81,7 @@ def up(settings: UpSettings) -> int:
     Raises:
         StandaloneError: It cannot start; the message says what to do about it.
     """
+    _check_blob_url(settings.data_dir)
     with ExitStack() as on_exit:
         data = on_exit.enter_context(DataDirectory.open(settings.data_dir, settings.address))
         _wait_for_port(settings.host, settings.port, KILLED_API_DRAINS_WITHIN_S if data.was_killed else 0.0)
@@ -113,7 +115,12 @@ def up(settings: UpSettings) -> int:
 
 
 def exec_api(host: str, port: int, api_processes: int, redis_url: str) -> NoReturn:
-    """Replace this process with the API, without a supervisor."""
+    """Replace this process with the API, without a supervisor.
+
+    Raises:
+        StandaloneError: BLOB_URL cannot be used.
+    """
+    _check_blob_url(data_dir(os.environ))
     _exec(API_COMMAND, _api_env(host, port, api_processes) | _stores_env(redis_url))
 
 
@@ -190,6 +197,18 @@ def _wait_for_port(host: str, port: int, patience_s: float) -> None:
             if error.errno == errno.EACCES:
                 raise AddressError(f"port {port} needs more rights: try --port 8000") from error
             raise AddressError(f"cannot listen on {host} ({error.strerror}): try --host 127.0.0.1") from error
+
+
+def _check_blob_url(data_dir: Path) -> None:
+    """Check that what is installed can reach BLOB_URL: gunicorn's processes would say so less clearly.
+
+    Raises:
+        BlobUrlUnusableError: it cannot.
+    """
+    try:
+        BlobStore(blob_url(os.environ, data_dir))
+    except BlobUrlError as error:
+        raise BlobUrlUnusableError(str(error)) from error
 
 
 def _check_files(server: EmbeddedServer, data_dir: Path) -> None:

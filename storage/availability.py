@@ -4,7 +4,14 @@ import re
 
 from redis import exceptions
 
-from storage.errors import BlobStoreUnavailableError, RedisAwayError, RedisSilentError, StorageError, UnavailableError
+from storage.errors import (
+    BlobStoreUnavailableError,
+    RedisAwayError,
+    RedisSilentError,
+    StorageError,
+    UnavailableError,
+    WrongBlobStoreError,
+)
 
 
 class ReplacedRedisError(StorageError, exceptions.ConnectionError):
@@ -70,6 +77,10 @@ def as_unavailable(error: BaseException) -> UnavailableError | None:
             return error
         case ReplacedRedisError():
             return RedisAwayError(str(error))
+        case WrongBlobStoreError():
+            return UnavailableError(str(error))
+        case BlobStoreUnavailableError():
+            return UnavailableError("the blob store cannot be reached or takes nothing now")
         case exceptions.TimeoutError():
             return RedisSilentError()
         case exceptions.BusyLoadingError():

@@ -5,21 +5,35 @@ import hashlib
 import io
 import os
 import re
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem, sync
 from fsspec.implementations.local import LocalFileSystem
 
-from storage.errors import BlobNotFoundError, BlobStoreUnavailableError, CorruptDataError
+from storage.errors import BlobNotFoundError, BlobStoreUnavailableError, BlobUrlError, CorruptDataError, StorageError
+
+ANSWER_WITHIN_S = 1.2
+"""How long an object store may take for a request without much content: so that `POST /jobs` answers within 2 s."""
+
+READ_WITHIN_S = 60.0
+"""How long an object store may take to give a blob. Only workers wait for one."""
+
+_SLOWEST_BYTES_PER_S = 2_000_000
+"""An upload may take so much longer than `ANSWER_WITHIN_S`."""
 
 _is_digest = re.compile(r"[0-9a-f]{64}").fullmatch
 
 _PARTIAL = ".partial"
-_CONDEMNED = ".condemned"
-_SET_ASIDE_S = 0.05
-"""Longer than `delete_if_old` takes to put back a blob that it has set aside."""
+
+_S3: Mapping[str, Any] = {
+    "use_listings_cache": False,  # other processes change the store, too
+    # The default is to wait for a minute and more. Callers who can wait ask again by themselves.
+    "config_kwargs": {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}},
+}
 
 
 class BlobStore:
@@ -28,10 +42,19 @@ class BlobStore:
     Args:
         url: for instance `file:///var/lib/perceptron/blobs` or `s3://bucket/prefix`; any scheme for which an fsspec
             implementation is installed.
+
+    Raises:
+        BlobUrlError: nothing that is installed can reach this URL.
     """
 
     def __init__(self, url: str) -> None:
-        self._filesystem, self._root = fsspec.core.url_to_fs(url, auto_mkdir=True)
+        options = _S3 if url.startswith(("s3://", "s3a://")) else {}
+        try:
+            self._filesystem, self._root = fsspec.core.url_to_fs(url, **options)
+        except (ImportError, ValueError) as error:
+            raise BlobUrlError(url.partition("://")[0], str(error)) from error
+        if options:
+            self._filesystem.retries = 1  # s3fs has retries of its own, besides those of the library below it
 
     def put(self, content: bytes) -> str:
         """Store the bytes durably and return their sha256. Storing the same bytes again only renews their age.
@@ -50,6 +73,9 @@ class BlobStore:
         return digest
 
     def _write(self, path: str, content: bytes) -> None:
+        if isinstance(self._filesystem, AsyncFileSystem):  # an object store: a name appears with its whole content
+            self._ask("pipe_file", path, content, within_s=ANSWER_WITHIN_S + len(content) / _SLOWEST_BYTES_PER_S)
+            return
         folder = path.rpartition("/")[0]
         self._filesystem.makedirs(folder, exist_ok=True)
         partial = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
@@ -57,7 +83,7 @@ class BlobStore:
             with self._filesystem.open(partial, "wb") as file:
                 file.write(content)
                 file.flush()
-                # Only local files have a descriptor to flush; an object store keeps what it acknowledged.
+                # Only local files have a descriptor to flush.
                 with contextlib.suppress(io.UnsupportedOperation, AttributeError):
                     os.fsync(file.fileno())
             self._filesystem.mv(partial, path)
@@ -77,25 +103,17 @@ class BlobStore:
         """
         with _unavailable_as("the blob cannot be read"):
             try:
-                content = self._read(self._path(digest))
+                content: bytes = self._ask("cat_file", self._path(digest), within_s=READ_WITHIN_S)
             except FileNotFoundError as error:
                 raise BlobNotFoundError(digest) from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise CorruptDataError(f"the blob with sha256 {digest} has other content")
         return content
 
-    def _read(self, path: str) -> bytes:
-        try:
-            content: bytes = self._filesystem.cat_file(path)
-        except FileNotFoundError:
-            time.sleep(_SET_ASIDE_S)
-            content = self._filesystem.cat_file(path)
-        return content
-
     def old(self, folder: str, older_than: float) -> list[str]:
         """Return the sha256 of the blobs in one folder that were last stored before a time.
 
-        Also completes or undoes what a process that died was doing.
+        Also removes what a process that died had not finished.
 
         Args:
             folder: the first two digits of the sha256.
@@ -106,43 +124,32 @@ class BlobStore:
         """
         # No such folder, or another process was faster: nothing is old.
         with _unavailable_as("the blobs cannot be listed"), contextlib.suppress(FileNotFoundError):
-            paths = [str(path) for path in self._filesystem.ls(f"{self._root}/{folder}", detail=False, refresh=True)]
-            old = [path for path in paths if self._stored_at(path) < older_than]
+            entries = self._ask("ls", f"{self._root}/{folder}", detail=True)
+            old = [str(entry["name"]) for entry in entries if self._stored_at(entry) < older_than]
             for path in old:
-                if path.endswith(_CONDEMNED):
-                    self._filesystem.mv(path, path.removesuffix(_CONDEMNED))
-                elif path.endswith(_PARTIAL):
-                    self._filesystem.rm_file(path)
+                if "." in path.rpartition("/")[2]:
+                    self._ask("rm_file", path)
             return [name for path in old if _is_digest(name := path.rpartition("/")[2])]
         return []
 
     def delete_if_old(self, digest: str, older_than: float) -> bool:
         """Delete a blob unless it was stored again since a time; return whether it was deleted.
 
-        A file is set aside first. A process that stores it again meanwhile either finds it and renews its age, which is
-        seen before the deletion, or does not find it and writes it again. An object store has no such step: there, the
-        blob must not be stored again between the check and the deletion.
+        The blob must not be stored again between the check and the deletion: see `JobStore.submit`.
 
         Raises:
             BlobStoreUnavailableError: it cannot be deleted now.
         """
         path = self._path(digest)
         with _unavailable_as("the blob cannot be deleted"), contextlib.suppress(FileNotFoundError):
-            if self._stored_at(path) >= older_than:
-                return False
-            if not isinstance(self._filesystem, LocalFileSystem):
-                self._filesystem.rm_file(path)
+            if self._stored_at(self._ask("info", path)) < older_than:
+                self._ask("rm_file", path)
                 return True
-            self._filesystem.mv(path, path + _CONDEMNED)
-            if self._stored_at(path + _CONDEMNED) >= older_than:
-                self._filesystem.mv(path + _CONDEMNED, path)
-                return False
-            self._filesystem.rm_file(path + _CONDEMNED)
-            return True
         return False
 
-    def _stored_at(self, path: str) -> float:
-        return float(self._filesystem.modified(path).timestamp())
+    def _stored_at(self, entry: Mapping[str, Any]) -> float:
+        at = entry.get("LastModified") or entry.get("mtime") or self._filesystem.modified(entry["name"])
+        return at.timestamp() if isinstance(at, datetime) else float(at)
 
     def _renew(self, path: str, n_bytes: int) -> bool:
         """Renew the age of a stored file; False if it must be written (missing, incomplete or not a local file)."""
@@ -161,7 +168,7 @@ class BlobStore:
             BlobStoreUnavailableError: they cannot be deleted now.
         """
         with _unavailable_as("the blob cannot be deleted"), contextlib.suppress(FileNotFoundError):
-            self._filesystem.rm_file(self._path(digest))
+            self._ask("rm_file", self._path(digest))
 
     def read_mark(self, name: str) -> bytes | None:
         """Return what `write_mark` wrote last under this name, or None.
@@ -170,7 +177,7 @@ class BlobStore:
             BlobStoreUnavailableError: it cannot be read now.
         """
         with _unavailable_as(f"the mark {name!r} cannot be read"), contextlib.suppress(FileNotFoundError):
-            content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
+            content: bytes = self._ask("cat_file", f"{self._root}/{name}")
             return content
         return None
 
@@ -189,14 +196,26 @@ class BlobStore:
         # Two levels, so that no folder has too many entries.
         return f"{self._root}/{digest[:2]}/{digest}"
 
+    def _ask(self, operation: str, *args: Any, within_s: float = ANSWER_WITHIN_S, **options: Any) -> Any:
+        """Call an operation of the file system; one that goes over a network raises TimeoutError when it takes long."""
+        if isinstance(self._filesystem, AsyncFileSystem):
+            run = getattr(self._filesystem, f"_{operation}")
+            return sync(self._filesystem.loop, run, *args, timeout=within_s, **options)
+        return getattr(self._filesystem, operation)(*args, **options)
+
 
 @contextlib.contextmanager
 def _unavailable_as(what: str) -> Iterator[None]:
-    """Raise BlobStoreUnavailableError, which begins with these words, for an error of the file system."""
+    """Raise BlobStoreUnavailableError, which begins with these words, for an error of the file system.
+
+    The library of an object store raises errors of its own, of which only some are an OSError.
+    """
     try:
         yield
-    except OSError as error:
-        raise BlobStoreUnavailableError(f"{what}: {error}") from error
+    except (StorageError, MemoryError):
+        raise
+    except Exception as error:
+        raise BlobStoreUnavailableError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _sync_folder(folder: str) -> None:

@@ -16,6 +16,8 @@
     |-- VersionInUseError
     |-- BlobNotFoundError
     |-- BlobStoreUnavailableError
+    |   `-- WrongBlobStoreError
+    |-- BlobUrlError
     `-- CorruptDataError
 
 Knows nothing of redis-py: `availability` says which of its errors are an `UnavailableError`.
@@ -162,6 +164,24 @@ class BlobNotFoundError(StorageError):
 
 class BlobStoreUnavailableError(StorageError):
     """The blob store cannot be read or written: no space, no permission, no connection."""
+
+
+class WrongBlobStoreError(BlobStoreUnavailableError):
+    """The blob store is not the one in which our jobs have their instances. Clients may see the message."""
+
+    def __init__(self, found: str | None) -> None:
+        has = "no store identity" if found is None else f"the store identity {found}"
+        super().__init__(
+            f"the blob store is not the one of this Redis: it has {has}. Mount it, or name it with DATA_DIR or "
+            "BLOB_URL; to use it as it is, run `perceptron init --accept-loss`"
+        )
+
+
+class BlobUrlError(StorageError):
+    """Nothing that is installed can reach BLOB_URL."""
+
+    def __init__(self, scheme: str, reason: str) -> None:
+        super().__init__(f"BLOB_URL begins with {scheme}://, which nothing that is installed can reach: {reason}")
 
 
 class CorruptDataError(StorageError):

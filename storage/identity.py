@@ -4,6 +4,7 @@ Without it, a Redis that lost its data would look like a new one: accepted jobs 
 would start again at 1.
 """
 
+import asyncio
 import logging
 import time
 import uuid
@@ -15,16 +16,22 @@ from redis import Redis
 from storage import keys
 from storage.availability import ReplacedRedisError
 from storage.blobs import BlobStore
+from storage.errors import BlobStoreUnavailableError, WrongBlobStoreError
 
 _ALARM_EVERY_S = 10.0
+
+_MARKING_S = 60
+"""Longer than the first mark takes to be written. If its process dies meanwhile, another one may write it then."""
 
 _log = logging.getLogger(__name__)
 
 
 class StoreIdentity:
-    """Compares the identity in Redis with the one beside the blobs, and refuses any Redis with another one.
+    """Compares the identity in Redis with the one beside the blobs, and refuses any other Redis or blob store.
 
     Every new connection is checked before its first command, so that no answer of a replaced server reaches anybody.
+    The blob store is checked before it is used. One that cannot be read, or has no identity, says nothing about Redis:
+    what needs Redis alone continues.
 
     Args:
         on_loss: called after `--accept-loss`: version numbers restart, so drop every cache.
@@ -70,10 +77,12 @@ class StoreIdentity:
         try:
             await connection.on_connect_check_health(check_health=False)
             found = await ask("GET", keys.STORE_IDENTITY)
-            if self._is_new(found):
-                await ask("SET", keys.STORE_IDENTITY, uuid.uuid4().hex, "NX")
-                found = await ask("GET", keys.STORE_IDENTITY)
-            self._judge(found)
+            if found is None or found != self._known:
+                # The blob store may take its time.
+                if await asyncio.to_thread(self._is_new, found):
+                    await ask("SET", keys.STORE_IDENTITY, uuid.uuid4().hex, "NX")
+                    found = await ask("GET", keys.STORE_IDENTITY)
+                await asyncio.to_thread(self._judge, found)
         except BaseException:
             await connection.disconnect()
             raise
@@ -90,6 +99,40 @@ class StoreIdentity:
             redis.connection_pool.disconnect()
             raise
 
+    def check_blobs(self, redis: Redis) -> None:
+        """Check that the blob store is the one of this Redis, which has been checked.
+
+        Two stores that are both new become one another's: the first process that may write the mark of the blob store
+        writes it, and no other. Of two processes with different folders, the second one is so refused.
+
+        Raises:
+            WrongBlobStoreError: it has no mark or another one, so it must not be used.
+            BlobStoreUnavailableError: it cannot be read now.
+        """
+        if self._known is None:
+            self.check(redis)
+        assert self._known is not None, "it was checked"
+        mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
+        if mark == self._known:
+            return
+        if mark is not None:
+            self._known = None  # perhaps Redis is the wrong one: it was taken unseen while the blob store was away
+            redis.connection_pool.disconnect()
+        elif self._may_mark(redis):
+            self._blobs.write_mark(keys.STORE_IDENTITY_MARK, self._known)
+            redis.set(keys.STORE_IS_MARKED, 1)
+            return
+        elif redis.get(keys.STORE_IS_MARKED) == b"0":
+            raise BlobStoreUnavailableError("another process writes the store identity beside the blobs")
+        error = WrongBlobStoreError(None if mark is None else mark.decode())
+        self._alarm(error)
+        raise error
+
+    def _may_mark(self, redis: Redis) -> bool:
+        """Whether no blob store was in use yet: no job and no version names a blob, and nobody has written a mark."""
+        is_used = redis.exists(keys.JOBS, keys.MODELS) or redis.get(keys.STORE_IDENTITY) != self._known
+        return not is_used and bool(redis.set(keys.STORE_IS_MARKED, 0, nx=True, ex=_MARKING_S))
+
     def _compare(self, ask: Callable[..., Any]) -> None:
         found = ask("GET", keys.STORE_IDENTITY)
         if self._is_new(found):
@@ -105,24 +148,31 @@ class StoreIdentity:
     def _judge(self, found: bytes | None) -> None:
         if found is not None and found == self._known:
             return
-        mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
+        try:
+            mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
+        except BlobStoreUnavailableError:
+            if found is None:
+                raise
+            mark = None  # models are in Redis, so predictions need no blob store
         expected = mark or self._known or found
         assert expected is not None, "it was set just now"
         if found != expected:
             error = ReplacedRedisError(None if found is None else found.decode(), expected.decode())
-            if time.monotonic() - self._alarm_at_s >= _ALARM_EVERY_S:
-                self._alarm_at_s = time.monotonic()
-                _log.critical("%s", error)
+            self._alarm(error)
             raise error
-        if mark is None:
-            self._blobs.write_mark(keys.STORE_IDENTITY_MARK, expected)
         if self._known is not None:
             self.on_loss()
         self._known = found
 
+    def _alarm(self, error: Exception) -> None:
+        if time.monotonic() - self._alarm_at_s >= _ALARM_EVERY_S:
+            self._alarm_at_s = time.monotonic()
+            _log.critical("%s", error)
+
 
 def accept_loss(redis: Redis, blobs: BlobStore) -> None:
-    """Give up what Redis held before, and write the identity of the Redis there is now beside the blobs."""
+    """Give up what the stores held before: write the identity of the Redis there is now beside the blobs there are."""
     redis.set(keys.STORE_IDENTITY, uuid.uuid4().hex, nx=True)
     identity: Any = redis.get(keys.STORE_IDENTITY)
     blobs.write_mark(keys.STORE_IDENTITY_MARK, identity)
+    redis.set(keys.STORE_IS_MARKED, 1)

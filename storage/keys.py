@@ -84,6 +84,11 @@ def _model(model: str) -> str:
     return f"perceptron:model:{model}"
 
 
+def digests(model: str) -> str:
+    """Hash from version number to the digest of the version, as in `storage.models.versions.Version`."""
+    return f"perceptron:model:{model}:digests"
+
+
 def events(job_id: str) -> str:
     """Stream: the events of a job, with times as ids. The scripts build the same name from the job's key."""
     return f"{job(job_id)}:events"
@@ -95,13 +100,26 @@ def best_network(job_id: str) -> str:
 
 
 CHANGES = "perceptron:changes"
-"""Channel with the messages `job <id> <status>` and `model <name>`, published by the step that changes them."""
+"""Channel with the messages `job <id> <status>` and `model <name>`, published by the step that changes them, and
+`in-use`: there is a new entry in `VERSIONS_IN_USE`."""
+
+VERSIONS_IN_USE = "perceptron:versions-in-use"
+"""Stream of the versions that an API process has loaded for a request, the newest thousand or so."""
 
 STORE_IDENTITY = "perceptron:store-identity"
 """String, set once: a random text that tells our Redis from an emptied or another one."""
 
 STORE_IDENTITY_MARK = "store-identity"
 """Not a key, but the file beside the blobs that holds the same text."""
+
+STORE_IS_MARKED = "perceptron:store-is-marked"
+"""String: 1 once a blob store has the mark; while its first mark is being written, 0 with a short expiry."""
+
+
+def being_deleted(digest: str) -> str:
+    """String with a short expiry: the blob with this sha256 is being deleted, so no job may refer to it."""
+    return f"perceptron:being-deleted:{digest}"
+
 
 RECONCILER_LEASE = "perceptron:reconciler"
 """String with a short expiry: the reconciler of the worker that it names looks after stalled jobs."""

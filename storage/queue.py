@@ -32,8 +32,10 @@ _log = logging.getLogger(__name__)
 OLDEST_SERVER = (6, 2, 0)
 """The oldest version of Redis that has every command that is used here."""
 
+NO_TIME_LIMIT = -1
+"""RQ's word for an entry that it lets run for ever: the time limit of a job is ours, and a job without one has none."""
+
 _KEEP_S = 24 * 3600
-_LONGEST_TASK_S = 7 * 24 * 3600
 
 
 class TrainingQueue:
@@ -59,7 +61,7 @@ class TrainingQueue:
             TRAIN_TASK,
             args=(job_id,),
             job_id=f"{job_id}-{uuid.uuid4().hex[:8]}",
-            timeout=_LONGEST_TASK_S,
+            timeout=NO_TIME_LIMIT,
             ttl=None,
             result_ttl=0,
             failure_ttl=_KEEP_S,

@@ -11,6 +11,7 @@ from redis import Redis
 from storage.availability import explain, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
+from storage.errors import BlobUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.needed_commands import check_commands
@@ -37,7 +38,11 @@ def main() -> int:
     except ValueError as error:
         print(f"a setting cannot be read: {error}", file=sys.stderr)
         return 2
-    blobs = BlobStore(settings.stores.blob_url)  # imports what its URL needs once, not in every worker child
+    try:
+        blobs = BlobStore(settings.stores.blob_url)  # imports what its URL needs once, not in every worker child
+    except BlobUrlError as error:
+        print(error, file=sys.stderr)
+        return 2
     identity = StoreIdentity(blobs)
     redis_url = settings.stores.redis_url
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until RQ installs its own: process 1 ignores it otherwise
@@ -45,7 +50,12 @@ def main() -> int:
     # The timeout must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. The
     # retries must last as long as those of a training, which ends with this process.
     redis = connect(redis_url, timeout_s=15, n_retries=60, identity=identity)
-    housekeeping = Housekeeping(redis, blobs, keep_jobs_s=settings.keep_jobs_days * 24 * 3600)
+    housekeeping = Housekeeping(
+        redis,
+        blobs,
+        keep_jobs_s=settings.keep_jobs_days * 24 * 3600,
+        check_blobs=lambda: identity.check_blobs(redis),
+    )
     TrainingWorker(redis, identity, housekeeping, max_attempts=settings.max_attempts).work(logging_level="WARNING")
     return 0
 

@@ -29,7 +29,7 @@ from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
-from storage.queue import QUEUE_NAME, TrainingQueue
+from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
 from worker.guard import Guard, WorkerChild
 from worker.tasks import prepare_child, request_stop, train_model
 
@@ -62,7 +62,7 @@ class QueueEntry(RqJob):
 
     def __init__(self, job_id: str, redis: Redis) -> None:
         super().__init__(job_id, redis)
-        self.timeout = -1  # none: the time limit of a job is ours
+        self.timeout = NO_TIME_LIMIT
 
     def get_status(self, refresh: bool = True) -> JobStatus:
         """Return that all is done: what became of a training is in our record, so RQ has nothing to write."""
@@ -150,7 +150,7 @@ class TrainingWorker(Worker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[RqJob, Queue] | None:
-        """Wait for a queue entry, and for Redis while it is away or full or the queue's key is damaged."""
+        """Wait for a queue entry, and before that for stores that are ours and take writes, and an undamaged queue."""
         wait_s = 1.0
         while True:
             try:
@@ -158,12 +158,13 @@ class TrainingWorker(Worker):
                 self.heartbeat()
                 if time.monotonic() - self._maintained_at_s >= MAINTAIN_EVERY_S:
                     self._maintain()
+                self._identity.check_blobs(self.connection)  # a job that is taken needs its instances
                 if (job_id := self._queue.take(wait_s=self.dequeue_timeout)) is not None:
                     return QueueEntry(job_id, self.connection), self.queues[0]
             except Exception as error:
                 if not (is_unavailable(error) or is_wrong_type(error)):
                     raise
-                _log.warning("waiting for Redis: %s", error)
+                _log.warning("waiting for a store: %s", error)
                 time.sleep(wait_s)
                 wait_s = min(2 * wait_s, self.max_connection_wait_time)
 

@@ -6,14 +6,20 @@ import threading
 import time
 from types import FrameType
 
-from rq.timeouts import JobTimeoutException
 from threadpoolctl import ThreadpoolController
 
 from perceptron import DivergedError, PerceptronError
+from storage.alarm import report
 from storage.availability import is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.errors import ModelNotFoundError, StaleAttemptError, VersionNotFoundError
+from storage.errors import (
+    BlobNotFoundError,
+    BlobStoreUnavailableError,
+    ModelNotFoundError,
+    StaleAttemptError,
+    VersionNotFoundError,
+)
 from storage.identity import StoreIdentity
 from storage.jobs.attempt import Attempt
 from storage.jobs.reports import JobError
@@ -25,7 +31,7 @@ from worker.guard import WorkerChild
 from worker.heartbeat import Heartbeat
 from worker.memory import limit_memory
 from worker.settings import Settings
-from worker.stores import Patience
+from worker.stores import Patience, tell
 from worker.training import run_training
 
 _log = logging.getLogger(__name__)
@@ -64,12 +70,18 @@ def train_model(job_id: str) -> None:
     settings = Settings.from_env(os.environ)
     limit_memory(settings.max_training_bytes)
     blobs = BlobStore(settings.stores.blob_url)
-    redis = connect(settings.stores.redis_url, timeout_s=5, n_retries=60, identity=StoreIdentity(blobs))
+    identity = StoreIdentity(blobs)
+    redis = connect(settings.stores.redis_url, timeout_s=5, n_retries=60, identity=identity)
     queue = TrainingQueue(redis)
     jobs, models = JobStore(redis, queue), ModelStore(redis)
     life_ends_at = time.monotonic() + LIFE_S
     next_id: str | None = job_id
     while next_id is not None:
+        try:
+            identity.check_blobs(redis)
+        except BlobStoreUnavailableError as error:
+            _log.warning("job %s is left to a worker with its instances: %s", next_id, error)
+            return  # the reconciler enqueues it again
         _claim_and_train(next_id, jobs, models, blobs, settings)
         next_id = _next_job(queue, life_ends_at)
 
@@ -117,9 +129,13 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
         raise  # the job is no longer this attempt's
     except (Exception, HandedBackError, TimeUpError) as error:
         deadline.lift()
-        if isinstance(error, HandedBackError) or is_unavailable(error):
-            # A store that is away, full or loading is no fault of the job, which waits for it in the queue.
-            patience.with_store(attempt.hand_back)
+        is_missing = isinstance(error, BlobNotFoundError)
+        if is_missing:
+            report(f"job {job.id}: {error}")
+            tell(attempt, f"{error}: the job waits for it, and can be cancelled")
+        if is_missing or isinstance(error, HandedBackError) or is_unavailable(error):
+            # A store that is away, full, loading or without a blob is no fault of the job, which waits for it.
+            patience.with_store(lambda: attempt.hand_back(is_urgent=not is_missing))
             _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
             return
         failure = _failure(error)
@@ -142,7 +158,5 @@ def _failure(error: BaseException) -> JobError:
             return JobError("out_of_memory", "the training needs more memory than MAX_TRAINING_BYTES allows")
         case TimeUpError():
             return TIME_LIMIT_ERROR
-        case JobTimeoutException():
-            return JobError("time_limit", str(error))
         case _:
             return JobError("internal", f"unexpected {type(error).__name__}; the worker's log has the details")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -34,8 +35,14 @@ from storage.models.store import ModelStore
 _IDEMPOTENCY_KEY = re.compile(r"[\x20\x21\x23-\x7e]{1,255}")
 
 
-def job_routes(jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Limits) -> APIBlueprint:
-    """Build the routes from their parts."""
+def job_routes(
+    jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Limits, check_blobs: Callable[[], None]
+) -> APIBlueprint:
+    """Build the routes from their parts.
+
+    Args:
+        check_blobs: raises if the blob store cannot be used, or is not the one that the workers read.
+    """
     routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="Jobs", description="Train models.")])
 
     @routes.post(
@@ -62,6 +69,7 @@ def job_routes(jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Lim
         fingerprint = _fingerprint(body) if digest else ""
         job = jobs.of_request(idempotency_digest=digest, fingerprint=fingerprint) if digest else None
         if job is None:
+            check_blobs()
             spec = accept(body, blobs, models, limits)
             job = jobs.submit(
                 body.model, spec, metadata=body.metadata, idempotency_digest=digest, fingerprint=fingerprint

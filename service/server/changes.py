@@ -57,12 +57,17 @@ class Changes:
         self._redis: Any = redis
         self._jobs: dict[str, set[JobWatch]] = defaultdict(set)
         self._on_model: list[Callable[[str | None], None]] = []
+        self._on_use: list[Callable[[], None]] = []
         self.is_connected = False
         """True while subscribed; later reads stay current unless a message says otherwise."""
 
     def on_model(self, callback: Callable[[str | None], None]) -> None:
         """Call back, on the event loop, with the name of each model that changes; None: any may have changed."""
         self._on_model.append(callback)
+
+    def on_use(self, callback: Callable[[], None]) -> None:
+        """Call back, on the event loop, when another process has begun to use a version."""
+        self._on_use.append(callback)
 
     @contextlib.contextmanager
     def job(self, job_id: str) -> Iterator[JobWatch]:
@@ -136,3 +141,6 @@ class Changes:
             case ["model", name]:
                 for callback in self._on_model:
                     callback(name)
+            case ["in-use"]:
+                for woken in self._on_use:
+                    woken()

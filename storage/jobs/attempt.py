@@ -1,5 +1,6 @@
 """One worker's attempt at a job: all that a worker can change in the record of the job that it trains."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from redis import Redis
 from storage import keys
 from storage.codec import encode_names
 from storage.errors import StaleAttemptError
-from storage.jobs.description import DESCRIPTION, Description
+from storage.jobs.description import DESCRIPTION, Description, digest_of
 from storage.jobs.record import Job
 from storage.jobs.reports import ERROR, FIGURES, LEADERBOARD, PROGRESS, RESULT, Figures, JobError, Progress, Result
 from storage.jobs.spec import MAX_NAMES_IN_RECORD
@@ -90,14 +91,19 @@ class Attempt:
         """
         model = self.job.model
         names = _long_names(description.feature_names)
+        if names:
+            digests = replace(description.digests, feature_names=hashlib.sha256(names).hexdigest())
+            description = replace(description, feature_names=(), digests=digests)
+        described = DESCRIPTION.dump_json(description)
         leaderboard = result.leaderboard
         return self._step(
             "publish",
             model,
             weights,
-            DESCRIPTION.dump_json(replace(description, feature_names=()) if names else description),
+            described,
             RESULT.dump_json(replace(result, leaderboard=None)),
             self.job.spec.alias or "",
+            digest_of(described),
             names,
             b"" if leaderboard is None else LEADERBOARD.dump_json(leaderboard),
             more_keys=(
@@ -108,6 +114,7 @@ class Attempt:
                 keys.versions(model),
                 keys.aliases(model),
                 keys.version(model, ""),
+                keys.digests(model),
             ),
         )
 
@@ -116,10 +123,15 @@ class Attempt:
         indexes = keys.jobs_with_status("running"), keys.jobs_with_status("failed")
         self._step("fail", ERROR.dump_json(error), more_keys=indexes)
 
-    def hand_back(self) -> None:
-        """Queue the job for another attempt."""
+    def hand_back(self, *, is_urgent: bool = True) -> None:
+        """Queue the job for another attempt.
+
+        Args:
+            is_urgent: false leaves it to the reconciler to enqueue the job, some seconds later.
+        """
         self._step("hand_back", more_keys=(keys.jobs_with_status("running"), keys.jobs_with_status("queued")))
-        self._queue.enqueue(self.job.id)
+        if is_urgent:
+            self._queue.enqueue(self.job.id)
 
     def _step(self, script: str, *args: bytes | str | int, more_keys: tuple[str, ...] = ()) -> int:
         run = load_script(self._redis, script)

@@ -17,6 +17,8 @@ class Digests:
 
     weights: str
     data: str
+    feature_names: str | None = None
+    """Of their bytes, if the names are stored beside the description."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +60,11 @@ class Description(Outcome):
 
 DESCRIPTION = TypeAdapter(Description)
 """Reads and writes a description as JSON."""
+
+
+def digest_of(description: bytes) -> str:
+    """Return the digest of a version: that of its description as it is stored.
+
+    The description holds the digests of all that is stored beside it, so this one stands for those, too.
+    """
+    return hashlib.sha256(description).hexdigest()

@@ -25,6 +25,15 @@ JOBS_AT_ONCE = 500
 FOLDERS_AT_ONCE = 8
 """Of 256 folders, one run a minute: every blob is checked about twice an hour."""
 
+BLOBS_S = 2.0
+"""One run deletes blobs for about this long. The reconciler waits meanwhile, and an object store may be slow."""
+
+DELETION_S = 30
+"""Longer than a run deletes the blobs of a folder."""
+
+SUBMISSION_S = 10
+"""Longer than a request takes from the end of the upload until its job is recorded."""
+
 _N_FOLDERS = 256
 
 _log = logging.getLogger(__name__)
@@ -35,6 +44,7 @@ class Housekeeping:
 
     Args:
         keep_jobs_s: how long after its end a job is kept, with its events.
+        check_blobs: raises BlobStoreUnavailableError if the blob store is not ours, so that nothing is deleted there.
         clock: seconds that never run backwards.
         wall_clock: seconds since 1970, as blobs are stamped.
     """
@@ -45,12 +55,14 @@ class Housekeeping:
         blobs: BlobStore,
         *,
         keep_jobs_s: float,
+        check_blobs: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._blobs = blobs
         self._keep_jobs_ms = int(keep_jobs_s * 1000)
+        self._check_blobs = check_blobs
         self._clock = clock
         self._wall_clock = wall_clock
         self._due_at = clock()
@@ -123,16 +135,33 @@ class Housekeeping:
 
     def _delete_blobs(self) -> None:
         """Delete old blobs of some folders, if no queued or running job refers to them."""
+        self._check_blobs()
         older_than = self._wall_clock() - KEEP_BLOBS_S
-        folders = [f"{(self._next_folder + k) % _N_FOLDERS:02x}" for k in range(FOLDERS_AT_ONCE)]
-        old = [digest for folder in folders for digest in self._blobs.old(folder, older_than)]
-        if old:
-            needed = self._needed_blobs()
-            unneeded = [digest for digest in old if digest not in needed]
-            n_deleted = sum(self._blobs.delete_if_old(digest, older_than) for digest in unneeded)
-            if n_deleted:
-                _log.info("deleted %d blobs that no job needs", n_deleted)
-        self._next_folder = (self._next_folder + FOLDERS_AT_ONCE) % _N_FOLDERS
+        ends_at = self._clock() + BLOBS_S
+        for _ in range(FOLDERS_AT_ONCE):
+            unneeded = self._without_needed(self._blobs.old(f"{self._next_folder:02x}", older_than))
+            self._announce_deletion(unneeded, DELETION_S)
+            for digest in self._without_needed(unneeded):
+                if self._clock() >= ends_at:
+                    break  # the other blobs of this folder come next time
+                if self._blobs.delete_if_old(digest, older_than):
+                    _log.info("deleted the blob %s, which no job needs", digest)
+            else:
+                self._next_folder = (self._next_folder + 1) % _N_FOLDERS
+            self._announce_deletion(unneeded, SUBMISSION_S)
+            if self._clock() >= ends_at:
+                return
+
+    def _announce_deletion(self, digests: list[str], seconds: int) -> None:
+        """For some seconds, refuse jobs that need one of these blobs: `create.lua` does."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for digest in digests:
+                pipeline.set(keys.being_deleted(digest), 1, ex=seconds)
+            pipeline.execute()
+
+    def _without_needed(self, digests: list[str]) -> list[str]:
+        needed = self._needed_blobs() if digests else set()
+        return [digest for digest in digests if digest not in needed]
 
     def _needed_blobs(self) -> set[str]:
         """Return the blobs of the instances and checkpoints of all jobs that are not done."""

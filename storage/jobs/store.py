@@ -17,6 +17,7 @@ from storage.errors import (
     JobAlreadyDoneError,
     JobNotFoundError,
     NoNetworkError,
+    UnavailableError,
 )
 from storage.jobs.attempt import Attempt
 from storage.jobs.events import Event, decode_events
@@ -67,6 +68,7 @@ class JobStore:
 
         Raises:
             IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
+            UnavailableError: the blob of the instances is being deleted; store it again some seconds later.
         """
         job_id = f"job_{uuid.uuid4().hex}"
         known_key = keys.idempotency(idempotency_digest) if idempotency_digest else ""
@@ -81,7 +83,13 @@ class JobStore:
                         transaction.multi()
                     self._queue.enqueue(job_id, transaction)
                     load_script(transaction, "create")(
-                        keys=[keys.job(job_id), keys.JOBS, keys.jobs_with_status("queued"), known_key],
+                        keys=[
+                            keys.job(job_id),
+                            keys.JOBS,
+                            keys.jobs_with_status("queued"),
+                            known_key,
+                            keys.being_deleted(spec.data.blob),
+                        ],
                         args=[
                             model,
                             encode_spec(spec),
@@ -91,7 +99,8 @@ class JobStore:
                             _IDEMPOTENCY_S,
                         ],
                     )
-                    transaction.execute()
+                    if transaction.execute()[-1] is None:
+                        raise UnavailableError("old instances with the same content are being deleted")
                     return self.get(job_id)
                 except WatchError:
                     continue

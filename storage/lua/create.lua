@@ -1,9 +1,12 @@
 -- Record a new job. Sent twice, it changes nothing the second time: the job may be running or done by then.
--- KEYS: job, jobs, queued jobs, idempotency key or ''.
+-- KEYS: job, jobs, queued jobs, idempotency key or '', what exists while the blob of the instances is being deleted.
 -- ARGV: model, spec as JSON, metadata as JSON, digest of the instances, fingerprint, seconds to remember it.
--- Returns 1, or 0.
+-- Returns 1, or 0; nothing when the blob is being deleted: then there is no new job.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
+end
+if redis.call('EXISTS', KEYS[5]) == 1 then
+  return false
 end
 local now = now_ms()
 redis.call('HSET', KEYS[1], 'model', ARGV[1], 'status', 'queued', 'attempt', 0, 'spec', ARGV[2], 'metadata', ARGV[3],

@@ -1,7 +1,8 @@
 """The registry: immutable versions under a name, and aliases that point at them."""
 
+import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +19,13 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
-from storage.jobs.description import DESCRIPTION
+from storage.jobs.description import DESCRIPTION, digest_of
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.models.versions import VERSION_PATTERN, Model, Version
 from storage.scripts import load_script
 
 _PAGE = 200
+_N_IN_USE = 1_000
 
 _is_number = re.compile(VERSION_PATTERN.encode()).fullmatch
 
@@ -88,9 +90,10 @@ class ModelStore:
                 if keys.is_name(model):
                     transaction.zrange(keys.versions(model), 0, -1)
                     transaction.hgetall(keys.aliases(model))
+                    transaction.hgetall(keys.digests(model))
             answers = iter(each_answer(transaction))
         return [
-            _model(model, next(answers), next(answers))
+            _model(model, next(answers), next(answers), next(answers))
             if keys.is_name(model)
             else CorruptDataError(f"{keys.MODELS} has the member {model[:100]!r}, which is no model's name")
             for model in models
@@ -115,10 +118,10 @@ class ModelStore:
         Raises:
             ModelNotFoundError: it has no version.
         """
-        numbers, aliases, versions = load_script(self._redis, "read_versions")(
-            keys=[keys.versions(model), keys.aliases(model), keys.version(model, "")]
+        numbers, aliases, digests, versions = load_script(self._redis, "read_versions")(
+            keys=[keys.versions(model), keys.aliases(model), keys.version(model, ""), keys.digests(model)]
         )
-        found = _model(model, numbers, dict(zip(aliases[::2], aliases[1::2], strict=True)))
+        found = _model(model, numbers, _pairs(aliases), _pairs(digests))
         if found is None:
             raise ModelNotFoundError(model)
         if isinstance(found, CorruptDataError):
@@ -168,10 +171,37 @@ class ModelStore:
         version = _version(model, number, created_at_ms, description)
         if None in others:
             raise CorruptDataError(f"version {number} of model {model!r} has no {more[others.index(None)]}")
-        if feature_names is not None:
+        if (digest := version.description.digests.feature_names) is not None:
+            if feature_names is None or hashlib.sha256(feature_names).hexdigest() != digest:
+                raise CorruptDataError(f"version {number} of model {model!r} has other feature names than published")
             description = replace(version.description, feature_names=decode_names(feature_names))
             version = replace(version, description=description)
         return version, others
+
+    def note_in_use(self, versions: Iterable[tuple[str, int]]) -> None:
+        """Tell all API processes, also those that start later, that requests ask for these versions."""
+        with reported(keys.VERSIONS_IN_USE), self._redis.pipeline(transaction=False) as pipeline:
+            for model, number in versions:
+                entry = {"model": model, "version": number}
+                pipeline.xadd(keys.VERSIONS_IN_USE, entry, maxlen=_N_IN_USE, approximate=True)
+            pipeline.publish(keys.CHANGES, "in-use")
+            pipeline.execute()
+
+    def in_use(self, after: str | None = None) -> tuple[list[tuple[str, int]], str | None]:
+        """Return the versions that requests ask for, the newest first, and the end of what was read.
+
+        Args:
+            after: the end of what was read before.
+        """
+        entries: list[Any] = []
+        with reported(keys.VERSIONS_IN_USE):
+            entries = self._redis.xrevrange(keys.VERSIONS_IN_USE, "+", "-" if after is None else f"({after}")
+        versions = []
+        for _, entry in entries:
+            model, number = entry.get(b"model", b"").decode("ascii", "replace"), entry.get(b"version", b"")
+            if keys.is_name(model) and _is_number(number):
+                versions.append((model, int(number)))
+        return list(dict.fromkeys(versions)), entries[0][0].decode() if entries else after
 
     @names("model")
     def set_alias(self, model: str, alias: str, number: int) -> None:
@@ -205,7 +235,13 @@ class ModelStore:
             VersionInUseError: an alias points at it.
         """
         answer = load_script(self._redis, "delete_version")(
-            keys=[keys.MODELS, keys.versions(model), keys.aliases(model), keys.version(model, number)],
+            keys=[
+                keys.MODELS,
+                keys.versions(model),
+                keys.aliases(model),
+                keys.version(model, number),
+                keys.digests(model),
+            ],
             args=[model, number],
         )
         if isinstance(answer, bytes):
@@ -222,16 +258,27 @@ class ModelStore:
             ModelNotFoundError: it does not exist.
         """
         n_deleted = load_script(self._redis, "delete_model")(
-            keys=[keys.MODELS, keys.versions(model), keys.aliases(model), keys.version(model, "")],
+            keys=[
+                keys.MODELS,
+                keys.versions(model),
+                keys.aliases(model),
+                keys.version(model, ""),
+                keys.digests(model),
+            ],
             args=[model],
         )
         if not n_deleted:
             raise ModelNotFoundError(model)
 
 
-def _model(name: str, numbers: Any, aliases: Any) -> Model | CorruptDataError | None:
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return a hash from the fields and values that a script returns in turn."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _model(name: str, numbers: Any, aliases: Any, digests: Any) -> Model | CorruptDataError | None:
     """Return a model from its members of Redis, or from the errors that came in place of one of them."""
-    for answer in (numbers, aliases):
+    for answer in (numbers, aliases, digests):
         if isinstance(answer, Exception):
             return CorruptDataError(f"a key of model {name!r} has another type: {answer}")
     if not numbers:
@@ -242,15 +289,23 @@ def _model(name: str, numbers: Any, aliases: Any) -> Model | CorruptDataError | 
     for what in (
         *(f"version {number[:100]!r}" for number in numbers if not _is_number(number)),
         *(f"alias {alias!r}, which names no version" for alias in damaged),
+        *(f"digest of {number[:100]!r}, which is no version" for number in digests if not _is_number(number)),
     ):
         report(f"model {name!r} has the {what}")
     if not versions:
         return CorruptDataError(f"model {name!r} has no version with a number")
-    return Model(name, tuple(versions), {a: int(number) for a, number in pointers.items() if a not in damaged}, damaged)
+    return Model(
+        name,
+        tuple(versions),
+        {alias: int(number) for alias, number in pointers.items() if alias not in damaged},
+        damaged,
+        {int(number): digest.decode("ascii", "replace") for number, digest in digests.items() if _is_number(number)},
+    )
 
 
 def _version(model: str, number: int, created_at_ms: bytes | None, description: bytes | None) -> Version:
     try:
-        return Version(model, number, int(created_at_ms or b""), DESCRIPTION.validate_json(description or b""))
+        stored = description or b""
+        return Version(model, number, int(created_at_ms or b""), DESCRIPTION.validate_json(stored), digest_of(stored))
     except ValueError as error:
         raise CorruptDataError(f"version {number} of model {model!r} cannot be read: {error}") from error

@@ -20,6 +20,8 @@ class TrainedModel:
     task: Task
     feature_names: tuple[str, ...]
     network: Network
+    digest: str = ""
+    """That of the version."""
 
 
 def decode_version(version: Version, weights: bytes) -> TrainedModel:
@@ -32,7 +34,8 @@ def decode_version(version: Version, weights: bytes) -> TrainedModel:
     task, names = description.task, description.feature_names
     if hashlib.sha256(weights).hexdigest() != description.digests.weights:
         raise CorruptDataError(f"{_named(version)} has weights with another digest than those published")
-    model = TrainedModel(version.model, version.number, task, names, _folded(weights, description.network, task))
+    network = _folded(weights, description.network, task)
+    model = TrainedModel(version.model, version.number, task, names, network, version.digest)
     if (model.network.n_inputs, model.network.n_outputs) != (len(names), task.n_outputs):
         shape = f"{model.network.n_inputs} inputs and {model.network.n_outputs} outputs"
         raise CorruptDataError(f"{_named(version)} has a network with {shape}, unlike its description")

@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from storage.errors import AliasNotFoundError, CorruptDataError, StorageError, VersionNotFoundError
 from storage.jobs.description import Description
@@ -48,6 +48,8 @@ class Model:
     aliases: Mapping[str, int]
     damaged_aliases: frozenset[str] = frozenset()
     """Those that are stored, but not with the number of a version."""
+    digests: Mapping[int, str] = field(default_factory=dict)
+    """Of each version, as `Version.digest`; versions that older code published have none."""
 
     @property
     def latest(self) -> int:
@@ -79,3 +81,9 @@ class Version:
     created_at_ms: int
     description: Description
     """As it was published."""
+    digest: str
+    """sha256 of the description as it is stored, which holds those of the weights and of names stored beside it.
+
+    Tells the version from another one with the same number, which there is after a failover to a replica that lacked
+    this one, and after a backup was restored.
+    """

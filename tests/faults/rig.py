@@ -17,6 +17,7 @@ from standalone import EmbeddedServer
 from standalone.stack import API_COMMAND, WORKER_COMMAND, WORKER_READY_LINE
 from storage.blobs import BlobStore
 from storage.connection import connect
+from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
@@ -63,6 +64,12 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
+def answers(http: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return http.get("/livez").is_success
+    return False
+
+
 class Rig:
     """A Redis of its own, workers, and an API of some processes, or none for tests that need no HTTP.
 
@@ -105,6 +112,8 @@ class Rig:
         self.queue = TrainingQueue(self.redis)
         self.jobs, self.models = JobStore(self.redis, self.queue), ModelStore(self.redis)
         self.blobs = BlobStore((self.folder / "blobs").as_uri())
+        if "BLOB_URL" not in self.settings:
+            StoreIdentity(self.blobs).check_blobs(self.redis)  # as the API does before the first job
         if self._acl:
             self.redis.execute_command("ACL", "SETUSER", "service", "on", ">secret", *self._acl)
             self._login = "service:secret@"
@@ -135,14 +144,27 @@ class Rig:
         self.tend()
         wait_for(self.is_ready)
 
-    def start_worker(self, *, is_awaited: bool = False) -> Process:
+    def start_worker(self, *, is_awaited: bool = False, **settings: str) -> Process:
         log = self.folder / f"worker-{self.n_started}.log"
-        worker = self._start(WORKER_COMMAND, log.stem)
+        worker = self._start(WORKER_COMMAND, log.stem, **settings)
         self.n_started += 1
         self.workers.append(worker)
         if is_awaited:
             wait_for(lambda: WORKER_READY_LINE in log.read_text())
         return worker
+
+    @contextmanager
+    def other_api(self, **settings: str) -> Iterator[httpx.Client]:
+        """Another API with other settings."""
+        port = str(free_port())
+        process = self._start(API_COMMAND, f"api-{port}", **{"PORT": port, "API_PROCESSES": "1", **settings})
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+            try:
+                wait_for(lambda: answers(http))
+                yield http
+            finally:
+                process.terminate()
+                process.wait(30)
 
     def _start(self, command: tuple[str, ...], name: str, **settings: str) -> Process:
         with (self.folder / f"{name}.log").open("ab") as log:

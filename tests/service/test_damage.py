@@ -135,6 +135,7 @@ def test_a_damaged_version_leaves_its_model(
 MODELS: dict[str, Damage] = {
     "versions": lambda redis, _: redis.set(keys.versions("b"), "text"),
     "aliases": lambda redis, _: redis.set(keys.aliases("b"), "text"),
+    "digests": lambda redis, _: redis.set(keys.digests("b"), "text"),
     "no number": lambda redis, _: (redis.delete(keys.versions("b")), redis.zadd(keys.versions("b"), {"one": 1})),
 }
 

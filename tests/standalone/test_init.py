@@ -52,7 +52,7 @@ def test_a_loss_is_refused_until_it_is_accepted(data_dir: Path) -> None:
     with pytest.raises(DataLostError, match="Redis was emptied or replaced"):
         init(data_dir, None, is_loss_accepted=False)
     answer = CliRunner().invoke(perceptron, ["init", "--accept-loss", "--data-dir", str(data_dir)])
-    assert answer.output == "The loss is accepted: Redis is used as it is now.\n"
+    assert answer.output == "The loss is accepted: Redis and the blob store are used as they are now.\n"
     in_redis, beside_the_blobs = identities(data_dir)
     assert in_redis == beside_the_blobs
     assert init(data_dir, None, is_loss_accepted=False) == "Redis and the blob store belong together."
@@ -71,3 +71,16 @@ def test_another_server_is_refused_until_the_loss_is_accepted(
 def test_init_without_a_server_is_an_error(data_dir: Path) -> None:
     with pytest.raises(StandaloneError, match="a store cannot be used now"):
         init(data_dir, "redis://127.0.0.1:1", is_loss_accepted=True)
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/blobs", "nothing://blobs"])
+@pytest.mark.parametrize("verb", ["up", "init", "serve", "worker"])
+def test_a_blob_url_that_nothing_installed_can_reach_is_one_line(program, verb: str, url: str, tmp_path: Path) -> None:
+    """C6. On 15a4f66 it was a traceback."""
+    env = {"BLOB_URL": url, "DATA_DIR": str(tmp_path)}
+    if verb in ("serve", "worker"):
+        env["REDIS_URL"] = "redis://127.0.0.1:1"
+    running = program("-m", "cli", verb, env=env)
+    assert running.wait() in (1, 2)
+    (line,) = running.stderr.splitlines()
+    assert f"BLOB_URL begins with {url[:2]}" in line and "which nothing that is installed can reach" in line

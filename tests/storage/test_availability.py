@@ -4,7 +4,7 @@ import pytest
 from redis import Redis, exceptions
 from redis._parsers.base import BaseParser
 
-from storage.availability import as_unavailable, explain, is_unavailable
+from storage.availability import as_unavailable, explain, is_unavailable, is_wrong_type
 from storage.errors import RedisAwayError
 
 ABOUT_THE_SERVER = [
@@ -49,7 +49,8 @@ def test_an_answer_about_the_server_is_no_fault_of_a_job(answer: str) -> None:
 @pytest.mark.parametrize("answer", OUR_FAULT)
 def test_an_answer_about_a_command_is_a_fault_of_ours(answer: str) -> None:
     error = BaseParser.parse_error(answer)
-    assert not is_unavailable(error) and as_unavailable(error) is None
+    assert not is_unavailable(error)  # so it ends a job as `internal`
+    assert (as_unavailable(error) is not None) == is_wrong_type(error) == ("WRONGTYPE" in answer)
 
 
 def test_an_answer_within_a_pipeline_counts_the_same(redis: Redis) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,25 +13,31 @@ from storage import keys
 from storage.availability import ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect, connect_on_loop
-from storage.errors import JobNotFoundError
+from storage.errors import BlobStoreUnavailableError, JobNotFoundError, WrongBlobStoreError
 from storage.identity import StoreIdentity, accept_loss
 from storage.jobs.store import JobStore
 from storage.queue import TrainingQueue
-from tests.builders import training_spec
+from tests.builders import publish, training_spec
 
 
 @pytest.fixture
-def process(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> Callable[[], tuple[StoreIdentity, Redis]]:
-    """What one process has: its own memory of the store identity and its own connections."""
+def process(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> Callable[..., tuple[StoreIdentity, Redis]]:
+    """What one process has: its own memory of the store identity and its own connections.
 
-    def start() -> tuple[StoreIdentity, Redis]:
+    It has checked the blob store, if it could connect.
+    """
+
+    def start(blobs: BlobStore = blobs) -> tuple[StoreIdentity, Redis]:
         identity = StoreIdentity(blobs)
-        return identity, connect(server.url, timeout_s=2, n_retries=0, identity=identity)
+        connection = connect(server.url, timeout_s=2, n_retries=0, identity=identity)
+        with suppress(ReplacedRedisError, BlobStoreUnavailableError):
+            identity.check_blobs(connection)
+        return identity, connection
 
     return start
 
 
-Start = Callable[[], tuple[StoreIdentity, Redis]]
+Start = Callable[..., tuple[StoreIdentity, Redis]]
 
 
 def test_the_first_connection_marks_an_empty_redis_and_the_blob_store(process: Start, blobs: BlobStore) -> None:
@@ -128,6 +135,7 @@ def test_connections_of_an_event_loop_are_checked_too(server: EmbeddedServer, re
             await connection.aclose()
 
     asyncio.run(ping())
+    StoreIdentity(blobs).check_blobs(redis)
     assert redis.get(keys.STORE_IDENTITY) == blobs.read_mark(keys.STORE_IDENTITY_MARK)
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
@@ -157,3 +165,116 @@ def test_on_loss_is_called_once_after_a_loss_is_accepted(redis: Redis, blobs: Bl
     identity.check(redis)
     identity.check(redis)
     assert told == ["loss"]
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> BlobStore:
+    """The blob store of another DATA_DIR, of a volume that is not mounted, or of another host."""
+    (tmp_path / "empty").mkdir()
+    return BlobStore((tmp_path / "empty").as_uri())
+
+
+def assert_refused(process: Start, blobs: BlobStore, tmp_path: Path) -> None:
+    identity, connection = process(blobs)
+    assert connection.ping()  # models are in Redis
+    with pytest.raises(WrongBlobStoreError, match=r"no store identity.*perceptron init --accept-loss"):
+        identity.check_blobs(connection)
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_of_two_new_blob_stores_the_first_one_is_ours(process: Start, empty: BlobStore, tmp_path: Path) -> None:
+    """Before there is any job. On 15a4f66 both got the mark."""
+    process()
+    assert_refused(process, empty, tmp_path)
+
+
+@pytest.mark.parametrize("has", ["job", "version"])
+def test_a_blob_store_without_our_mark_is_refused_while_redis_has_jobs_or_versions(
+    redis: Redis, jobs: JobStore, process: Start, blobs: BlobStore, empty: BlobStore, tmp_path: Path, has: str
+) -> None:
+    """A1. On 15a4f66 the empty folder got the mark. Here Redis has data of that commit, and no note of a mark."""
+    process()
+    redis.delete(keys.STORE_IS_MARKED)
+    if has == "job":
+        jobs.submit("or", training_spec(blobs), metadata={})
+    else:
+        publish(jobs)
+        redis.delete(keys.JOBS)
+    assert_refused(process, empty, tmp_path)
+    identity, connection = process()
+    identity.check_blobs(connection)
+
+
+def test_a_blob_store_is_used_as_it_is_once_the_loss_is_accepted(
+    redis: Redis, jobs: JobStore, process: Start, empty: BlobStore
+) -> None:
+    process()
+    publish(jobs)
+    accept_loss(redis, empty)
+    for store in ((), (empty,)):
+        identity, connection = process(*store)
+        identity.check_blobs(connection)
+    assert JobStore(connection, TrainingQueue(connection)).page(limit=1)[0]
+
+
+def test_a_blob_store_that_was_moved_with_its_mark_is_ours(process: Start, blobs: BlobStore, tmp_path: Path) -> None:
+    process()
+    (tmp_path / "blobs").rename(tmp_path / "moved")
+    identity, connection = process(BlobStore((tmp_path / "moved").as_uri()))
+    identity.check_blobs(connection)
+
+
+def test_a_process_that_dies_before_it_wrote_the_first_mark_blocks_the_others_for_a_minute(
+    redis: Redis, process: Start, blobs: BlobStore
+) -> None:
+    redis.set(keys.STORE_IS_MARKED, 0, ex=60)
+    identity, connection = process()
+    with pytest.raises(BlobStoreUnavailableError, match="another process writes"):
+        identity.check_blobs(connection)
+    redis.delete(keys.STORE_IS_MARKED)  # it expires
+    identity.check_blobs(connection)
+
+
+def away(tmp_path: Path) -> None:
+    """Make the folder unreadable, also for root."""
+    (tmp_path / "blobs").rename(tmp_path / "elsewhere")
+    (tmp_path / "blobs").write_bytes(b"")
+
+
+def test_a_process_that_starts_while_the_blob_store_is_away_takes_redis_as_it_is(
+    jobs: JobStore, process: Start, tmp_path: Path
+) -> None:
+    """B9. On 15a4f66 every connection was refused, and so no model was loaded."""
+    process()
+    away(tmp_path)
+    identity, connection = process()
+    assert connection.ping()
+    with pytest.raises(BlobStoreUnavailableError):
+        identity.check_blobs(connection)
+
+
+def test_an_empty_redis_is_not_taken_for_new_while_the_blob_store_is_away(
+    redis: Redis, process: Start, tmp_path: Path
+) -> None:
+    process()
+    away(tmp_path)
+    redis.flushall()
+    with pytest.raises(BlobStoreUnavailableError):
+        process()[1].ping()
+    assert redis.keys() == []
+
+
+def test_another_redis_taken_unseen_is_refused_once_the_blob_store_is_back(
+    redis: Redis, process: Start, tmp_path: Path
+) -> None:
+    process()
+    away(tmp_path)
+    redis.set(keys.STORE_IDENTITY, "theirs")
+    identity, connection = process()
+    assert connection.ping()
+    (tmp_path / "blobs").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "blobs")
+    with pytest.raises(WrongBlobStoreError):
+        identity.check_blobs(connection)
+    with pytest.raises(ReplacedRedisError):
+        connection.ping()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rq.utils import import_attribute
 
 from standalone import EmbeddedServer
 from storage.blobs import BlobStore
+from storage.identity import StoreIdentity
 from storage.jobs.record import JobStatus
 from storage.jobs.spec import TrainingSpec
 from storage.jobs.store import JobStore
@@ -40,6 +42,7 @@ def wait_for(what: Callable[[], object], timeout_s: float = 30.0) -> None:
 def start_worker(server: EmbeddedServer, redis: Redis, tmp_path: Path) -> Iterator[Callable[[], WorkerProcess]]:
     """Start a worker and wait until it listens; what is left of it is killed after the test."""
     started: list[WorkerProcess] = []
+    StoreIdentity(BlobStore((tmp_path / "blobs").as_uri())).check_blobs(redis)  # as the API does before the first job
     env = os.environ | {"REDIS_URL": server.url, "BLOB_URL": (tmp_path / "blobs").as_uri()}
 
     def start() -> WorkerProcess:
@@ -108,8 +111,9 @@ def test_a_worker_says_in_the_record_why_a_job_failed(
     diverging = training_spec(
         blobs, features=[[1e6], [2e6], [3e6]], targets=[10.0, 20.0, 30.0], learning_rate=10.0, standardize=False
     )
-    lost = training_spec()  # its instances are in no blob store
-    ids = [jobs.submit("m", spec, metadata={}).id for spec in (diverging, lost)]
+    damaged = training_spec(blobs)
+    damaged = replace(damaged, data=replace(damaged.data, blob=blobs.put(b"no data set")))
+    ids = [jobs.submit("m", spec, metadata={}).id for spec in (diverging, damaged)]
     start_worker()
     wait_for(lambda: all(jobs.get(job_id).is_done for job_id in ids))
     errors = [jobs.get(job_id).error for job_id in ids]
@@ -312,3 +316,18 @@ def test_sigterm_right_after_a_job_was_enqueued_still_hands_it_back(
     worker.terminate()
     assert worker.wait(25) == 0
     assert status_of(jobs, job_id) == "queued"
+
+
+def test_a_time_limit_of_rq_ends_no_training(
+    redis: Redis, jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    """A8. On 15a4f66 RQ's seven days ended a job that had no limit, as `time_limit`; here they are two seconds."""
+    job_id = jobs.submit("m", long_training(blobs), metadata={}).id
+    (entry,) = redis.keys("rq:job:*")
+    assert redis.hget(entry, "timeout") == b"-1"
+    redis.hset(entry, "timeout", 2)
+    start_worker()
+    wait_for(lambda: (progress := jobs.get(job_id).progress) and progress.epoch > 10)
+    time.sleep(3)
+    assert status_of(jobs, job_id) == "running"
+    assert jobs.cancel(job_id).attempt == 1

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -35,6 +34,9 @@ class Listener(Protocol):
 
     def on_model(self, callback: Callable[[str | None], None]) -> None:
         """Call back with the name of each model that changes, or with None if any of them may have."""
+
+    def on_use(self, callback: Callable[[], None]) -> None:
+        """Call back when another process may have begun to use a version."""
 
 
 class Found(NamedTuple):
@@ -83,6 +85,10 @@ class LoadedModels:
         self._wake = threading.Event()
         self._listener: Listener | None = None
         self._is_preloaded = False
+        self._used: set[tuple[str, int]] = set()
+        """Versions that requests have asked for, and that the other processes do not know of."""
+        self._used_until: str | None = None
+        """How far the versions in use were read."""
 
     @property
     def is_ready(self) -> bool:
@@ -102,12 +108,14 @@ class LoadedModels:
         """Load the versions that aliases name, and keep the pointers fresh from now on, in a thread."""
         self._listener = listener
         listener.on_model(self._hear)
+        listener.on_use(self._wake.set)
         threading.Thread(target=self._keep_fresh, name="pointers", daemon=True).start()
 
     def forget(self) -> None:
         """Drop everything in memory. Called after `--accept-loss`, when version numbers start again."""
         self.versions.clear()
         self.pointers.clear()
+        self._used_until = None
 
     def find(self, reference: ModelReference) -> Found | None:
         """Return the version meant without waiting; None if only `get` can tell."""
@@ -118,7 +126,9 @@ class LoadedModels:
         if is_stale and not self.breaker.is_refusing:
             return None
         number = pointers.model.number(reference.version, reference.alias)
-        loaded = None if number is None else self.versions.get(reference.model, number)
+        if number is None:
+            return None
+        loaded = self.versions.get(reference.model, number, pointers.model.digests.get(number))
         return None if loaded is None else Found(loaded, is_stale)
 
     def get(self, reference: ModelReference) -> Found:
@@ -137,13 +147,19 @@ class LoadedModels:
             number = model.number(reference.version, reference.alias)
             if number is None:
                 raise model.missing(reference.version, reference.alias)
+            digest = model.digests.get(number)
             try:
-                return Found(self.versions.get_or_load(model.name, number), is_stale)
+                if (loaded := self.versions.get(model.name, number, digest)) is None:
+                    loaded = self.versions.get_or_load(model.name, number, digest)
+                    self._use(model.name, number)
             except VersionNotFoundError:
                 if is_last:
                     raise
-                self._hear(model.name)  # it was deleted a moment ago, so its pointer has moved
-        raise AssertionError("unreachable")
+            else:
+                if digest in (None, loaded.trained.digest):
+                    return Found(loaded, is_stale)
+            self._hear(model.name)  # it was deleted or replaced a moment ago, so its pointer has moved
+        raise CorruptDataError(f"version {number} of model {model.name!r} is not the one published under this number")
 
     def aliases(self, model: str) -> Mapping[str, int]:
         """Return the versions that the aliases of a model name.
@@ -163,10 +179,9 @@ class LoadedModels:
         pointers = self.pointers.get(reference.model)
         known = pointers.model if pointers else None
         is_known = known is not None and known.number(reference.version, reference.alias) is not None
-        if pointers and known and is_known and pointers.is_fresh and self._is_followed:
-            return known, False
-        # Version numbers rise and are never used twice, so a missing one below the latest never comes.
-        if known and not is_known and reference.version is not None and reference.version < known.latest:
+        # Version numbers rise, so a missing one below the latest does not come.
+        is_settled = is_known or (known and reference.version is not None and reference.version < known.latest)
+        if pointers and known and is_settled and pointers.is_fresh and self._is_followed:
             return known, False
         try:
             (model,) = self.pointers.read([reference.model])
@@ -179,6 +194,17 @@ class LoadedModels:
         if model is None:
             raise ModelNotFoundError(reference.model)
         return model, False
+
+    def _use(self, model: str, number: int) -> None:
+        """Tell the other processes soon that this version is in use: they load it, too, while there is room."""
+        if self._listener is not None and self._has_room:
+            self._used.add((model, number))
+            self._wake.set()
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether half of the memory is free for versions that no request to this process has asked for."""
+        return self.versions.n_bytes < self._max_bytes // 2
 
     def _load(self, model: str, number: int) -> TrainedModel:
         with self.breaker.calling():
@@ -199,6 +225,7 @@ class LoadedModels:
             try:
                 if not self._is_preloaded:
                     self._preload()
+                self._share_use()
                 if is_told:
                     due = self.pointers.take_changed()
                 else:
@@ -224,16 +251,33 @@ class LoadedModels:
                 self.pointers.read([model.name for model in page])
             for model in page:
                 for number in sorted(set(model.aliases.values())):
-                    if self.versions.n_bytes < self._max_bytes // 2 and n_loaded < _MAX_PRELOADED:
-                        with suppress(VersionNotFoundError):
-                            self._preload_one(model.name, number)
-                            n_loaded += 1
+                    if self._has_room and n_loaded < _MAX_PRELOADED:
+                        self._preload_one(model.name, number)
+                        n_loaded += 1
+        self._share_use()
         self._is_preloaded = True
+
+    def _share_use(self) -> None:
+        """Tell the other processes what requests to this one ask for, and load what they were asked for."""
+        with self.breaker.calling():
+            if self._used:
+                used, self._used = self._used, set()
+                self._models.note_in_use(list(used))
+            in_use, self._used_until = self._models.in_use(self._used_until)
+        for model, number in in_use:
+            if self._has_room:
+                self._preload_one(model, number)
 
     def _preload_one(self, model: str, number: int) -> None:
         try:
-            self.versions.get_or_load(model, number)
-        except (UnavailableError, VersionNotFoundError):
+            if self.pointers.get(model) is None:
+                self.pointers.read([model])  # needed while Redis is away
+            pointers = self.pointers.get(model)
+            if pointers is not None:
+                self.versions.get_or_load(model, number, pointers.model.digests.get(number))
+        except (ModelNotFoundError, VersionNotFoundError):
+            pass  # it was deleted
+        except UnavailableError:
             raise
         except Exception as error:
             _log.critical("ALARM: version %d of model %r cannot be loaded: %s", number, model, error)

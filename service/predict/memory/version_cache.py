@@ -1,4 +1,4 @@
-"""The versions used last. A version never changes, so one in memory stays right."""
+"""The versions used last. A version never changes, so one in memory stays right for its digest."""
 
 import threading
 from collections import OrderedDict
@@ -9,6 +9,7 @@ from service.predict.memory.loaded_model import LoadedModel
 from storage.models.trained_model import TrainedModel
 
 _Key = tuple[str, int]
+_Loading = tuple[str, int, str | None]
 
 
 class VersionCache:
@@ -24,40 +25,46 @@ class VersionCache:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()  # never held while the store is called
         self._loaded: OrderedDict[_Key, LoadedModel] = OrderedDict()
-        self._loading: dict[_Key, Future[LoadedModel]] = {}
+        self._loading: dict[_Loading, Future[LoadedModel]] = {}
         self.n_bytes = 0
 
-    def get(self, model: str, number: int) -> LoadedModel | None:
-        """Return a version if it is in memory."""
+    def get(self, model: str, number: int, digest: str | None) -> LoadedModel | None:
+        """Return a version if it is in memory.
+
+        Args:
+            digest: of the version meant, since another one may have had its number; None if it is unknown.
+        """
         key = (model, number)
         try:  # without the lock, which costs more than both steps: each of them is atomic
             self._loaded.move_to_end(key)
-            return self._loaded[key]
+            loaded = self._loaded[key]
         except KeyError:
             return None
+        return loaded if digest in (None, loaded.trained.digest) else None
 
-    def get_or_load(self, model: str, number: int) -> LoadedModel:
+    def get_or_load(self, model: str, number: int, digest: str | None) -> LoadedModel:
         """Return a version, loaded once however many threads want it at the same time.
+
+        What was loaded has another digest if the store has another version by now.
 
         Raises:
             VersionNotFoundError and so on: what `load` raises.
         """
-        key = (model, number)
+        loading = (model, number, digest)
         ours: Future[LoadedModel] = Future()
         with self._lock:
-            if (loaded := self._loaded.get(key)) is not None:
-                self._loaded.move_to_end(key)
+            if (loaded := self.get(model, number, digest)) is not None:
                 return loaded
-            first = self._loading.setdefault(key, ours)
+            first = self._loading.setdefault(loading, ours)
         if first is not ours:
             return first.result()
         try:
             loaded = LoadedModel(self._load(model, number))
         except BaseException as error:
-            self._keep(key, ours, None)
+            self._keep(loading, ours, None)
             ours.set_exception(error)
             raise
-        self._keep(key, ours, loaded)
+        self._keep(loading, ours, loaded)
         ours.set_result(loaded)
         return loaded
 
@@ -74,12 +81,14 @@ class VersionCache:
             self._loading.clear()
             self.n_bytes = 0
 
-    def _keep(self, key: _Key, ours: Future[LoadedModel], loaded: LoadedModel | None) -> None:
+    def _keep(self, loading: _Loading, ours: Future[LoadedModel], loaded: LoadedModel | None) -> None:
         with self._lock:
-            if self._loading.get(key) is not ours:
+            if self._loading.get(loading) is not ours:
                 return  # cleared meanwhile
-            del self._loading[key]
+            del self._loading[loading]
             if loaded is not None:
+                key = loading[:2]
+                self._evict(key)  # another version had the number
                 self._loaded[key] = loaded
                 self.n_bytes += loaded.n_bytes
                 while self.n_bytes > self._max_bytes and len(self._loaded) > 1:

@@ -18,6 +18,7 @@ from perceptron import Layer, Network, NetworkConfig, Task, TrainingConfig
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.memory.version_cache import VersionCache
+from storage import keys
 from storage.blobs import BlobStore
 from storage.codec import encode_model
 from storage.errors import CorruptDataError, ModelNotFoundError, RedisAwayError, VersionNotFoundError
@@ -63,6 +64,9 @@ class Ear:
     def on_model(self, callback: Callable[[str | None], None]) -> None:
         self.hear = callback
 
+    def on_use(self, callback: Callable[[], None]) -> None:
+        self.hear_of_use = callback
+
 
 class Clock:
     now_s = 0.0
@@ -101,6 +105,7 @@ def followed(store: Store, clock: Clock, ear: Ear, jobs: JobStore) -> LoadedMode
     models = loaded_models(store, clock=clock)
     models.follow(ear)
     models.get(ModelReference("or"))
+    soon(lambda: models.is_ready and not models._used and not models._wake.is_set())
     return models
 
 
@@ -152,7 +157,7 @@ def test_a_deleted_version_is_gone_from_memory(followed: LoadedModels, ear: Ear,
     ear.hear("or")
     with pytest.raises(VersionNotFoundError):
         followed.get(ModelReference("or", version=2))
-    assert followed.versions.get("or", 2) is None
+    assert followed.versions.get("or", 2, None) is None
     assert followed.get(ModelReference("or")).model.trained.version == 1
 
 
@@ -348,8 +353,8 @@ def test_a_version_loaded_while_everything_is_dropped_is_not_kept(store: Store, 
         return store.load(model, number)
 
     cache = VersionCache(load, max_bytes=10**6)
-    assert cache.get_or_load("or", 1).trained.version == 1
-    assert cache.get("or", 1) is None
+    assert cache.get_or_load("or", 1, None).trained.version == 1
+    assert cache.get("or", 1, None) is None
     assert cache.n_bytes == 0
 
 
@@ -372,7 +377,7 @@ def test_the_bytes_counted_are_those_taken(n_features: int, n_outputs: int) -> N
             n_threads=1,
             digests=Digests(hashlib.sha256(weights).hexdigest(), data=""),
         )
-        return LoadedModel(decode_version(Version(f"m{number}", 1, 0, description), weights))
+        return LoadedModel(decode_version(Version(f"m{number}", 1, 0, description, ""), weights))
 
     load(0)
     gc.collect()
@@ -384,3 +389,105 @@ def test_the_bytes_counted_are_those_taken(n_features: int, n_outputs: int) -> N
     counted = sum(model.n_bytes for model in models)
     # never much less than it is, and not so much more that memory lies idle
     assert taken / 1.1 <= counted <= 1.5 * taken, (taken / 100, counted / 100)
+
+
+def test_another_network_under_the_same_number_is_not_answered_from_memory(
+    followed: LoadedModels, ear: Ear, jobs: JobStore, redis: Redis
+) -> None:
+    """A6, R29: a failover to a replica that lacked version 2, where a new version 2 was published. Nobody heard of it.
+
+    On 15a4f66 the old network went on as version 2, unmarked.
+    """
+    dump = {key: redis.dump(key) for key in redis.scan_iter()}
+    publish(jobs, weight=1.0)
+    ear.hear("or")
+    assert followed.get(ModelReference("or", version=2)).model.trained.network.layers[0].weights[0, 0] == 1.0
+    ear.is_connected = False
+    redis.flushall()
+    for key, value in dump.items():
+        redis.restore(key, 0, value)
+    publish(jobs, weight=-5.0)
+    ear.is_connected = True
+    ear.hear(None)
+    found = followed.get(ModelReference("or", version=2))
+    assert (found.model.trained.network.layers[0].weights[0, 0], found.is_stale) == (-5.0, False)
+    assert first_weight(followed) == -5.0
+    assert followed.versions.n_bytes == sum(model.n_bytes for model in followed.versions._loaded.values())
+
+
+def test_a_network_that_arrives_after_the_pointers_of_another_is_not_served(
+    redis: Redis, jobs: JobStore, store: Store
+) -> None:
+    """The failover happens between the load of a version and the read of its pointers."""
+    publish(jobs, weight=1.0)
+    old = store.load("or", 1)
+    redis.flushall()
+    publish(jobs, weight=-5.0)
+    models = loaded_models(store)
+    load, store.load = store.load, lambda *_: old  # type: ignore[method-assign]
+    with pytest.raises(CorruptDataError, match="is not the one published under this number"):
+        models.get(ModelReference("or"))
+    store.load = load  # type: ignore[method-assign]
+    assert first_weight(models) == -5.0
+
+
+def test_versions_of_older_code_are_served_though_their_digest_is_not_in_the_pointers(
+    redis: Redis, jobs: JobStore, followed: LoadedModels, ear: Ear
+) -> None:
+    redis.delete(keys.digests("or"))
+    ear.hear("or")
+    assert followed.get(ModelReference("or")).model.trained.version == 1
+    assert version_of(followed, alias="production") == 1
+
+
+def test_a_number_below_the_latest_that_a_backup_brought_back_is_found(
+    followed: LoadedModels, ear: Ear, jobs: JobStore, redis: Redis, store: Store
+) -> None:
+    publish(jobs)
+    dump = {key: redis.dump(key) for key in redis.scan_iter()}
+    publish(jobs)
+    store.delete_version("or", 2)
+    ear.hear("or")
+    with pytest.raises(VersionNotFoundError):
+        followed.get(ModelReference("or", version=2))
+    redis.flushall()
+    for key, value in dump.items():
+        redis.restore(key, 0, value)
+    ear.hear(None)
+    assert followed.get(ModelReference("or", version=2)).model.trained.version == 2
+
+
+def test_a_version_in_use_in_one_process_is_loaded_in_the_others(
+    followed: LoadedModels, ear: Ear, jobs: JobStore, store: Store
+) -> None:
+    """R43. On 15a4f66 a process that nobody had asked before Redis went away answered 503."""
+    for model in ("asked", "not_asked"):
+        publish(jobs, model)
+    other_ear = Ear()
+    running = loaded_models(store)
+    running.follow(other_ear)
+    soon(lambda: running.is_ready)
+    followed.get(ModelReference("asked"))
+    other_ear.hear_of_use()
+    soon(lambda: running.find(ModelReference("asked")))
+    started_later = loaded_models(store)
+    started_later.follow(other_ear)
+    soon(lambda: started_later.is_ready)
+    store.is_away = True
+    for models in (running, started_later):
+        assert models.find(ModelReference("asked")) is not None
+        assert models.find(ModelReference("not_asked")) is None
+    other_ear.is_connected = False
+
+
+def test_versions_in_use_elsewhere_take_half_of_the_memory(redis: Redis, jobs: JobStore, store: Store) -> None:
+    for k in range(6):
+        publish(jobs, f"m{k}")
+    size = loaded_models(store).get(ModelReference("m0")).model.n_bytes
+    store.note_in_use([(f"m{k}", 1) for k in range(6)] + [("deleted", 1)])
+    models = loaded_models(store, max_bytes=4 * size)
+    ear = Ear()
+    models.follow(ear)
+    soon(lambda: models.is_ready)
+    assert set(models.versions._loaded) == {("m5", 1), ("m4", 1)}
+    ear.is_connected = False

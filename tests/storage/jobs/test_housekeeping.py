@@ -1,7 +1,6 @@
 """What nobody needs goes, and nothing else."""
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from redis import Connection, Redis, UnixDomainSocketConnection
 
 from storage import keys
 from storage.blobs import BlobStore
-from storage.errors import BlobNotFoundError, JobNotFoundError
+from storage.errors import JobNotFoundError, UnavailableError, WrongBlobStoreError
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
@@ -42,14 +41,19 @@ def clocks() -> Clocks:
 @pytest.fixture
 def start(
     redis: Redis, blobs: BlobStore, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Housekeeping]:
+) -> Callable[..., Housekeeping]:
     """Start a process that looks at all blobs each time, and keeps jobs for 30 days."""
     monkeypatch.setattr("storage.jobs.housekeeping.FOLDERS_AT_ONCE", 256)
-    return lambda: Housekeeping(redis, blobs, keep_jobs_s=30 * 86400, clock=clocks.own, wall_clock=clocks.wall)
+    monkeypatch.setattr("storage.jobs.housekeeping.BLOBS_S", 10**6)
+
+    def start(**options: Any) -> Housekeeping:
+        return Housekeeping(redis, blobs, keep_jobs_s=30 * 86400, clock=clocks.own, wall_clock=clocks.wall, **options)
+
+    return start
 
 
 @pytest.fixture
-def housekeeping(start: Callable[[], Housekeeping], clocks: Clocks) -> Housekeeping:
+def housekeeping(start: Callable[..., Housekeeping], clocks: Clocks) -> Housekeeping:
     """One that has been running for an hour, so that it believes its clock."""
     housekeeping = start()
     for _ in range(HOUR_S // 60):
@@ -114,7 +118,7 @@ def test_jobs_are_forgotten_in_batches_past_those_that_ended_lately(
 
 @pytest.mark.parametrize("days", [40, -40, 1 / 24, -1 / 24])
 def test_a_leap_of_the_servers_clock_forgets_no_job(
-    redis: Redis, jobs: JobStore, start: Callable[[], Housekeeping], clocks: Clocks, days: float
+    redis: Redis, jobs: JobStore, start: Callable[..., Housekeeping], clocks: Clocks, days: float
 ) -> None:
     """R31. On 15a4f66 a clock that jumped 40 days ahead deleted every job that was done."""
     publish(jobs)
@@ -146,7 +150,7 @@ def test_a_job_that_ended_while_the_clock_was_wrong_is_kept_as_long_as_any(
 
 
 def test_a_leap_of_the_computers_clock_deletes_no_blob_whose_job_is_about_to_be_recorded(
-    blobs: BlobStore, start: Callable[[], Housekeeping], housekeeping: Housekeeping, clocks: Clocks
+    blobs: BlobStore, start: Callable[..., Housekeeping], housekeeping: Housekeeping, clocks: Clocks
 ) -> None:
     digest = blobs.put(b"instances")
     clocks.leap = 7200
@@ -232,39 +236,77 @@ def test_a_blob_stored_again_is_young_again(blobs: BlobStore, housekeeping: Hous
     assert blobs.get(digest) == b"instances"
 
 
-def test_a_blob_stored_again_while_it_is_removed_is_there_afterwards(blobs: BlobStore) -> None:
+def test_no_job_is_accepted_with_a_blob_that_is_being_deleted(
+    jobs: JobStore, blobs: BlobStore, housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that stores an old blob again, at any moment of its deletion, gets 503 or keeps the blob."""
+    spec = training_spec(blobs)
+    age(blobs, spec.data.blob)
+
+    def submit() -> str:
+        return jobs.submit("m", training_spec(blobs), metadata={}).id
+
+    remove, refused = BlobStore.delete_if_old, []
+
+    def submit_around(store: BlobStore, digest: str, older_than: float) -> bool:
+        store.put(store.get(digest))  # between the look and the deletion
+        age(store, digest)
+        is_deleted = remove(store, digest, older_than)
+        with pytest.raises(UnavailableError):
+            jobs.submit("m", spec, metadata={})
+        refused.append(digest)
+        return is_deleted
+
+    monkeypatch.setattr(BlobStore, "delete_if_old", submit_around)
+    housekeeping.run()
+    assert refused == [spec.data.blob]
+    assert jobs.page(limit=9) == ([], False)
+    jobs._redis.delete(keys.being_deleted(spec.data.blob))  # it expires
+    submit()
+    assert exists(blobs, spec.data.blob)
+
+
+def test_nothing_is_deleted_in_a_blob_store_that_is_not_ours(
+    blobs: BlobStore, start: Callable[..., Housekeeping], clocks: Clocks
+) -> None:
+    digest = blobs.put(b"of another installation")
+    age(blobs, digest)
+
+    def refuse() -> None:
+        raise WrongBlobStoreError(None)
+
+    refusing, allowed = start(check_blobs=refuse), start()
+    clocks.own.now += HOUR_S
+    refusing.run()
+    assert exists(blobs, digest)
+    allowed.run()
+    assert not exists(blobs, digest)
+
+
+def test_a_slow_blob_store_holds_up_the_reconciler_for_two_seconds(
+    redis: Redis, blobs: BlobStore, clocks: Clocks
+) -> None:
+    looked_at: list[str] = []
+
+    def slow(folder: str, older_than: float) -> list[str]:
+        looked_at.append(folder)
+        clocks.own.now += 0.5
+        return []
+
+    blobs.old = slow  # type: ignore[method-assign]
+    housekeeping = Housekeeping(redis, blobs, keep_jobs_s=1, clock=clocks.own, wall_clock=clocks.wall)
+    clocks.own.now += HOUR_S
+    for _ in range(3):
+        step(housekeeping, clocks)
+    assert looked_at == [f"{k:02x}" for k in range(12)]
+
+
+def test_what_a_death_left_half_done_is_removed(blobs: BlobStore) -> None:
     digest = blobs.put(b"instances")
-    stop = threading.Event()
-
-    def remove() -> None:
-        while not stop.is_set():
-            blobs.delete_if_old(digest, time.time() - 3600)
-            if exists(blobs, digest):
-                age(blobs, digest)
-
-    remover = threading.Thread(target=remove)
-    remover.start()
-    try:
-        for _ in range(300):
-            blobs.put(b"instances")
-    finally:
-        stop.set()
-        remover.join()
-    blobs.put(b"instances")
-    assert blobs.get(digest) == b"instances"
-
-
-def test_what_a_death_left_half_done_is_put_right(blobs: BlobStore, housekeeping: Housekeeping) -> None:
-    digest = blobs.put(b"instances")
-    path = age(blobs, digest)
-    path.rename(f"{path}.condemned")
-    partial = Path(f"{path}.0.partial")
+    partial = Path(f"{blobs._path(digest)}.0.partial")
     partial.write_bytes(b"inst")
     os.utime(partial, (0, 0))
-    with pytest.raises(BlobNotFoundError):
-        blobs.get(digest)
-    assert blobs.old(digest[:2], time.time()) == []
-    assert blobs.get(digest) == b"instances"
+    assert blobs.old(digest[:2], time.time() - 3600) == []
     assert not partial.exists()
 
 

@@ -89,7 +89,7 @@ def test_a_submission_sent_again_after_the_job_ended_changes_nothing(jobs: JobSt
     attempt.publish(b"w", description(attempt), RESULT)
     before = redis.hgetall(keys.job(attempt.job.id))
     load_script(redis, "create")(
-        keys=[keys.job(attempt.job.id), keys.JOBS, keys.jobs_with_status("queued"), ""],
+        keys=[keys.job(attempt.job.id), keys.JOBS, keys.jobs_with_status("queued"), "", keys.being_deleted("")],
         args=["or", "{}", "{}", "", "", 1],
     )
     assert redis.hgetall(keys.job(attempt.job.id)) == before
