@@ -1,23 +1,20 @@
-"""Workers that are killed or stopped at random points, jobs that are cancelled and a Redis that is killed, in any order.
+"""Workers killed or stopped at random points, jobs that are cancelled, and a Redis that is killed, in any order.
 
 `./run test tests/faults/test_fault_points.py --hypothesis-profile long` is the long form.
 """
 
 import multiprocessing
 import os
-import random
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
 from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from storage.errors import JobAlreadyDoneError
 from storage.jobs.housekeeping import Housekeeping
@@ -40,6 +37,23 @@ def work(point: str | None, number: signal.Signals, environment: dict[str, str],
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     raise SystemExit(dying_worker.work(point, number))
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
+
+
+def end(worker: ForkServerProcess) -> None:
+    """Let a worker go on, and stop in its own time; it may come to its point again."""
+
+    def has_ended() -> bool:
+        for pid in (*children_of(worker.pid), worker.pid):
+            send(pid, signal.SIGCONT)
+        return worker.exitcode is not None
+
+    worker.terminate()
+    wait_for(has_ended)
+    assert worker.exitcode == 0
 
 
 class Machine(RuleBasedStateMachine):
@@ -142,3 +156,25 @@ class Machine(RuleBasedStateMachine):
                 assert job.n_deaths == MAX_ATTEMPTS
             events, _ = self.rig.jobs.events(job_id, limit=1000)
             assert [one.ends_the_job for one in events].count(True) == 1
+
+
+def test_workers_that_die_at_random_points_lose_no_job_and_publish_none_twice(start_rig: Callable[..., Rig]) -> None:
+    """R43."""
+    Machine.rig = start_rig(n_workers=0, api_processes=0, MAX_ATTEMPTS=str(MAX_ATTEMPTS))
+    is_long = settings.get_current_profile_name() == "long"
+    try:
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=100 if is_long else 3,
+                stateful_step_count=12 if is_long else 6,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+                phases=[Phase.generate],  # shrinking would take hours
+            ),
+        )
+    finally:
+        for process in multiprocessing.active_children():
+            for pid in (*children_of(process.pid), process.pid):
+                send(pid, signal.SIGKILL)
