@@ -110,7 +110,6 @@ class Clock:
             f"FAKETIME_TIMESTAMP_FILE={file}",
             "FAKETIME_CACHE_DURATION=1",
             "FAKETIME_DONT_FAKE_MONOTONIC=1",
-            "FAKETIME_DISABLE_SHM=1",
         )
         self.set("+0")
 
@@ -168,6 +167,12 @@ class RedisHost(EmbeddedServer):
             self._guard.tend()
             self._guard.start()
         return self
+
+    def kill(self) -> None:
+        pid = None if self._process is None else self._process.pid
+        super().kill()
+        for left_behind in Path("/dev/shm").glob(f"*faketime_*_{pid}"):
+            left_behind.unlink()
 
     def stop(self, timeout_s: float = 10.0) -> None:
         if self._guard is not None:
