@@ -72,6 +72,7 @@ def create_shell() -> Shell:
         limits=settings.limits,
         renamed=platform_routes(settings),
         cors_origins=settings.cors_origins,
+        stop_delay_s=settings.stop_delay_s,
     )
 
 

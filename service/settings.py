@@ -59,6 +59,8 @@ class Settings:
     """Limit for all versions in the memory of one process together."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers; `*` stands for all."""
+    stop_delay_s: float = 0.0
+    """How long a process that was told to stop goes on as before, except that it is not ready."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -66,7 +68,7 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a setting is no number of at least 1, or no valid model, route or origin.
+            ValueError: a setting is no number in its range, or no valid model, route or origin.
         """
         return cls(
             stores=StoreSettings.from_env(env),
@@ -77,7 +79,24 @@ class Settings:
             api_threads=at_least_one(env, "API_THREADS", cls.api_threads),
             model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
             cors_origins=_origins(env, "CORS_ORIGINS"),
+            stop_delay_s=stop_delay_s(env),
         )
+
+
+def stop_delay_s(env: Mapping[str, str]) -> float:
+    """Return STOP_DELAY_S, 0 if it is missing or empty.
+
+    Raises:
+        ValueError: it is not a number from 0 to 60.
+    """
+    text = env.get("STOP_DELAY_S") or "0"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 60:
+        raise ValueError(f"STOP_DELAY_S must be a number from 0 to 60, not {text[:200]!r}")
+    return seconds
 
 
 def _model(env: Mapping[str, str], setting: str) -> ModelReference | None:

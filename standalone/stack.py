@@ -67,12 +67,11 @@ class UpSettings:
     @property
     def local_host(self) -> str:
         """Where this machine reaches the API."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return _local_host(self.host)
 
     @property
     def address(self) -> str:
-        host = f"[{self.local_host}]" if ":" in self.local_host else self.local_host
-        return f"http://{host}:{self.port}"
+        return f"http://{_local_address(self.host, self.port)}"
 
 
 def up(settings: UpSettings) -> int:
@@ -110,6 +109,7 @@ def up(settings: UpSettings) -> int:
                 fault=server.fault,
             )
             stages.append([spec])
+        _announce(_local_address(settings.host, settings.port))
         stages.append(_api_and_workers(settings, redis_url, data.path))
         return Supervisor(stages, on_ready=lambda: _say_ready(settings.address)).run()
 
@@ -121,12 +121,23 @@ def exec_api(host: str, port: int, api_processes: int, redis_url: str) -> NoRetu
         StandaloneError: BLOB_URL cannot be used.
     """
     _check_blob_url(data_dir(os.environ))
+    _announce(_local_address(host, port))
     _exec(API_COMMAND, _api_env(host, port, api_processes) | _stores_env(redis_url))
 
 
 def exec_worker(redis_url: str) -> NoReturn:
     """Replace this process with a training worker, without a supervisor."""
+    _announce("")
     _exec(WORKER_COMMAND, _stores_env(redis_url))
+
+
+def _local_host(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+
+
+def _local_address(host: str, port: int) -> str:
+    local = _local_host(host)
+    return f"[{local}]:{port}" if ":" in local else f"{local}:{port}"
 
 
 def _stores_env(redis_url: str) -> dict[str, str]:
@@ -147,7 +158,9 @@ def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> li
         MAX_TRAINING_BYTES: os.environ.get(MAX_TRAINING_BYTES) or str(share_of_memory(settings.workers)),
     }
     is_ready = partial(answers_http, settings.local_host, settings.port, "/readyz")
-    api_env = _environment(common | _api_env(settings.host, settings.port, settings.api_processes))
+    # Redis and the workers stop at the same time, so there is nothing for a load balancer to wait for.
+    api_settings = _api_env(settings.host, settings.port, settings.api_processes) | {"STOP_DELAY_S": "0"}
+    api_env = _environment(common | api_settings)
     api = ChildSpec("api", API_COMMAND, is_ready=is_ready, env=api_env, cwd=PACKAGES)
     worker_env = _environment(common)
     workers = [
@@ -159,6 +172,18 @@ def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> li
 
 def _api_env(host: str, port: int, api_processes: int) -> dict[str, str]:
     return {"HOST": host, "PORT": str(port), "API_PROCESSES": str(api_processes)}
+
+
+def _announce(address: str) -> None:
+    """Write into HEALTH_FILE what `cli.health` has to check: the address of the API, or nothing for a worker.
+
+    Without that file the service runs as well, so that a file system that is read-only stops nothing.
+    """
+    if path := os.environ.get("HEALTH_FILE"):
+        try:
+            Path(path).write_text(address)
+        except OSError as error:
+            log(f"no health check: HEALTH_FILE {path} cannot be written ({error.strerror}): mount a tmpfs there")
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:

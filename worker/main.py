@@ -7,6 +7,7 @@ import sys
 import time
 
 from redis import Redis
+from redis.retry import Retry
 
 from storage.availability import explain, is_unavailable
 from storage.blobs import BlobStore
@@ -15,6 +16,7 @@ from storage.errors import BlobUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.needed_commands import check_commands
+from worker.health import HealthFile, TouchingBackoff
 from worker.process import TrainingWorker
 from worker.settings import Settings
 
@@ -46,24 +48,28 @@ def main() -> int:
     identity = StoreIdentity(blobs)
     redis_url = settings.stores.redis_url
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until RQ installs its own: process 1 ignores it otherwise
-    wait_for_redis(connect(redis_url, timeout_s=5, n_retries=0, identity=identity))
+    health_file = HealthFile(settings.health_file)
+    wait_for_redis(connect(redis_url, timeout_s=5, n_retries=0, identity=identity), health_file)
     # The timeout must be longer than RQ's blocking pop, or every idle pop would look like a lost connection. The
     # retries must last as long as those of a training, which ends with this process.
     redis = connect(redis_url, timeout_s=15, n_retries=60, identity=identity)
+    redis.set_retry(Retry(TouchingBackoff(health_file, cap=1.0, base=0.05), 60))
     housekeeping = Housekeeping(
         redis,
         blobs,
         keep_jobs_s=settings.keep_jobs_days * 24 * 3600,
         check_blobs=lambda: identity.check_blobs(redis),
     )
-    TrainingWorker(redis, identity, housekeeping, max_attempts=settings.max_attempts).work(logging_level="WARNING")
+    worker = TrainingWorker(redis, identity, housekeeping, health_file, max_attempts=settings.max_attempts)
+    worker.work(logging_level="WARNING")
     return 0
 
 
-def wait_for_redis(redis: Redis) -> None:
+def wait_for_redis(redis: Redis, health_file: HealthFile) -> None:
     """Wait until Redis can be used; say why not, in one line, when the reason changes and every half minute."""
     said, say_again_at = "", 0.0
     while True:
+        health_file.touch()
         try:
             check_commands(redis)
             return

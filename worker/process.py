@@ -32,6 +32,7 @@ from storage.jobs.store import JobStore
 from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
 from worker.deadline import HandedBackError
 from worker.guard import Guard, WorkerChild
+from worker.health import HealthFile
 from worker.tasks import prepare_child, request_stop, train_model
 
 HAND_BACK_AFTER_S = 2.0
@@ -90,7 +91,15 @@ class TrainingWorker(Worker):
 
     max_connection_wait_time = 5.0  # RQ's default: a minute, long after Redis is back
 
-    def __init__(self, redis: Redis, identity: StoreIdentity, housekeeping: Housekeeping, *, max_attempts: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        identity: StoreIdentity,
+        housekeeping: Housekeeping,
+        health_file: HealthFile,
+        *,
+        max_attempts: int,
+    ) -> None:
         queue = TrainingQueue(redis)
         super().__init__(
             [queue.rq_queue],
@@ -101,6 +110,7 @@ class TrainingWorker(Worker):
         )
         self._identity = identity
         self._queue = queue
+        self._health_file = health_file
         self._jobs = JobStore(redis, queue)
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
@@ -132,7 +142,8 @@ class TrainingWorker(Worker):
 
     @_if_possible()
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Let the registration expire later."""
+        """Show that the worker goes on; called every few seconds, idle or in a training."""
+        self._health_file.touch()
         super().heartbeat(timeout, pipeline)
 
     @_if_possible()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from storage.memory_limit import max_training_bytes
 from storage.store_settings import StoreSettings, at_least_one
@@ -25,6 +26,9 @@ class Settings:
     max_training_bytes: int = 2**63 - 1
     """A training that takes more memory fails with `out_of_memory`."""
 
+    health_file: Path | None = None
+    """Touched while the worker goes on, for the health check of its container."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Read the environment.
@@ -40,4 +44,5 @@ class Settings:
             keep_jobs_days=at_least_one(env, "KEEP_JOBS_DAYS", cls.keep_jobs_days),
             max_attempts=at_least_one(env, "MAX_ATTEMPTS", cls.max_attempts),
             max_training_bytes=max_training_bytes(env),
+            health_file=Path(path) if (path := env.get("HEALTH_FILE")) else None,
         )

@@ -93,7 +93,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
                 aliases=[alias for alias, number in aliases.items() if number == version.number],
                 weights=[layer.weights.tolist() for layer in layers] if is_shown else None,
                 bias=[layer.bias.tolist() for layer in layers] if is_shown else None,
-                **DESCRIPTION.dump_python(version.description),
+                **DESCRIPTION.dump_python(version.description, exclude={"digests": {"feature_names"}}),
             )
         )
 

@@ -11,6 +11,9 @@ ALIVE: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """Answers that need neither a thread nor Redis, by path."""
 
+READINESS_PATHS = frozenset({"/readyz", "/v2/health/ready", "/ping", "/health"})
+"""Where load balancers ask whether to send requests; 503 once the process was told to stop."""
+
 
 class Readiness(BaseModel):
     """The service can do its work."""

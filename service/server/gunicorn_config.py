@@ -1,12 +1,14 @@
 """How gunicorn serves the API, with the reasons. `gunicorn --config python:service.server.gunicorn_config`."""
 
 import ctypes
+import math
 import os
 import signal
 import sys
 from typing import Any
 
 from service.server.reloads import RELOADS
+from service.settings import stop_delay_s
 
 _PR_SET_PDEATHSIG = 1
 
@@ -31,8 +33,8 @@ preload_app = False
 # A process without a heartbeat for this long is stuck; the event loop sends one every few seconds.
 timeout = 60
 
-# A drain may take 25 s in all; open requests get 20 s of it.
-graceful_timeout = 20
+# A drain may take 25 s in all; open requests get 20 s of it. The delay for load balancers comes before it.
+graceful_timeout = 20 + math.ceil(stop_delay_s(os.environ))
 
 # Longer than the 60 s of most load balancers, so that they close idle connections and not we.
 keepalive = 75

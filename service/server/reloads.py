@@ -30,9 +30,14 @@ class Reloads:
         self._counts[_SERVING] = self._ours
 
     @property
+    def is_replaced(self) -> bool:
+        """Whether a reload has begun since this process started, so that it stops for another one."""
+        return self._counts[_BEGUN] > self._ours
+
+    @property
     def is_awaiting_successor(self) -> bool:
         """Whether a reload has begun since this process started and no process of it serves yet."""
-        return self._counts[_BEGUN] > self._ours >= self._counts[_SERVING]
+        return self.is_replaced and self._ours >= self._counts[_SERVING]
 
 
 RELOADS = Reloads()

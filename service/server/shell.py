@@ -10,7 +10,7 @@ from a2wsgi import WSGIMiddleware
 from redis.asyncio import Redis
 
 from service.http.errors import problem_body
-from service.observe.payloads import ALIVE
+from service.observe.payloads import ALIVE, READINESS_PATHS
 from service.predict.memory.loaded_models import LoadedModels
 from service.server.changes import Changes
 from service.server.cors import Cors
@@ -35,6 +35,7 @@ class Shell:
         cors_origins: see `Cors`; none of them: no headers for other origins.
         body_timeout_s: how long a client may pause while it sends its body.
         renamed: paths to replace by others, by method and path.
+        stop_delay_s: how long `leave` takes.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Shell:
         body_timeout_s: float = 30.0,
         renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
         cors_origins: Collection[str] = (),
+        stop_delay_s: float = 0.0,
     ) -> None:
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
         self._changes = Changes(redis)
@@ -58,6 +60,13 @@ class Shell:
         self._body_timeout_s = body_timeout_s
         self._renamed = renamed
         self._cors = Cors(cors_origins) if cors_origins else None
+        self._stop_delay_s = stop_delay_s
+        self._is_leaving = False
+
+    async def leave(self) -> None:
+        """Be not ready, and otherwise go on as before until load balancers have noticed. Called before `drain`."""
+        self._is_leaving = True
+        await asyncio.sleep(self._stop_delay_s)
 
     def drain(self) -> None:
         """End waiting requests soon, and close each connection after its next answer. Called when the server stops."""
@@ -83,13 +92,17 @@ class Shell:
         if (alive := _ALIVE.get(scope["path"])) is not None and scope["method"] in ("GET", "HEAD"):
             await send_answer(scope, send, 200, own_headers(scope, b"application/json"), alive)
             return
+        if self._is_leaving and scope["path"] in READINESS_PATHS:
+            await self._refuse(scope, send, 503, "unavailable", "this process is stopping", (b"retry-after", b"1"))
+            return
         if await self._waiting.handle(scope, receive, send):
             return
         if 0 < length <= self._max_body_bytes:
             try:
                 body = await read_body(receive, self._body_timeout_s)
             except TimeoutError:
-                await self._refuse_silence(scope, send)
+                detail = f"no more of the body arrived for {self._body_timeout_s:g} s"
+                await self._refuse(scope, send, 408, "request_timeout", detail, (b"connection", b"close"))
                 return
             if body is None:
                 return
@@ -111,9 +124,10 @@ class Shell:
         listening.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _refuse_silence(self, scope: Scope, send: Send) -> None:
+    async def _refuse(
+        self, scope: Scope, send: Send, status: int, code: str, detail: str, header: tuple[bytes, bytes]
+    ) -> None:
         headers = own_headers(scope, b"application/problem+json")
-        detail = f"no more of the body arrived for {self._body_timeout_s:g} s"
         request_id = dict(headers)[b"x-request-id"].decode()
-        body = orjson.dumps(problem_body(408, "request_timeout", detail, request_id=request_id))
-        await send_answer(scope, send, 408, [*headers, (b"connection", b"close")], body)
+        body = orjson.dumps(problem_body(status, code, detail, request_id=request_id))
+        await send_answer(scope, send, status, [*headers, header], body)

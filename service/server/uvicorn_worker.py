@@ -65,6 +65,8 @@ class _DrainingServer(Server):
         RELOADS.announce()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if not RELOADS.is_replaced:  # else the new processes of this machine are ready
+            await self.config.app.leave()  # type: ignore[union-attr]
         told_at = time.monotonic()
         while RELOADS.is_awaiting_successor and time.monotonic() < told_at + _SUCCESSOR_S:
             await asyncio.sleep(0.05)

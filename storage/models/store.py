@@ -197,10 +197,12 @@ class ModelStore:
         with reported(keys.VERSIONS_IN_USE):
             entries = self._redis.xrevrange(keys.VERSIONS_IN_USE, "+", "-" if after is None else f"({after}")
         versions = []
-        for _, entry in entries:
+        for entry_id, entry in entries:
             model, number = entry.get(b"model", b"").decode("ascii", "replace"), entry.get(b"version", b"")
             if keys.is_name(model) and _is_number(number):
                 versions.append((model, int(number)))
+            else:
+                report(f"{keys.VERSIONS_IN_USE} has the entry {entry_id.decode()}, which names no version")
         return list(dict.fromkeys(versions)), entries[0][0].decode() if entries else after
 
     @names("model")

@@ -98,11 +98,13 @@ class Rig:
         self._has_api = api_processes > 0
         self._acl = acl
         self._login = login
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         self.settings = {"DATA_DIR": str(folder), "API_PROCESSES": str(api_processes), **settings}
         self.workers: list[Process] = []
         self.api: Process | None = None
+        self.replicas: list[Process] = []
+        """more of the API, on ports of their own"""
         self.n_started = 0
         """workers, over all time"""
 
@@ -118,7 +120,7 @@ class Rig:
             self.redis.execute_command("ACL", "SETUSER", "service", "on", ">secret", *self._acl)
             self._login = "service:secret@"
         redis_url = self.server.url.replace("://", f"://{self._login}")
-        self.settings = {"REDIS_URL": redis_url, "PORT": str(self._port), **self.settings}
+        self.settings = {"REDIS_URL": redis_url, "PORT": str(self.port), **self.settings}
         self.tend()
         if self._has_api:
             wait_for(self.is_ready)
@@ -153,11 +155,16 @@ class Rig:
             wait_for(lambda: WORKER_READY_LINE in log.read_text())
         return worker
 
+    def start_replica(self, port: int, **settings: str) -> Process:
+        """Start another process of the API, which nobody tends."""
+        self.replicas.append(self._start(API_COMMAND, f"api-{port}", PORT=str(port), **settings))
+        return self.replicas[-1]
+
     @contextmanager
     def other_api(self, **settings: str) -> Iterator[httpx.Client]:
         """Another API with other settings."""
-        port = str(free_port())
-        process = self._start(API_COMMAND, f"api-{port}", **{"PORT": port, "API_PROCESSES": "1", **settings})
+        port = free_port()
+        process = self.start_replica(port, API_PROCESSES="1", **settings)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
             try:
                 wait_for(lambda: answers(http))
@@ -203,7 +210,8 @@ class Rig:
         self.server.kill()
 
     def stop(self) -> None:
-        running = [process for process in (*self.workers, self.api) if process is not None and process.poll() is None]
+        started = (*self.workers, *self.replicas, self.api)
+        running = [process for process in started if process is not None and process.poll() is None]
         for process in running:
             send(process.pid, signal.SIGCONT)
             process.terminate()

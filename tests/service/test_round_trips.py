@@ -13,6 +13,7 @@ from service.app import create_app
 from service.settings import Limits
 from storage import keys
 from storage.blobs import BlobStore
+from storage.codec import encode_names
 from storage.jobs.attempt import Attempt
 from storage.jobs.reports import Figures, LeaderboardEntry
 from storage.jobs.store import JobStore
@@ -150,6 +151,9 @@ def test_long_names_of_features_are_stored_once_and_lists_do_not_read_them(
     assert attempt is not None
     run_training(attempt, models=models, blobs=blobs, deadline=Deadline(), stop_requested=lambda: False)
     assert http.get("/models/next/versions/1").get_json()["feature_names"] == names
+    assert models.get("wide").digests == {number: models.get_version("wide", number).digest}
+    redis.hset(keys.version("wide", number), "feature_names", encode_names(names[::-1]))
+    assert http.get(f"/models/wide/versions/{number}").status_code == 503
 
 
 def test_the_best_network_so_far_carries_long_names_once(

@@ -1,6 +1,7 @@
 """A sweep as one job: many candidates, folds, a leaderboard, one version."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -56,9 +57,9 @@ def train(jobs: JobStore, models: ModelStore, blobs: BlobStore) -> Train:
             return False
 
         run_training(attempt, models=models, blobs=blobs, deadline=Deadline(clock), stop_requested=stop_requested)
-        result = jobs.get(attempt.job.id).result
-        assert result is not None
-        return result
+        job = jobs.get(attempt.job.id)
+        assert job.result is not None
+        return replace(job.result, leaderboard=job.leaderboard)  # which is stored beside it
 
     return train
 

@@ -24,6 +24,7 @@ from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.models.versions import ModelReference
 from tests.builders import loaded_models, publish
+from tests.ear import Ear
 
 ROWS = [[-1.0, -1.0], [1.0, -1.0], [1.0, 2.0]]
 OUTPUTS = [1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-3))]
@@ -123,19 +124,10 @@ def test_the_columns_are_those_of_csv_for_every_task(http: FlaskClient, train: C
     assert tables["lists"].column_names == ["output_0", "output_1"]
 
 
-class Silence:
-    """A listener that hears of no change."""
-
-    is_connected = True
-
-    def on_model(self, callback: Callable[[str | None], None]) -> None:
-        pass
-
-
 def test_the_event_loop_leaves_arrow_to_a_thread(jobs: JobStore, models: ModelStore) -> None:
     publish(jobs)
     loaded = loaded_models(models)
-    loaded.follow(Silence())  # or the loop may trust no pointer, and would leave everything to threads
+    loaded.follow(Ear())  # or the loop may trust no pointer, and would leave everything to threads
     loaded.get(ModelReference("or"))
     body = stream({"x0": X0, "x1": X1})
     arrow_in = HttpRequest(body, "r", content_type=ARROW.encode(), query=b"model=or&version=1")

@@ -19,17 +19,9 @@ from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.models.versions import ModelReference
 from tests.builders import loaded_models, publish_network
+from tests.ear import Ear
 
 N_OUTPUTS = 4_096
-
-
-class Ear:
-    """A listener that hears nothing."""
-
-    is_connected = True
-
-    def on_model(self, callback: Callable[[str | None], None]) -> None:
-        pass
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from storage.models.store import ModelStore
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.models.versions import Model, ModelReference, Version
 from tests.builders import RESULT, loaded_models, publish
+from tests.ear import Ear
 
 
 class Store(ModelStore):
@@ -54,18 +55,6 @@ class Store(ModelStore):
             raise redis_py.ConnectionError("away")
         time.sleep(0.02)  # long enough for others to come
         return super().load(model, number)
-
-
-class Ear:
-    """A listener that hears what the test says."""
-
-    is_connected = True
-
-    def on_model(self, callback: Callable[[str | None], None]) -> None:
-        self.hear = callback
-
-    def on_use(self, callback: Callable[[], None]) -> None:
-        self.hear_of_use = callback
 
 
 class Clock:
@@ -491,3 +480,19 @@ def test_versions_in_use_elsewhere_take_half_of_the_memory(redis: Redis, jobs: J
     soon(lambda: models.is_ready)
     assert set(models.versions._loaded) == {("m5", 1), ("m4", 1)}
     ear.is_connected = False
+
+
+def test_damaged_notes_of_the_versions_in_use_hold_up_nothing(
+    redis: Redis, jobs: JobStore, store: Store, ear: Ear
+) -> None:
+    publish(jobs, alias="production")
+    redis.xadd(keys.VERSIONS_IN_USE, {"other": "x"})
+    redis.xadd(keys.VERSIONS_IN_USE, {"model": b"\xff", "version": "one"})
+    store.note_in_use([("or", 1)])
+    assert store.in_use()[0] == [("or", 1)]
+    redis.set(keys.VERSIONS_IN_USE, "a text where a stream belongs")
+    store.note_in_use([("or", 1)])
+    models = loaded_models(store)
+    models.follow(ear)
+    soon(lambda: models.is_ready)
+    assert models.find(ModelReference("or")) is not None

@@ -1,7 +1,7 @@
 """Plain JSON bodies are decoded fast, all others by the strict parser: the answers are the same, limits included."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,19 +16,11 @@ from storage.blobs import BlobStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from tests.builders import loaded_models, publish, publish_network
+from tests.ear import Ear
 
 LIMITS = Limits(max_predict_instances=50, max_predict_outputs=90, max_inline_values=1_000)
 STRICT = {"Accept": "application/json, */*;q=0.1"}
 """Means the same as no Accept header, but the fast decoders leave it alone."""
-
-
-class Ear:
-    """A listener that hears of no change."""
-
-    is_connected = True
-
-    def on_model(self, callback: Callable[[str | None], None]) -> None:
-        pass
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ is exact, or a third.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,9 @@ from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.models.versions import ModelReference
 from tests.builders import loaded_models, publish_network
+from tests.ear import Ear
 
 RECORDED = [json.loads(line) for line in Path(__file__).with_name("recorded_answers.jsonl").read_text().splitlines()]
-
-
-class Ear:
-    """A listener that hears of no change."""
-
-    is_connected = True
-
-    def on_model(self, callback: Callable[[str | None], None]) -> None:
-        pass
 
 
 @pytest.fixture(params=["from memory", "from Redis"])
