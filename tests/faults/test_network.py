@@ -1,6 +1,5 @@
 """R36: a network between the API and Redis that loses packets, is slow or is cut. Redis has a network namespace."""
 
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,8 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from standalone import find_server_binary
-from tests.faults.redis_host import Network
+from tests.faults.redis_host import Network, RedisHost
 from tests.faults.rig import Rig, wait_for
 from tests.faults.test_stores import JOB
 
@@ -19,29 +17,25 @@ StartRig = Callable[..., Rig]
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
+def host(tmp_path: Path) -> Iterator[RedisHost]:
     """Another host, with Redis."""
     with ExitStack() as on_exit:
-        try:
-            network = Network(on_exit)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"needs network namespaces: {getattr(error, 'stderr', error)}")
-        options = ["--protected-mode", "no", "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        server = subprocess.Popen(
-            [*network.prefix, find_server_binary(), "--dir", tmp_path, *options], stdout=subprocess.DEVNULL
-        )
-        on_exit.callback(server.wait)
-        on_exit.callback(server.kill)
-        yield network
+        host = RedisHost(tmp_path, on_exit)
+        if host.network is None:
+            pytest.skip("; ".join(host.left_out))
+        yield host
 
 
 @pytest.fixture
-def rig(network: Network, start_rig: StartRig) -> Rig:
+def network(host: RedisHost) -> Network:
+    assert host.network is not None
+    return host.network
+
+
+@pytest.fixture
+def rig(host: RedisHost, network: Network, start_rig: StartRig) -> Rig:
     """An API whose Redis is on the other host."""
-    rig = start_rig(n_workers=0, api_processes=0)
-    rig.settings["REDIS_URL"] = network.url
-    rig.start_api()
-    return rig
+    return start_rig(n_workers=0, api_processes=1, server=host, REDIS_URL=network.url)
 
 
 def post(http: httpx.Client, *, n_retries: int = 0) -> tuple[int, float]:
