@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import ClassVar
 
@@ -40,15 +40,16 @@ def work(point: str | None, number: signal.Signals, environment: dict[str, str],
     raise SystemExit(main() if point is None else dying_worker.work(point, number))
 
 
-def tree(worker: ForkServerProcess) -> list[int]:
+def tree(worker: BaseProcess) -> list[int]:
+    assert worker.pid is not None
     return [*children_of(worker.pid), worker.pid]
 
 
-def is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
+def is_stopped(worker: BaseProcess) -> bool:
+    return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(") ")[2].startswith("T")
 
 
-def end(worker: ForkServerProcess) -> None:
+def end(worker: BaseProcess) -> None:
     """Let a worker go on, and stop in its own time; it may come to its point again."""
 
     def has_ended() -> bool:
@@ -70,7 +71,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.history = History()
         self.now = 0.0
-        self.stopped: list[ForkServerProcess] = []
+        self.stopped: list[BaseProcess] = []
         self.reconciler = Reconciler(
             self.rig.redis,
             self.rig.jobs,
@@ -84,7 +85,7 @@ class Machine(RuleBasedStateMachine):
     def job_ids(self, *statuses: str) -> list[str]:
         return [job_id for job_id in self.history.accepted if self.rig.jobs.get(job_id).status in statuses]
 
-    def start(self, point: str | None, number: signal.Signals = signal.SIGKILL) -> ForkServerProcess:
+    def start(self, point: str | None, number: signal.Signals = signal.SIGKILL) -> BaseProcess:
         arguments = point, number, self.rig.settings, self.rig.folder / "workers.log"
         process = FORKS.Process(target=work, args=arguments)
         process.start()
@@ -130,7 +131,7 @@ class Machine(RuleBasedStateMachine):
                 worker.join(30)
                 assert worker.exitcode == -signal.SIGKILL, point
             else:
-                wait_for(lambda worker=worker: is_stopped(worker.pid))
+                wait_for(lambda worker=worker: is_stopped(worker))
                 self.stopped.append(worker)
 
     def give_up_the_silent(self) -> None:
@@ -164,7 +165,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_workers_that_die_at_random_points_lose_no_job_and_publish_none_twice(start_rig: Callable[..., Rig]) -> None:
-    """R43."""
+    """R45."""
     Machine.rig = start_rig(n_workers=0, api_processes=0, MAX_ATTEMPTS=str(MAX_ATTEMPTS))
     is_long = settings.get_current_profile_name() == "long"
     try:
