@@ -43,8 +43,7 @@ class TrainingQueue:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
-        # Where RQ keeps the version that it reads from INFO, a command that managed Redis may deny. RQ would then take
-        # the server for one without LMOVE, and lose an entry when a worker is killed just after it popped.
+        # Where RQ keeps the version that it reads from INFO when it enqueues, a command that managed Redis may deny.
         setattr(redis, "__rq_redis_server_version", OLDEST_SERVER)
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
 

@@ -139,13 +139,6 @@ class Rig:
         while len(self.workers) < self._n_workers:
             self.start_worker()
 
-    def start_api(self) -> None:
-        """Start the API of a rig without one, after its settings were changed, and wait until it is ready."""
-        self._has_api = True
-        self.settings["API_PROCESSES"] = "1"
-        self.tend()
-        wait_for(self.is_ready)
-
     def start_worker(self, *, is_awaited: bool = False, **settings: str) -> Process:
         log = self.folder / f"worker-{self.n_started}.log"
         worker = self._start(WORKER_COMMAND, log.stem, **settings)

@@ -98,4 +98,4 @@ def test_a_version_number_that_comes_again_names_the_new_network(
     later = [answer for answer in predictions.answers if answer[0] > published_at]
     unmarked = [answer for answer in later if not answer[2]]
     assert [answer for answer in unmarked if answer[1] == 2 and not math.isclose(answer[3], output(NEW))] == []
-    assert len(unmarked) > 100
+    assert len(unmarked) > 20

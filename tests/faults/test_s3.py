@@ -15,6 +15,7 @@ from storage.errors import BlobNotFoundError, BlobStoreUnavailableError
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.store import JobStore
 from tests.builders import OR_TARGETS, claimed, training_spec
+from tests.clock import Clock
 from tests.faults.proxy import Proxy
 from tests.faults.rig import Rig, wait_for
 from tests.s3_server import BUCKET, KEYS, S3Server, skip_without_s3
@@ -160,11 +161,15 @@ def test_blobs_on_s3_are_stored_whole_read_and_swept(
     assert set(s3.objects()) == {f"some/prefix/{digest[:2]}/{digest}" for digest in (needed, unneeded)}
     monkeypatch.setattr("storage.jobs.housekeeping.FOLDERS_AT_ONCE", 256)
     monkeypatch.setattr("storage.jobs.housekeeping.BLOBS_S", 10**6)
-    clock = iter(range(0, 10**6, 60)).__next__
-    Housekeeping(redis, store, keep_jobs_s=1, clock=clock).run()
+    clock, started_at = Clock(), time.time()
+    housekeeping = Housekeeping(redis, store, keep_jobs_s=1, clock=clock, wall_clock=lambda: started_at)
+    monkeypatch.setattr("storage.jobs.housekeeping.LEAP_S", 10**6)
+    clock.now += 3600  # it has been running for an hour, so that it believes its clock
+    housekeeping.run()
     assert len(s3.objects()) == 2  # young
     monkeypatch.setattr("storage.jobs.housekeeping.KEEP_BLOBS_S", -60.0)
-    Housekeeping(redis, store, keep_jobs_s=1, clock=clock).run()
+    clock.now += 60
+    housekeeping.run()
     assert set(s3.objects()) == {f"some/prefix/{needed[:2]}/{needed}"}
     store.get(needed)
     with pytest.raises(BlobNotFoundError):

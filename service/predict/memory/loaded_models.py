@@ -11,6 +11,7 @@ from service.predict.memory.pointers import PointerCache
 from service.predict.memory.statistics import Statistics
 from service.predict.memory.version_cache import VersionCache
 from service.settings import Settings
+from storage.alarm import report
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import CorruptDataError, ModelNotFoundError, UnavailableError, VersionNotFoundError
 from storage.models.trained_model import TrainedModel
@@ -280,4 +281,4 @@ class LoadedModels:
         except UnavailableError:
             raise
         except Exception as error:
-            _log.critical("ALARM: version %d of model %r cannot be loaded: %s", number, model, error)
+            report(f"version {number} of model {model!r} cannot be loaded: {error}")
