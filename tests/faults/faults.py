@@ -4,7 +4,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -72,7 +72,9 @@ def _begin_to_forget_scripts(scene: Scene) -> ExitStack:
         with suppress(RedisError, OSError):
             scene.rig.redis.script_flush()
 
-    return _begun(repeated(forget, 0.002))
+    forgetting = ExitStack()
+    forgetting.enter_context(repeated(forget, 0.002))
+    return forgetting
 
 
 def _start_with_wrong_volume(scene: Scene) -> ExitStack:
@@ -101,12 +103,6 @@ def _start_with_wrong_volume(scene: Scene) -> ExitStack:
     return wrong
 
 
-def _begun(context: AbstractContextManager[object]) -> ExitStack:
-    begun = ExitStack()
-    begun.enter_context(context)
-    return begun
-
-
 def _end(scene: Scene, begun: ExitStack) -> None:
     begun.close()
 
@@ -131,7 +127,7 @@ REDIS_FAULTS = (
 def host_faults(host: RedisHost) -> list[Fault]:
     """The faults of volumes, disk, scripts, network and clock that are possible on this host."""
     faults = [
-        Fault("a worker and an API with a wrong volume", _start_with_wrong_volume, _end, (5.0,)),
+        Fault("a worker and an API with a wrong volume", _start_with_wrong_volume, _end, (8.0,)),
         Fault("Redis: full", lambda _: host.fill(), lambda *_: host.make_room(), (2.0, 4.0)),
         Fault("Redis: SCRIPT FLUSH every 2 ms", _begin_to_forget_scripts, _end, (2.0,)),
     ]

@@ -101,6 +101,7 @@ def judge(history: History, jobs: JobStore, models: ModelStore) -> Verdict:
         "reads of jobs": sum(map(len, history.jobs.values())),
         "predictions": len(history.predictions),
         "answers 503": sum(n for (_, status), n in history.statuses.items() if status == 503),
+        "refused with a wrong volume": history.statuses["submit with a wrong volume", 503],
         "no answer": sum(n for (_, status), n in history.statuses.items() if status == 0),
     }
     return Verdict(figures, broken)
