@@ -1,7 +1,7 @@
 """Break the service at random while clients use it, then check what they were promised.
 
 `./run chaos --minutes 10 --seed 1` is the long form; `--jobs 1000 --minutes 1` is R1 of docs/reliability.md. The same
-seed brings the same faults at the same times.
+seed brings the same faults in the same order.
 """
 
 import argparse

@@ -169,7 +169,7 @@ class Stream:
         self._scene.history.note(f"{fault.name}, {seconds:g} s" if seconds else fault.name)
         done = fault.do(self._scene)
         self._under_way.append((time.monotonic() + seconds, partial(fault.undo, self._scene, done)))
-        self._due_at += self._every_s
+        self._due_at = time.monotonic() + self._every_s  # a slow machine catches up with none
 
     def end(self, now: float = float("inf")) -> None:
         """Undo the faults that have lasted long enough; without a time, all."""
