@@ -10,13 +10,17 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
+from redis.client import Pipeline
 from rq import Queue, Worker, worker_registration
 from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.job import JobStatus
+from rq.utils import now
 from rq.worker import WorkerStatus
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
@@ -26,6 +30,7 @@ from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
+from worker.deadline import HandedBackError
 from worker.guard import Guard, WorkerChild
 from worker.health import HealthFile
 from worker.tasks import prepare_child, request_stop, train_model
@@ -64,6 +69,17 @@ class QueueEntry(RqJob):
     def get_status(self, refresh: bool = True) -> JobStatus:
         """Return that all is done: what became of a training is in our record, so RQ has nothing to write."""
         return JobStatus.FINISHED
+
+
+@contextmanager
+def _if_possible() -> Iterator[None]:
+    """Leave out what RQ writes about a worker while Redis does not take it: no work depends on it."""
+    try:
+        yield
+    except Exception as error:
+        if not (is_unavailable(error) or is_wrong_type(error)):
+            raise
+        _log.debug("not written: %s", error)
 
 
 class TrainingWorker(Worker):
@@ -108,13 +124,38 @@ class TrainingWorker(Worker):
         super().bootstrap(*args, **kwargs)
         _log.info(READY_MESSAGE)
 
-    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+    def register_birth(self) -> None:
+        """Register, or later, when the worker finds that it is not registered."""
+        self.birth_date = self.last_heartbeat = now()
+        with _if_possible():
+            self._register()
+
+    @_if_possible()
+    def register_death(self) -> None:
+        """Delete the registration; it expires otherwise."""
+        super().register_death()  # type: ignore[no-untyped-call]
+
+    @_if_possible()
+    def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
+        """Note what the worker does."""
+        super().set_state(state, pipeline)
+
+    @_if_possible()
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Show that the worker goes on; called every few seconds, idle or in a training."""
         self._health_file.touch()
-        super().heartbeat(*args, **kwargs)
+        super().heartbeat(timeout, pipeline)
+
+    @_if_possible()
+    def set_shutdown_requested_date(self) -> None:
+        """Note that the worker was told to stop; called by a signal handler."""
+        super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
 
     def subscribe(self) -> None:
         """Take no commands of RQ: a message must not be enough to stop a training or the worker."""
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Do not look whether somebody suspended the workers: a forged key must not be enough, and RQ writes here."""
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
@@ -124,9 +165,13 @@ class TrainingWorker(Worker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[RqJob, Queue] | None:
-        """Wait for a queue entry, and before that for stores that are ours and take writes, and an undamaged queue."""
+        """Wait for a queue entry, and before that for stores that are ours and take writes, and an undamaged queue.
+
+        Returns:
+            None if the worker must stop.
+        """
         wait_s = 1.0
-        while True:
+        while not self._stop_requested:
             try:
                 self.set_state(WorkerStatus.IDLE)
                 self.heartbeat()
@@ -141,12 +186,14 @@ class TrainingWorker(Worker):
                 _log.warning("waiting for a store: %s", error)
                 time.sleep(wait_s)
                 wait_s = min(2 * wait_s, self.max_connection_wait_time)
+        return None
 
     def _maintain(self) -> None:
         """Look after the registration of workers and after all jobs."""
         self._identity.check(self.connection)
         self._reconciler.run()
-        self._register_again()
+        if self._register():
+            _log.info("registered again as %s", self.name)
         worker_registration.clean_worker_registry(self.queues[0])
         self._maintained_at_s = time.monotonic()
 
@@ -179,15 +226,16 @@ class TrainingWorker(Worker):
                 raise
             _log.warning("no maintenance while a job trains: %s", error)
 
-    def _register_again(self) -> None:
-        """Register again if Redis has forgotten this worker: it was away for long, or lost its data."""
-        if not self.connection.sismember(WORKERS_BY_QUEUE_KEY % QUEUE_NAME, self.key):
-            with self.connection.pipeline() as transaction:
-                transaction.hset(self.key, mapping=self.serialize())
-                worker_registration.register(self, transaction)
-                transaction.expire(self.key, self.worker_ttl + 60)
-                transaction.execute()
-            _log.info("registered again as %s", self.name)
+    def _register(self) -> bool:
+        """Register, unless the worker is registered. Redis may have been away for long, or have lost its data."""
+        if self.connection.sismember(WORKERS_BY_QUEUE_KEY % QUEUE_NAME, self.key):
+            return False
+        with self.connection.pipeline() as transaction:
+            transaction.hset(self.key, mapping=self.serialize())
+            worker_registration.register(self, transaction)
+            transaction.expire(self.key, self.worker_ttl + 60)
+            transaction.execute()
+        return True
 
     def main_work_horse(self, job: RqJob, queue: Queue) -> None:
         """Let the child die with its parent, then train."""
@@ -203,7 +251,7 @@ class TrainingWorker(Worker):
         try:
             train_model(job.id)
         except Exception as error:
-            details = None if is_unavailable(error) else error
+            details = None if is_unavailable(error) or isinstance(error, HandedBackError) else error
             _log.error("the process that took job %s ended early: %r", job.id, error, exc_info=details)
             return False
         return True
@@ -217,6 +265,11 @@ class TrainingWorker(Worker):
         """Let a short job finish and hand a long one back; called on the first SIGTERM or Ctrl-C."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         threading.Thread(target=self._end, daemon=True).start()
+
+    def _shutdown(self) -> None:
+        # RQ raises StopRequested in an idle worker. If that meets a line being logged, `logging` catches it.
+        self._stop_requested = True
+        super()._shutdown()  # type: ignore[no-untyped-call]
 
     def _end(self) -> None:
         # The signal may have come between RQ's pop and its fork: then `_child` is the one before.

@@ -1,7 +1,7 @@
-"""Kill and stop processes at random while clients use the service, then check what they were promised.
+"""Break the service at random while clients use it, then check what they were promised.
 
 `./run chaos --minutes 10 --seed 1` is the long form; `--jobs 1000 --minutes 1` is R1 of docs/reliability.md. The same
-seed kills the same kinds of processes at the same times.
+seed brings the same faults in the same order.
 """
 
 import argparse
@@ -12,14 +12,17 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from tests.faults.drain import Drain, drain, readings_of
+from tests.faults.faults import REDIS_FAULTS, WORKER_FAULTS, Scene, Stream, host_faults
 from tests.faults.history import History, Verdict, judge
-from tests.faults.rig import Rig, children_of, running_rig, send
+from tests.faults.redis_host import RedisHost
+from tests.faults.rig import Rig, running_rig
 
 N_SUBMITTERS = 4
 
@@ -33,7 +36,8 @@ class Plan:
     n_jobs: int
     n_workers: int = 3
     worker_fault_every_s: float = 2.0
-    redis_kill_every_s: float = 20.0
+    redis_fault_every_s: float = 20.0
+    host_fault_every_s: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,12 @@ class Outcome:
 def run(plan: Plan, folder: Path) -> Outcome:
     """Run the service under faults, wait until every job is done or nothing moves, and judge the quiet store."""
     history = History()
-    with running_rig(folder, n_workers=plan.n_workers) as rig:
+    with ExitStack() as on_exit:
+        host = RedisHost(folder, on_exit)
+        if host.left_out:
+            print("left out, this machine cannot do it:", "; ".join(host.left_out), flush=True)
+        settings = {} if host.network is None else {"REDIS_URL": host.network.url}
+        rig = on_exit.enter_context(running_rig(folder, n_workers=plan.n_workers, server=host, **settings))
         is_over = threading.Event()
         clients = [
             threading.Thread(target=_submit, args=(rig, history, plan, is_over, part), daemon=True)
@@ -60,7 +69,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
         ]
         for client in clients:
             client.start()
-        _inject(rig, history, plan)
+        _inject(rig, host, history, plan)
         drained = drain(readings_of(rig, history, plan.n_jobs))
         is_over.set()
         for client in clients:
@@ -70,48 +79,25 @@ def run(plan: Plan, folder: Path) -> Outcome:
         return Outcome(judge(history, rig.jobs, rig.models), drained, history)
 
 
-# --------------------------------------------------------------------------------------------------- faults
-
-
-def _inject(rig: Rig, history: History, plan: Plan) -> None:
-    """Kill a worker every few seconds, in one of the ways a process can be lost, and Redis less often."""
-    rng = random.Random(plan.seed)
+def _inject(rig: Rig, host: RedisHost, history: History, plan: Plan) -> None:
+    """Break something every few seconds, and start again what ended."""
+    kinds = (
+        (WORKER_FAULTS, plan.worker_fault_every_s),
+        (REDIS_FAULTS, plan.redis_fault_every_s),
+        (host_faults(host), plan.host_fault_every_s),
+    )
+    streams = [
+        Stream(faults, Scene(rig, host, history, random.Random(f"{plan.seed} {k}")), every_s=every_s)
+        for k, (faults, every_s) in enumerate(kinds)
+    ]
     ends_at = time.monotonic() + plan.minutes * 60
-    next_worker, next_redis = time.monotonic() + plan.worker_fault_every_s, time.monotonic() + plan.redis_kill_every_s
-    stopped: list[tuple[float, int]] = []
-    while (now := time.monotonic()) < ends_at:
-        if now >= next_redis:
-            down_s = rng.choice([0.0, 0.5, 3.0])
-            history.note(f"redis: kill -9, down {down_s} s")
-            rig.kill_redis(down_s)
-            next_redis += plan.redis_kill_every_s
-        if now >= next_worker and rig.workers:
-            # An idle worker has little to lose.
-            worker = rng.choice([one for one in rig.workers if children_of(one.pid)] or rig.workers)
-            match rng.choice(["kill", "kill", "kill parent", "stop", "terminate"]):
-                case "kill":
-                    history.note(f"worker {worker.pid}: kill -9 with its child")
-                    rig.kill_worker(worker)
-                case "kill parent":
-                    history.note(f"worker {worker.pid}: kill -9 without its child")
-                    rig.kill_worker(worker, with_child=False)
-                case "stop":
-                    history.note(f"worker {worker.pid}: SIGSTOP for 12 s")
-                    for pid in (worker.pid, *children_of(worker.pid)):
-                        send(pid, signal.SIGSTOP)
-                        stopped.append((now + 12, pid))
-                case "terminate":
-                    history.note(f"worker {worker.pid}: SIGTERM")
-                    worker.terminate()
-            next_worker += plan.worker_fault_every_s
-        for at, pid in stopped:
-            if now >= at:
-                send(pid, signal.SIGCONT)
-        stopped = [(at, pid) for at, pid in stopped if now < at]
+    while time.monotonic() < ends_at:
+        for stream in streams:
+            stream.tend()
         rig.tend()
         time.sleep(0.05)
-    for _, pid in stopped:
-        send(pid, signal.SIGCONT)
+    for stream in streams:
+        stream.end()
 
 
 # -------------------------------------------------------------------------------------------------- clients
@@ -141,7 +127,7 @@ def _submit(rig: Rig, history: History, plan: Plan, is_over: threading.Event, pa
             job = {
                 "model": f"m{rng.randrange(8)}",
                 "data": {"features": features, "targets": [0, 1] * 4},
-                "training": {"max_epochs": rng.choices([10, 2_000, 60_000], [12, 2, 1])[0], "tolerance": 0},
+                "training": {"max_epochs": rng.choices([10, 2_000, 40_000], [24, 4, 1])[0], "tolerance": 0},
             }
             key = f"{plan.seed}-{k}"
             while not _submit_once(http, history, job, key):

@@ -1,7 +1,7 @@
-"""A training worker that is killed at one point of its work: `python -m tests.faults.dying_worker POINT`.
+"""A training worker that is killed, or stopped, at one point of its work: `python -m tests.faults.dying_worker POINT`.
 
-The worker is the real one. The function at that point is wrapped: it kills -9 the worker and its child, before or after
-the wrapped call.
+The worker is the real one. The function at that point is wrapped: it kills -9 the worker and its child, or stops both
+with SIGSTOP, before or after the wrapped call.
 """
 
 import functools
@@ -19,8 +19,6 @@ from worker.main import main
 from worker.process import TrainingWorker
 from worker.watch import Watch
 
-PARENT = os.getpid()
-
 POINTS: dict[str, tuple[type, str, bool]] = {
     # name: (class, method, whether to die after the call)
     "after the pop": (TrainingWorker, "execute_job", False),
@@ -34,27 +32,34 @@ POINTS: dict[str, tuple[type, str, bool]] = {
 }
 
 
-def die(*_: Any) -> None:
-    """Kill child and parent at once. The parent goes first: it would record the death of its child."""
-    if os.getpid() != PARENT:
-        os.kill(PARENT, signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
+def work(point: str, number: signal.Signals = signal.SIGKILL) -> int:
+    """Work, and send this signal to child and parent at the point."""
+    assert worker.tasks  # imported by the parent, as `worker.main` does
+    parent = os.getpid()
+
+    def interrupt() -> None:
+        # The parent goes first: it would record the death of its child.
+        for pid in dict.fromkeys((parent, os.getpid())):
+            os.kill(pid, number)
+
+    _wrap(*POINTS[point], interrupt)
+    return main()
 
 
-def wrap(owner: type, name: str, is_after: bool) -> None:
+def _wrap(owner: type, name: str, is_after: bool, interrupt: Callable[[], None]) -> None:
     method: Callable[..., Any] = getattr(owner, name)
 
     @functools.wraps(method)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if not is_after:
-            die()
-        method(*args, **kwargs)
-        die()
+            interrupt()
+        result = method(*args, **kwargs)
+        if is_after:
+            interrupt()
+        return result
 
     setattr(owner, name, wrapped)
 
 
 if __name__ == "__main__":
-    assert worker.tasks  # imported by the parent, as `worker.main` does
-    wrap(*POINTS[sys.argv[1]])
-    sys.exit(main())
+    sys.exit(work(sys.argv[1]))

@@ -30,6 +30,8 @@ class History:
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     """(kind of request, status of the answer; 0: no answer) -> how often"""
     notes: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    """what was seen to be wrong while it happened"""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _started_at: float = field(default_factory=time.monotonic)
 
@@ -54,6 +56,10 @@ class History:
         with self._lock:
             self.predictions.append({"request": request, "answer": answer})
 
+    def saw_violation(self, text: str) -> None:
+        with self._lock:
+            self.violations.append(text)
+
     def note(self, text: str) -> None:
         with self._lock:
             self.notes.append(f"{time.monotonic() - self._started_at:7.2f} {text}")
@@ -69,7 +75,7 @@ class Verdict:
 
 def judge(history: History, jobs: JobStore, models: ModelStore) -> Verdict:
     """Check the history against the promise and against the store, which must not change meanwhile."""
-    broken = [f"key {key} was never accepted" for key in history.never_accepted]
+    broken = [*history.violations, *(f"key {key} was never accepted" for key in history.never_accepted)]
     final: dict[str, Job] = {}
     for job_id in history.accepted:
         try:
@@ -95,6 +101,7 @@ def judge(history: History, jobs: JobStore, models: ModelStore) -> Verdict:
         "reads of jobs": sum(map(len, history.jobs.values())),
         "predictions": len(history.predictions),
         "answers 503": sum(n for (_, status), n in history.statuses.items() if status == 503),
+        "refused with a wrong volume": history.statuses["submit with a wrong volume", 503],
         "no answer": sum(n for (_, status), n in history.statuses.items() if status == 0),
     }
     return Verdict(figures, broken)

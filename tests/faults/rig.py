@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +34,24 @@ def wait_for(what: Callable[[], object], timeout_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+@contextmanager
+def repeated(action: Callable[[], object], every_s: float) -> Iterator[None]:
+    """Do something again and again, in a thread."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.wait(every_s):
+            action()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def children_of(pid: int) -> list[int]:
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -59,6 +78,7 @@ class Rig:
     Args:
         acl: what the service may do in Redis, as rules of ACL SETUSER; it then has a user of its own.
         login: `user:password@` for REDIS_URL.
+        server: instead of an embedded server in `folder`; then REDIS_URL is among the settings if it is not its url.
     """
 
     def __init__(
@@ -69,10 +89,11 @@ class Rig:
         api_processes: int = 2,
         acl: Sequence[str] = (),
         login: str = "",
+        server: EmbeddedServer | None = None,
         **settings: str,
     ) -> None:
         self.folder = folder
-        self.server = EmbeddedServer(folder)
+        self.server = server or EmbeddedServer(folder)
         self._n_workers = n_workers
         self._has_api = api_processes > 0
         self._acl = acl
@@ -98,7 +119,8 @@ class Rig:
         if self._acl:
             self.redis.execute_command("ACL", "SETUSER", "service", "on", ">secret", *self._acl)
             self._login = "service:secret@"
-        self.settings |= {"REDIS_URL": self.server.url.replace("://", f"://{self._login}"), "PORT": str(self.port)}
+        redis_url = self.server.url.replace("://", f"://{self._login}")
+        self.settings = {"REDIS_URL": redis_url, "PORT": str(self.port), **self.settings}
         self.tend()
         if self._has_api:
             wait_for(self.is_ready)
@@ -116,13 +138,6 @@ class Rig:
         self.workers = [worker for worker in self.workers if worker.poll() is None]
         while len(self.workers) < self._n_workers:
             self.start_worker()
-
-    def start_api(self) -> None:
-        """Start the API of a rig without one, after its settings were changed, and wait until it is ready."""
-        self._has_api = True
-        self.settings["API_PROCESSES"] = "1"
-        self.tend()
-        wait_for(self.is_ready)
 
     def start_worker(self, *, is_awaited: bool = False, **settings: str) -> Process:
         log = self.folder / f"worker-{self.n_started}.log"

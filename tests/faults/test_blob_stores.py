@@ -23,9 +23,10 @@ def test_a_blob_store_that_is_not_ours_fails_no_job_and_gets_no_mark(
 
     On 15a4f66 both folders got the mark, and about half of the jobs failed as `internal`.
     """
-    rig = start_rig(n_workers=1, api_processes=1)
+    rig = start_rig(n_workers=0, api_processes=1)
     with httpx.Client(base_url=rig.url, timeout=30) as http:
-        publish(rig.jobs)
+        publish(rig.jobs)  # before a worker can take the job
+        rig.start_worker()
         other = tmp_path / "other"
         other.mkdir()
         for _ in range(2):
@@ -100,7 +101,7 @@ def test_a_job_whose_blob_is_missing_waits_for_it(start_rig: StartRig) -> None:
 
 def test_an_api_that_starts_while_the_blob_store_is_away_predicts(start_rig: StartRig, tmp_path: Path) -> None:
     """R42. On 15a4f66 it answered 503 to everything: it asked the blob store before it asked Redis for a model."""
-    rig = start_rig(n_workers=1, api_processes=1)
+    rig = start_rig(n_workers=0, api_processes=1)
     publish(rig.jobs, alias="production")
     (tmp_path / "blobs").rename(tmp_path / "elsewhere")
     (tmp_path / "blobs").write_bytes(b"")  # cannot be read, also by root

@@ -7,11 +7,13 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import Stack
+from tests.faults.redis_host import Disk
 from tests.faults.rig import wait_for
 from tests.faults.test_stores import JOB
 
@@ -24,28 +26,12 @@ LONG = {
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 160 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", disk], capture_output=True, text=True)
-    if mount.returncode != 0:
-        pytest.skip(f"needs a small file system: {mount.stderr.strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
-
-
-def fill(path: Path) -> None:
-    """Fill the disk to the last byte."""
-    for size in (1_000_000, 512, 1):
-        with path.with_suffix(f".{size}").open("wb", buffering=0) as file:
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                pass
+def small_disk(tmp_path: Path) -> Iterator[Disk]:
+    with ExitStack() as on_exit:
+        try:
+            yield Disk(tmp_path / "disk", 160, on_exit)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"needs a small file system: {getattr(error, 'stderr', error)}")
 
 
 def server_pid(stack: Stack) -> int:
@@ -53,8 +39,8 @@ def server_pid(stack: Stack) -> int:
 
 
 @pytest.mark.serial
-def test_a_full_disk_stops_new_jobs_and_nothing_else(small_disk: Path, times: int) -> None:
-    stack = Stack(small_disk / "data").start()
+def test_a_full_disk_stops_new_jobs_and_nothing_else(small_disk: Disk, times: int) -> None:
+    stack = Stack(small_disk.path / "data").start()
     try:
         http = stack.http
         first = http.post("/jobs", json=JOB).raise_for_status().json()["id"]
@@ -63,7 +49,7 @@ def test_a_full_disk_stops_new_jobs_and_nothing_else(small_disk: Path, times: in
         cancelled = http.post("/jobs", json=LONG).json()["id"]
         wait_for(lambda: http.get(f"/jobs/{ends}").json()["status"] == "running")
         server = server_pid(stack)
-        fill(small_disk / "ballast")
+        small_disk.fill()
         answers: Counter[tuple[str, int]] = Counter()
         until = time.monotonic() + 4 * times
         while time.monotonic() < until:
@@ -82,8 +68,7 @@ def test_a_full_disk_stops_new_jobs_and_nothing_else(small_disk: Path, times: in
         time.sleep(2)
         assert http.post("/jobs", json=JOB).status_code == 503
         assert http.get(f"/jobs/{cancelled}").json()["status"] == "cancelled"
-        for path in small_disk.glob("ballast.*"):
-            path.unlink()
+        small_disk.make_room()
         wait_for(lambda: http.get(f"/jobs/{ends}").json()["done"], 30)
         assert http.get(f"/jobs/{ends}").json()["status"] == "succeeded"
         wait_for(lambda: http.post("/jobs", json=JOB).status_code == 202, 5)

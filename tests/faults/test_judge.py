@@ -114,6 +114,12 @@ def test_outputs_of_another_version_than_the_answer_names_are_a_violation(jobs: 
     assert "are not those of version ('or', 1)" in violation
 
 
+def test_what_was_seen_to_be_wrong_is_a_violation(jobs: JobStore, models: ModelStore) -> None:
+    history = History()
+    history.saw_violation("something was written")
+    assert judge(history, jobs, models).violations == ["something was written"]
+
+
 def test_an_answer_500_is_a_violation(jobs: JobStore, models: ModelStore) -> None:
     history = History()
     history.saw_answer("read", 500)

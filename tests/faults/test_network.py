@@ -1,83 +1,41 @@
 """R36: a network between the API and Redis that loses packets, is slow or is cut. Redis has a network namespace."""
 
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
-from standalone import find_server_binary
+from tests.faults.redis_host import Network, RedisHost
 from tests.faults.rig import Rig, wait_for
 from tests.faults.test_stores import JOB
 
 StartRig = Callable[..., Rig]
 
-HOST, OTHER_HOST = "10.99.61.1", "10.99.61.2"
 
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
-
-
-class Network:
-    """Another host, with Redis: a namespace with its own end of a cable."""
-
-    namespace, cable = "perceptron-r36", "perc-r36"
-
-    def __init__(self, folder: Path) -> None:
-        run("ip", "netns", "add", self.namespace)
-        run("ip", "link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self.namespace)
-        run("ip", "addr", "add", f"{HOST}/24", "dev", self.cable)
-        run("ip", "link", "set", self.cable, "up")
-        run("ip", "-n", self.namespace, "addr", "add", f"{OTHER_HOST}/24", "dev", "eth0")
-        for device in ("eth0", "lo"):
-            run("ip", "-n", self.namespace, "link", "set", device, "up")
-        options = ["--protected-mode", "no", "--appendonly", "yes", "--appendfsync", "always", "--save"]
-        self.server = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, find_server_binary(), "--dir", folder, *options, ""],
-            stdout=subprocess.DEVNULL,
-        )
-        self.url = f"redis://{OTHER_HOST}:6379/0"
-
-    def drop(self, *match: str) -> None:
-        """Drop packets to Redis: all of them, or those that a rule of iptables matches."""
-        self._iptables("-A", "INPUT", "-i", "eth0", *match, "-j", "DROP")
-
-    def heal(self) -> None:
-        self._iptables("-F", "INPUT")
-
-    def close(self) -> None:
-        self.server.kill()
-        self.server.wait()
-        run("ip", "link", "del", self.cable)
-        run("ip", "netns", "del", self.namespace)
-
-    def _iptables(self, *arguments: str) -> None:
-        run("ip", "netns", "exec", self.namespace, "iptables", *arguments)
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[RedisHost]:
+    """Another host, with Redis."""
+    with ExitStack() as on_exit:
+        host = RedisHost(tmp_path, on_exit)
+        if host.network is None:
+            pytest.skip("; ".join(host.left_out))
+        yield host
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    try:
-        network = Network(tmp_path)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"needs network namespaces: {getattr(error, 'stderr', error)}")
-    try:
-        yield network
-    finally:
-        network.close()
+def network(host: RedisHost) -> Network:
+    assert host.network is not None
+    return host.network
 
 
 @pytest.fixture
-def rig(network: Network, start_rig: StartRig, tmp_path: Path) -> Rig:
-    """An API whose Redis is on the other host, with a blob store that belongs to that one."""
-    rig = start_rig(n_workers=0, api_processes=0)
-    rig.settings |= {"REDIS_URL": network.url, "DATA_DIR": str(tmp_path / "other")}
-    rig.start_api()
-    return rig
+def rig(host: RedisHost, network: Network, start_rig: StartRig) -> Rig:
+    """An API whose Redis is on the other host."""
+    return start_rig(n_workers=0, api_processes=1, server=host, REDIS_URL=network.url)
 
 
 def post(http: httpx.Client, *, n_retries: int = 0) -> tuple[int, float]:
@@ -101,7 +59,7 @@ def test_most_jobs_are_accepted_over_a_network_that_loses_every_fifth_packet(
     """R36: on 15a4f66, 60 of 162 were accepted."""
     with httpx.Client(base_url=rig.url, timeout=30) as http:
         assert post(http)[0] == 202
-        network.drop("-m", "statistic", "--mode", "random", "--probability", "0.2")
+        network.lose(0.2)
         answers = []
         until = time.monotonic() + 4 * times
         while time.monotonic() < until:

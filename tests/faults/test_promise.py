@@ -29,9 +29,10 @@ def some_seconds_of_training(blobs: BlobStore, seconds: float = 3.0) -> Training
     return training_spec(blobs, max_epochs=1_000_000, tolerance=0.0, time_limit_s=seconds)
 
 
-def test_nothing_is_lost_or_published_twice_under_random_kills(tmp_path: Path) -> None:
+def test_nothing_is_lost_or_published_twice_under_random_faults(tmp_path: Path) -> None:
     """R1 and R23 in 12 s; the long form is `./run chaos`."""
-    outcome = run(Plan(minutes=0.2, seed=7, n_jobs=60, redis_kill_every_s=5.0), tmp_path)
+    plan = Plan(minutes=0.2, seed=7, n_jobs=60, redis_fault_every_s=5.0, host_fault_every_s=2.5)
+    outcome = run(plan, tmp_path)
     assert outcome.verdict.violations == [], "\n".join(outcome.history.notes)
     assert outcome.drain.n_open == 0
     assert outcome.verdict.figures["accepted"] == 60

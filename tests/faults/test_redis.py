@@ -1,11 +1,9 @@
 """A Redis that forgets scripts, denies commands, wants a password or loads for long: R26 and R35."""
 
 import shutil
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -13,7 +11,7 @@ import pytest
 
 from storage.needed_commands import NEEDED
 from tests.end_to_end.conftest import Stack
-from tests.faults.rig import ROOT, Rig, children_of, wait_for
+from tests.faults.rig import ROOT, Rig, children_of, repeated, wait_for
 from tests.faults.test_stores import JOB
 from tests.faults.test_workers import start_job
 
@@ -21,23 +19,6 @@ StartRig = Callable[..., Rig]
 
 ALL_KEYS = ("~perceptron:*", "~rq:*", "&perceptron:*", "&rq:*", "-@all")
 ALLOWED = (*ALL_KEYS, "+multi", "+exec", "+discard", *(f"+{command[0].lower()}" for command in NEEDED))
-
-
-@contextmanager
-def repeated(action: Callable[[], object], every_s: float) -> Iterator[None]:
-    stop = threading.Event()
-
-    def repeat() -> None:
-        while not stop.wait(every_s):
-            action()
-
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.mark.serial
