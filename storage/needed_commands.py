@@ -23,7 +23,6 @@ NEEDED: tuple[tuple[str, ...], ...] = (
     ("EXPIRE", _OF_RQ, "1"),
     ("GET", _OURS),
     ("HDEL", _OURS, "field"),
-    ("HEXISTS", _OF_RQ, "field"),
     ("HGET", _OURS, "field"),
     ("HGETALL", _OURS),
     ("HINCRBY", _OURS, "field", "1"),

@@ -26,6 +26,7 @@ from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
+from worker.deadline import HandedBackError
 from worker.guard import Guard, WorkerChild
 from worker.health import HealthFile
 from worker.tasks import prepare_child, request_stop, train_model
@@ -116,6 +117,9 @@ class TrainingWorker(Worker):
     def subscribe(self) -> None:
         """Take no commands of RQ: a message must not be enough to stop a training or the worker."""
 
+    def check_for_suspension(self, burst: bool) -> None:
+        """Do not look whether somebody suspended the workers: a forged key must not be enough, and RQ writes here."""
+
     @property
     def should_run_maintenance_tasks(self) -> bool:
         """False: RQ's loop ends when maintenance meets an error, and its clock may be set back. Ours is `_maintain`."""
@@ -124,9 +128,13 @@ class TrainingWorker(Worker):
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[RqJob, Queue] | None:
-        """Wait for a queue entry, and before that for stores that are ours and take writes, and an undamaged queue."""
+        """Wait for a queue entry, and before that for stores that are ours and take writes, and an undamaged queue.
+
+        Returns:
+            None if the worker must stop.
+        """
         wait_s = 1.0
-        while True:
+        while not self._stop_requested:
             try:
                 self.set_state(WorkerStatus.IDLE)
                 self.heartbeat()
@@ -141,6 +149,7 @@ class TrainingWorker(Worker):
                 _log.warning("waiting for a store: %s", error)
                 time.sleep(wait_s)
                 wait_s = min(2 * wait_s, self.max_connection_wait_time)
+        return None
 
     def _maintain(self) -> None:
         """Look after the registration of workers and after all jobs."""
@@ -203,7 +212,7 @@ class TrainingWorker(Worker):
         try:
             train_model(job.id)
         except Exception as error:
-            details = None if is_unavailable(error) else error
+            details = None if is_unavailable(error) or isinstance(error, HandedBackError) else error
             _log.error("the process that took job %s ended early: %r", job.id, error, exc_info=details)
             return False
         return True
@@ -217,6 +226,11 @@ class TrainingWorker(Worker):
         """Let a short job finish and hand a long one back; called on the first SIGTERM or Ctrl-C."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         threading.Thread(target=self._end, daemon=True).start()
+
+    def _shutdown(self) -> None:
+        # RQ raises StopRequested in an idle worker. If that meets a line being logged, `logging` catches it.
+        self._stop_requested = True
+        super()._shutdown()  # type: ignore[no-untyped-call]
 
     def _end(self) -> None:
         # The signal may have come between RQ's pop and its fork: then `_child` is the one before.

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import httpx
+from rq import Worker
 
 from storage import keys
 from storage.identity import accept_loss
@@ -94,3 +95,19 @@ def test_a_job_can_be_cancelled_while_redis_is_full(start_rig: StartRig) -> None
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
     wait_for(lambda: not any(children_of(worker.pid) for worker in rig.workers), 15)
     rig.redis.config_set("maxmemory", 0)
+
+
+def test_a_worker_starts_and_ends_while_redis_is_full(start_rig: StartRig) -> None:
+    """Both ended with a traceback, and the supervisor started the worker every second: RQ registers it in Redis."""
+    rig = start_rig(n_workers=1, api_processes=0)
+    busy = rig.workers[0]
+    start_job(rig)
+    rig.redis.config_set("maxmemory", "1")
+    idle = rig.start_worker(is_awaited=True)
+    for worker in (idle, busy):
+        worker.terminate()
+        assert worker.wait(20) == 0
+    assert "Traceback" not in "".join(log.read_text() for log in rig.folder.glob("worker-*.log"))
+    new = rig.start_worker(is_awaited=True)
+    rig.redis.config_set("maxmemory", "0")
+    wait_for(lambda: new.pid in {worker.pid for worker in Worker.all(rig.redis)})
