@@ -10,13 +10,17 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
+from redis.client import Pipeline
 from rq import Queue, Worker, worker_registration
 from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.job import JobStatus
+from rq.utils import now
 from rq.worker import WorkerStatus
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
@@ -67,6 +71,17 @@ class QueueEntry(RqJob):
         return JobStatus.FINISHED
 
 
+@contextmanager
+def _if_possible() -> Iterator[None]:
+    """Leave out what RQ writes about a worker while Redis does not take it: no work depends on it."""
+    try:
+        yield
+    except Exception as error:
+        if not (is_unavailable(error) or is_wrong_type(error)):
+            raise
+        _log.debug("not written: %s", error)
+
+
 class TrainingWorker(Worker):
     """RQ's worker, reduced to what cannot be forged: its registration, and its loop that forks and watches a child.
 
@@ -109,10 +124,32 @@ class TrainingWorker(Worker):
         super().bootstrap(*args, **kwargs)
         _log.info(READY_MESSAGE)
 
-    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+    def register_birth(self) -> None:
+        """Register, or later, when the worker finds that it is not registered."""
+        self.birth_date = self.last_heartbeat = now()
+        with _if_possible():
+            self._register()
+
+    @_if_possible()
+    def register_death(self) -> None:
+        """Delete the registration; it expires otherwise."""
+        super().register_death()  # type: ignore[no-untyped-call]
+
+    @_if_possible()
+    def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
+        """Note what the worker does."""
+        super().set_state(state, pipeline)
+
+    @_if_possible()
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Show that the worker goes on; called every few seconds, idle or in a training."""
         self._health_file.touch()
-        super().heartbeat(*args, **kwargs)
+        super().heartbeat(timeout, pipeline)
+
+    @_if_possible()
+    def set_shutdown_requested_date(self) -> None:
+        """Note that the worker was told to stop; called by a signal handler."""
+        super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
 
     def subscribe(self) -> None:
         """Take no commands of RQ: a message must not be enough to stop a training or the worker."""
@@ -155,7 +192,8 @@ class TrainingWorker(Worker):
         """Look after the registration of workers and after all jobs."""
         self._identity.check(self.connection)
         self._reconciler.run()
-        self._register_again()
+        if self._register():
+            _log.info("registered again as %s", self.name)
         worker_registration.clean_worker_registry(self.queues[0])
         self._maintained_at_s = time.monotonic()
 
@@ -188,15 +226,16 @@ class TrainingWorker(Worker):
                 raise
             _log.warning("no maintenance while a job trains: %s", error)
 
-    def _register_again(self) -> None:
-        """Register again if Redis has forgotten this worker: it was away for long, or lost its data."""
-        if not self.connection.sismember(WORKERS_BY_QUEUE_KEY % QUEUE_NAME, self.key):
-            with self.connection.pipeline() as transaction:
-                transaction.hset(self.key, mapping=self.serialize())
-                worker_registration.register(self, transaction)
-                transaction.expire(self.key, self.worker_ttl + 60)
-                transaction.execute()
-            _log.info("registered again as %s", self.name)
+    def _register(self) -> bool:
+        """Register, unless the worker is registered. Redis may have been away for long, or have lost its data."""
+        if self.connection.sismember(WORKERS_BY_QUEUE_KEY % QUEUE_NAME, self.key):
+            return False
+        with self.connection.pipeline() as transaction:
+            transaction.hset(self.key, mapping=self.serialize())
+            worker_registration.register(self, transaction)
+            transaction.expire(self.key, self.worker_ttl + 60)
+            transaction.execute()
+        return True
 
     def main_work_horse(self, job: RqJob, queue: Queue) -> None:
         """Let the child die with its parent, then train."""
