@@ -61,6 +61,8 @@ def _code_of(error: exceptions.ResponseError) -> str:
 def is_unavailable(error: BaseException) -> bool:
     """Whether a store refuses now what it may take later."""
     if isinstance(error, exceptions.ResponseError):
+        if is_wrong_type(error):
+            return False  # the error names a key, in which any word may be
         return _code_of(error) not in _CODES_OF_COMMANDS or _ABOUT_THE_SERVER.search(str(error)) is not None
     return isinstance(error, UNAVAILABLE_ERRORS)
 
