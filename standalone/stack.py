@@ -23,7 +23,7 @@ from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
 from storage.availability import explain
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.errors import BlobUrlError, MissingCommandsError
+from storage.errors import BlobUrlError, MissingCommandsError, RedisUrlError
 from storage.keys import STORE_IDENTITY_MARK
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.needed_commands import check_commands
@@ -261,8 +261,8 @@ def _check_redis(url: str) -> None:
     say_at = time.monotonic()
     try:
         client = connect(url, timeout_s=5.0, n_retries=0)
-    except ValueError as error:
-        raise RedisUnreachableError("REDIS_URL must begin with redis://, rediss:// or unix://") from error
+    except RedisUrlError as error:
+        raise RedisUnreachableError(str(error)) from error
     with closing(client) as connection:
         while True:
             try:
