@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import redis
+from redis.exceptions import NoPermissionError
 
 from standalone.data_directory import DataDirectory
 from standalone.disk_guard import REFUSING, DiskGuard
@@ -273,7 +274,7 @@ def _check_redis(url: str) -> None:
                     log("waiting for the Redis at REDIS_URL, which loads its data")
                     say_at += SAY_EVERY_S
                 time.sleep(0.2)
-            except (redis.AuthenticationError, MissingCommandsError) as error:
+            except (redis.AuthenticationError, NoPermissionError, MissingCommandsError) as error:
                 raise RedisUnreachableError(explain(error)) from error
             except (redis.RedisError, OSError) as error:
                 raise RedisUnreachableError(f"no Redis answers at REDIS_URL ({error}): {remedy}") from error
