@@ -8,7 +8,7 @@ from standalone import DataDirectory, DataLostError, EmbeddedServer, StandaloneE
 from storage.availability import ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.errors import BlobUrlError, WrongBlobStoreError
+from storage.errors import BlobUrlError, RedisUrlError, WrongBlobStoreError
 from storage.identity import StoreIdentity, accept_loss
 from storage.store_settings import blob_url
 
@@ -31,7 +31,10 @@ def init(data_dir: Path, redis_url: str | None, *, is_loss_accepted: bool) -> st
             raise StandaloneError(str(error)) from error
         if redis_url is None:
             redis_url = on_exit.enter_context(EmbeddedServer(data.path)).url
-        connection = on_exit.enter_context(connect(redis_url, timeout_s=5, n_retries=1))
+        try:
+            connection = on_exit.enter_context(connect(redis_url, timeout_s=5, n_retries=1))
+        except RedisUrlError as error:
+            raise StandaloneError(str(error)) from error
         try:
             try:
                 identity = StoreIdentity(blobs)

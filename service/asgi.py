@@ -16,7 +16,7 @@ from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.circuit_breaker import CircuitBreaker
 from storage.connection import connect, connect_on_loop
-from storage.errors import BlobUrlError
+from storage.errors import BlobUrlError, RedisUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -84,5 +84,5 @@ try:
     app = create_shell()
 except KeyError as error:
     raise AppImportError(f"the setting {error.args[0]} is missing") from error
-except (BlobUrlError, ValueError) as error:
+except (BlobUrlError, RedisUrlError, ValueError) as error:
     raise AppImportError(f"a setting cannot be used: {error}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import redis
+from redis.exceptions import NoPermissionError
 
 from standalone.data_directory import DataDirectory
 from standalone.disk_guard import REFUSING, DiskGuard
@@ -23,7 +24,7 @@ from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
 from storage.availability import explain
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.errors import BlobUrlError, MissingCommandsError
+from storage.errors import BlobUrlError, MissingCommandsError, RedisUrlError
 from storage.keys import STORE_IDENTITY_MARK
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.needed_commands import check_commands
@@ -261,8 +262,8 @@ def _check_redis(url: str) -> None:
     say_at = time.monotonic()
     try:
         client = connect(url, timeout_s=5.0, n_retries=0)
-    except ValueError as error:
-        raise RedisUnreachableError("REDIS_URL must begin with redis://, rediss:// or unix://") from error
+    except RedisUrlError as error:
+        raise RedisUnreachableError(str(error)) from error
     with closing(client) as connection:
         while True:
             try:
@@ -273,7 +274,7 @@ def _check_redis(url: str) -> None:
                     log("waiting for the Redis at REDIS_URL, which loads its data")
                     say_at += SAY_EVERY_S
                 time.sleep(0.2)
-            except (redis.AuthenticationError, MissingCommandsError) as error:
+            except (redis.AuthenticationError, NoPermissionError, MissingCommandsError) as error:
                 raise RedisUnreachableError(explain(error)) from error
             except (redis.RedisError, OSError) as error:
                 raise RedisUnreachableError(f"no Redis answers at REDIS_URL ({error}): {remedy}") from error

@@ -6,6 +6,7 @@ from redis import exceptions
 
 from storage.errors import (
     BlobStoreUnavailableError,
+    MissingCommandsError,
     RedisAwayError,
     RedisSilentError,
     StorageError,
@@ -48,6 +49,8 @@ _ABOUT_THE_SERVER = re.compile(
 # Redis before 7 wraps the answer that a command of a script got: "Error running script (...): @user_script:3: -OOM".
 _WITHIN_A_SCRIPT = re.compile(r"Error running script.*?: -?([A-Z]{2,})\b")
 
+_DENIED_COMMAND = re.compile(r"no permissions to run the '([\w|]+)' command")
+
 
 def _code_of(error: exceptions.ResponseError) -> str:
     """Return the code with which Redis began its answer, such as OOM; that of a script is the code in it."""
@@ -61,6 +64,8 @@ def _code_of(error: exceptions.ResponseError) -> str:
 def is_unavailable(error: BaseException) -> bool:
     """Whether a store refuses now what it may take later."""
     if isinstance(error, exceptions.ResponseError):
+        if is_wrong_type(error):
+            return False  # the error names a key, in which any word may be
         return _code_of(error) not in _CODES_OF_COMMANDS or _ABOUT_THE_SERVER.search(str(error)) is not None
     return isinstance(error, UNAVAILABLE_ERRORS)
 
@@ -91,6 +96,8 @@ def as_unavailable(error: BaseException) -> UnavailableError | None:
             return as_unavailable(cause)  # redis-py wraps what happens while a connection of an event loop is made
         case exceptions.ConnectionError():
             return RedisAwayError()
+        case exceptions.NoPermissionError() if (command := _DENIED_COMMAND.search(str(error))) is not None:
+            return MissingCommandsError([command[1].upper()])
         case exceptions.NoPermissionError():
             return UnavailableError("Redis denies the user of REDIS_URL a command, key or channel that is needed")
     if is_wrong_type(error):

@@ -1,13 +1,32 @@
 """How to connect to Redis, with time limits that fit the caller."""
 
+from urllib.parse import urlsplit
+
 from redis import Redis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
+from storage.errors import RedisUrlError
 from storage.identity import StoreIdentity
+
+
+def check_url(redis_url: str) -> None:
+    """Check that the URL can be read, and that no part of a password stands where an address is.
+
+    Raises:
+        RedisUrlError: it cannot, or has a `@` behind the host, since a character before that is not percent-encoded.
+    """
+    try:
+        parse_url(redis_url)
+    except ValueError:
+        raise RedisUrlError from None  # the message of redis-py may quote a part of the password
+    url = urlsplit(redis_url)
+    if url.netloc and "@" in url.path + url.query.partition("=")[0] + url.fragment:
+        raise RedisUrlError
 
 
 def connect(redis_url: str, *, timeout_s: float, n_retries: int, identity: StoreIdentity | None = None) -> Redis:
@@ -22,7 +41,11 @@ def connect(redis_url: str, *, timeout_s: float, n_retries: int, identity: Store
         timeout_s: the longest wait for one connection or one answer.
         n_retries: how often a command is retried: after 0.05 s, 0.1 s, ... and then every second.
         identity: checks each new connection, so that an emptied or replaced Redis counts as away.
+
+    Raises:
+        RedisUrlError: the URL cannot be read.
     """
+    check_url(redis_url)
     return Redis.from_url(
         redis_url,
         socket_timeout=timeout_s,
@@ -43,7 +66,11 @@ def connect_on_loop(
     Args:
         max_connections: a caller that needs one more waits for it, up to `timeout_s`.
         identity: as for `connect`.
+
+    Raises:
+        RedisUrlError: the URL cannot be read.
     """
+    check_url(redis_url)
     pool = BlockingConnectionPool.from_url(
         redis_url,
         timeout=timeout_s,

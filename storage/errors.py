@@ -18,6 +18,7 @@
     |-- BlobStoreUnavailableError
     |   `-- WrongBlobStoreError
     |-- BlobUrlError
+    |-- RedisUrlError
     `-- CorruptDataError
 
 Knows nothing of redis-py: `availability` says which of its errors are an `UnavailableError`.
@@ -52,6 +53,16 @@ class MissingCommandsError(UnavailableError):
             "docs/operations.md lists under Commands, or use another Redis"
         )
         self.commands = tuple(commands)
+
+
+class RedisUrlError(StorageError):
+    """REDIS_URL cannot be read. The message quotes nothing of it: any part may be one of the password."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "REDIS_URL must begin with redis://, rediss:// or unix://, have a port from 0 to 65535, and /, ?, #, @ and "
+            "% in its password must be percent-encoded"
+        )
 
 
 class RedisAwayError(UnavailableError):

@@ -11,8 +11,8 @@ from redis.retry import Retry
 
 from storage.availability import explain, is_unavailable
 from storage.blobs import BlobStore
-from storage.connection import connect
-from storage.errors import BlobUrlError
+from storage.connection import check_url, connect
+from storage.errors import BlobUrlError, RedisUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.needed_commands import check_commands
@@ -43,8 +43,9 @@ def main() -> int:
         print(f"a setting cannot be read: {error}", file=sys.stderr)
         return 2
     try:
+        check_url(settings.stores.redis_url)
         blobs = BlobStore(settings.stores.blob_url)  # imports what its URL needs once, not in every worker child
-    except BlobUrlError as error:
+    except (RedisUrlError, BlobUrlError) as error:
         print(error, file=sys.stderr)
         return 2
     identity = StoreIdentity(blobs)

@@ -25,6 +25,7 @@ from rq.worker import WorkerStatus
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage.availability import is_unavailable, is_wrong_type
+from storage.damage import reported
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
@@ -115,6 +116,7 @@ class TrainingWorker(Worker):
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
         )
+        self._registration = f"{WORKERS_BY_QUEUE_KEY % QUEUE_NAME}, {self.redis_workers_keys} or {self.key}"
         self._maintained_at_s = float("-inf")
         self._child: WorkerChild | None = None
         self._guard: Guard | None = None
@@ -192,9 +194,10 @@ class TrainingWorker(Worker):
         """Look after the registration of workers and after all jobs."""
         self._identity.check(self.connection)
         self._reconciler.run()
-        if self._register():
-            _log.info("registered again as %s", self.name)
-        worker_registration.clean_worker_registry(self.queues[0])
+        with reported(self._registration):
+            if self._register():
+                _log.info("registered again as %s", self.name)
+            worker_registration.clean_worker_registry(self.queues[0])
         self._maintained_at_s = time.monotonic()
 
     def prepare_execution(self, job: RqJob) -> Execution:

@@ -10,7 +10,7 @@ from threadpoolctl import ThreadpoolController
 
 from perceptron import DivergedError, PerceptronError
 from storage.alarm import report
-from storage.availability import is_unavailable
+from storage.availability import is_unavailable, is_wrong_type
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.errors import (
@@ -130,12 +130,13 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
     except (Exception, HandedBackError, TimeUpError) as error:
         deadline.lift()
         is_missing = isinstance(error, BlobNotFoundError)
-        if is_missing:
+        is_damaged = is_missing or is_wrong_type(error)
+        if is_damaged:
             report(f"job {job.id}: {error}")
-            tell(attempt, f"{error}: the job waits for it, and can be cancelled")
-        if is_missing or isinstance(error, HandedBackError) or is_unavailable(error):
-            # A store that is away, full, loading or without a blob is no fault of the job, which waits for it.
-            patience.with_store(lambda: attempt.hand_back(is_urgent=not is_missing))
+            tell(attempt, f"{error}: the job waits until that is put right, and can be cancelled")
+        if is_damaged or isinstance(error, HandedBackError) or is_unavailable(error):
+            # A store that is away, full, loading, damaged or without a blob is no fault of the job, which waits for it.
+            patience.with_store(lambda: attempt.hand_back(is_urgent=not is_damaged))
             _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
             return
         failure = _failure(error)

@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from storage import keys
 from storage.alarm import report
+from storage.availability import is_wrong_type
 from storage.damage import each_answer, reported
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.record import JobStatus, SilentAttempt, ids_in
@@ -172,7 +173,14 @@ class Reconciler:
         if self._redis.set(keys.RECONCILER_LEASE, ours, nx=True, ex=_LEASE_S):
             self._lease = ours
             return True
-        found = self._redis.get(keys.RECONCILER_LEASE)
+        try:
+            found = self._redis.get(keys.RECONCILER_LEASE)
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            report(f"{keys.RECONCILER_LEASE}, which is deleted: {error}")
+            self._redis.delete(keys.RECONCILER_LEASE)
+            return False
         if found is not None and found == self._lease:
             return True
         if found != self._lease_of_another[0]:

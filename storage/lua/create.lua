@@ -9,6 +9,11 @@ end
 if redis.call('EXISTS', KEYS[5]) == 1 then
   return false
 end
+must_be('zset', KEYS[2])
+must_be('zset', KEYS[3])
+if KEYS[4] ~= '' then
+  must_be('hash', KEYS[4])
+end
 local now = now_ms()
 redis.call('HSET', KEYS[1], 'model', ARGV[1], 'status', 'queued', 'attempt', 0, 'spec', ARGV[2], 'metadata', ARGV[3],
   'data', ARGV[4], 'created_at_ms', now, 'enqueued_at_ms', now)

@@ -10,11 +10,22 @@ local function id_of(job)
   return string.match(job, '[^:]+$')
 end
 
+-- Raise an error that names the key, unless the key is free or holds this type. A script that fails half-way keeps what
+-- it has written, so call this before the first write.
+local function must_be(kind, key)
+  local found = redis.call('TYPE', key)['ok']
+  if found ~= kind and found ~= 'none' then
+    error('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. kind)
+  end
+end
+
 -- Move a job from one state's sorted set to another's, keeping its time of creation.
 -- Remove it first, then add it: when memory is full, the server refuses the first command that may need memory, but
 -- allows everything once the script has written something. So a job can be cancelled, fail and be handed back even
 -- when there is no memory left.
 local function move(job, from, to)
+  must_be('zset', from)
+  must_be('zset', to)
   local created_at_ms = redis.call('ZSCORE', from, id_of(job)) or 0
   redis.call('ZREM', from, id_of(job))
   redis.call('ZADD', to, created_at_ms, id_of(job))

@@ -7,8 +7,15 @@
 if not owns(KEYS[1], ARGV[1]) then
   return has_ended_as(KEYS[1], 'succeeded', ARGV[1]) and tonumber(redis.call('HGET', KEYS[1], 'version')) or 0
 end
+for k, kind in pairs({[2] = 'zset', [3] = 'zset', [4] = 'hash', [5] = 'zset', [6] = 'zset', [9] = 'hash'}) do
+  must_be(kind, KEYS[k])
+end
+if ARGV[6] ~= '' then
+  must_be('hash', KEYS[7])
+end
 local now = now_ms()
 local version = redis.call('HINCRBY', KEYS[4], ARGV[2], 1)
+only_as(KEYS[8] .. version, 'hash')
 redis.call('HSET', KEYS[8] .. version, 'weights', ARGV[3], 'description', ARGV[4], 'created_at_ms', now)
 redis.call('HSET', KEYS[9], version, ARGV[7])
 if ARGV[8] ~= '' then

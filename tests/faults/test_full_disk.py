@@ -38,6 +38,11 @@ def server_pid(stack: Stack) -> int:
     return next(pid for pid in stack.tree() if "-server" in Path(f"/proc/{pid}/comm").read_text())
 
 
+def worker_pid(stack: Stack) -> int:
+    """The parent of all children that train: the oldest process of the worker."""
+    return min(pid for pid in stack.tree() if b"worker.main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
 @pytest.mark.serial
 def test_a_full_disk_stops_new_jobs_and_nothing_else(small_disk: Disk, times: int) -> None:
     stack = Stack(small_disk.path / "data").start()
@@ -48,7 +53,7 @@ def test_a_full_disk_stops_new_jobs_and_nothing_else(small_disk: Disk, times: in
         ends = http.post("/jobs", json={**LONG, "training": {**LONG["training"], "time_limit_s": 4}}).json()["id"]
         cancelled = http.post("/jobs", json=LONG).json()["id"]
         wait_for(lambda: http.get(f"/jobs/{ends}").json()["status"] == "running")
-        server = server_pid(stack)
+        server, worker = server_pid(stack), worker_pid(stack)
         small_disk.fill()
         answers: Counter[tuple[str, int]] = Counter()
         until = time.monotonic() + 4 * times
@@ -62,12 +67,13 @@ def test_a_full_disk_stops_new_jobs_and_nothing_else(small_disk: Disk, times: in
         assert set(answers) == {("post", 503), ("get", 200), ("predict", 200)}
         assert http.post(f"/jobs/{cancelled}/cancel").json()["status"] == "cancelled"
         assert http.get(f"/jobs/{ends}").json()["status"] == "running"  # trained, and waits for room
-        assert server_pid(stack) == server
+        assert (server_pid(stack), worker_pid(stack)) == (server, worker)
         os.kill(server, signal.SIGKILL)  # one that is started on a full disk refuses new data, too
         wait_for(lambda: http.get("/jobs").status_code == 200)
         time.sleep(2)
         assert http.post("/jobs", json=JOB).status_code == 503
         assert http.get(f"/jobs/{cancelled}").json()["status"] == "cancelled"
+        assert worker_pid(stack) == worker
         small_disk.make_room()
         wait_for(lambda: http.get(f"/jobs/{ends}").json()["done"], 30)
         assert http.get(f"/jobs/{ends}").json()["status"] == "succeeded"

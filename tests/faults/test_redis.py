@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from standalone import stack
+from standalone.errors import RedisUnreachableError
 from storage.needed_commands import NEEDED
 from tests.end_to_end.conftest import Stack
 from tests.faults.rig import ROOT, Rig, children_of, repeated, wait_for
@@ -79,6 +81,18 @@ def test_a_command_that_is_denied_is_named_in_one_line_until_it_is_allowed(start
     rig.redis.execute_command("ACL", "SETUSER", "service", "+xadd", "+zscore")
     wait_for(lambda: "ready for training jobs" in log.read_text())
     assert worker.poll() is None
+
+
+def test_another_database_than_0_needs_select_and_says_so(start_rig: StartRig, tmp_path: Path) -> None:
+    rig = start_rig(n_workers=0, api_processes=0, acl=ALLOWED, BLOB_URL=(tmp_path / "of-1").as_uri())
+    rig.settings["REDIS_URL"] += "?db=1"
+    rig.start_worker()
+    log = rig.folder / "worker-0.log"
+    wait_for(lambda: "does not have or denies SELECT" in log.read_text(), 10)
+    with pytest.raises(RedisUnreachableError, match="does not have or denies SELECT"):  # what `perceptron up` says
+        stack._check_redis(rig.settings["REDIS_URL"])
+    rig.redis.execute_command("ACL", "SETUSER", "service", "+select")
+    wait_for(lambda: "ready for training jobs" in log.read_text())
 
 
 @pytest.mark.parametrize(

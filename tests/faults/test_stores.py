@@ -10,7 +10,7 @@ from rq import Worker
 from storage import keys
 from storage.identity import accept_loss
 from tests.faults.rig import Rig, children_of, wait_for
-from tests.faults.test_workers import start_job
+from tests.faults.test_workers import start_job, training
 
 StartRig = Callable[..., Rig]
 JOB = {"model": "or", "data": {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}}
@@ -94,7 +94,11 @@ def test_a_job_can_be_cancelled_while_redis_is_full(start_rig: StartRig) -> None
     answer = httpx.post(f"{rig.url}/jobs/{job_id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
     wait_for(lambda: not any(children_of(worker.pid) for worker in rig.workers), 15)
+    time.sleep(1)
+    assert rig.workers[0].poll() is None  # it ended when its training did
     rig.redis.config_set("maxmemory", 0)
+    next_id = rig.jobs.submit("m", training(rig.blobs, max_epochs=1), metadata={}).id
+    wait_for(lambda: rig.jobs.get(next_id).status == "succeeded")
 
 
 def test_a_worker_starts_and_ends_while_redis_is_full(start_rig: StartRig) -> None:

@@ -84,3 +84,27 @@ def test_a_blob_url_that_nothing_installed_can_reach_is_one_line(program, verb: 
     assert running.wait() in (1, 2)
     (line,) = running.stderr.splitlines()
     assert f"BLOB_URL begins with {url[:2]}" in line and "which nothing that is installed can reach" in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:se/cret@127.0.0.1:1/0",
+        "redis://:se#cret@127.0.0.1:1/0",
+        "redis://:12345/cret@127.0.0.1:1/0",  # where 12345 could be a port
+        "redis://:12345?cret@127.0.0.1:1/0",
+        "unix://:se/cret@/tmp/socket",
+        "foo://:secret@x",
+    ],
+)
+@pytest.mark.parametrize("verb", ["up", "init", "serve", "worker"])
+def test_a_redis_url_that_cannot_be_read_is_one_line_without_a_part_of_its_password(
+    program, verb: str, url: str, tmp_path: Path
+) -> None:
+    running = program("-m", "cli", verb, env={"REDIS_URL": url, "DATA_DIR": str(tmp_path), "PORT": str(free_port())})
+    assert running.wait() in (1, 2, 4)  # 4 is that of gunicorn
+    log = running.stdout + running.stderr
+    (line,) = [line for line in log.splitlines() if "REDIS_URL" in line]
+    assert "in its password must be percent-encoded" in line
+    for part in ("'se'", "cret", "12345", "Traceback"):
+        assert part not in log.replace(str(tmp_path), "")

@@ -18,6 +18,7 @@ from redis import Redis
 from rq.utils import import_attribute
 
 from standalone import EmbeddedServer
+from storage import keys
 from storage.blobs import BlobStore
 from storage.identity import StoreIdentity
 from storage.jobs.record import JobStatus
@@ -263,6 +264,30 @@ def test_a_queue_of_the_wrong_type_ends_no_worker(
     job_id = jobs.submit("or", training_spec(blobs), metadata={}).id
     wait_for(lambda: jobs.get(job_id).is_done)
     assert worker.poll() is None
+
+
+def test_a_lease_and_a_registration_of_the_wrong_type_keep_no_worker_from_its_jobs(
+    redis: Redis, jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess], tmp_path: Path
+) -> None:
+    redis.rpush(keys.RECONCILER_LEASE, "x")
+    redis.set("rq:workers:training", "a text where a set belongs")
+    start_worker()
+    job_id = jobs.submit("or", training_spec(blobs), metadata={}).id
+    wait_for(lambda: jobs.get(job_id).is_done)
+    assert "ALARM: what is stored is damaged: rq:workers:training" in (tmp_path / "worker-0.log").read_text()
+
+
+def test_a_job_waits_while_a_key_that_its_version_needs_is_damaged(
+    redis: Redis, jobs: JobStore, blobs: BlobStore, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    redis.rpush(keys.digests("or"), "x")
+    start_worker()
+    job_id = jobs.submit("or", training_spec(blobs), metadata={}).id
+    reason = f"WRONGTYPE {keys.digests('or')} is a list"
+    wait_for(lambda: any(reason in str(event.data) for event in jobs.events(job_id, limit=100)[0]))
+    redis.delete(keys.digests("or"))
+    wait_for(lambda: jobs.get(job_id).is_done)
+    assert status_of(jobs, job_id) == "succeeded" and jobs.get(job_id).version == 1
 
 
 def test_without_a_setting_the_worker_says_which_one() -> None:

@@ -2,19 +2,26 @@
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from storage import keys
+from storage.availability import is_unavailable, is_wrong_type
 from storage.errors import StaleAttemptError
 from storage.jobs.attempt import Attempt
 from storage.jobs.record import CheckpointReference, JobStatus, SilentAttempt
+from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
-from tests.builders import claimed
+from tests.builders import RESULT, claimed, description, publish, training_spec
 
 
 def die(jobs: JobStore, redis: Redis, attempt: Attempt, *, counts: bool = True) -> JobStatus | None:
     heartbeat = int(redis.hget(keys.job(attempt.job.id), "heartbeat_at_ms") or 0)  # type: ignore[arg-type]
     silent = SilentAttempt(attempt.job.id, attempt.number, heartbeat)
     return jobs.end_dead_attempt(silent, max_attempts=3, counts=counts)
+
+
+def everything(redis: Redis) -> dict[bytes, object]:
+    return {name: redis.dump(name) for name in redis.scan_iter()}
 
 
 def next_attempt(jobs: JobStore, job_id: str) -> Attempt:
@@ -114,3 +121,48 @@ def test_a_claim_is_known_by_its_token_until_it_ends(jobs: JobStore) -> None:
     assert not jobs.is_held_by(other.job.id, "other")
     jobs.cancel(other.job.id)
     assert not jobs.is_held_by(other.job.id, "token")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        keys.jobs_with_status("running"),
+        keys.jobs_with_status("succeeded"),
+        keys.VERSION_NUMBERS,
+        keys.MODELS,
+        keys.versions("disk"),
+        keys.aliases("disk"),
+        keys.digests("disk"),
+    ],
+)
+def test_a_version_is_published_as_a_whole_or_not_at_all(jobs: JobStore, redis: Redis, key: str) -> None:
+    """Seven keys, one of which has another type: the commands before it were executed, and stayed so."""
+    attempt = claimed(jobs, "disk", alias="a")
+    redis.delete(key)
+    redis.rpush(key, "text")
+    before = everything(redis)
+    with pytest.raises(ResponseError, match=f"WRONGTYPE {key} is a list") as caught:
+        attempt.publish(b"w", description(attempt), RESULT)
+    assert is_wrong_type(caught.value) and not is_unavailable(caught.value)
+    assert everything(redis) == before
+
+
+def test_another_type_at_the_key_of_a_new_version_is_overwritten(jobs: JobStore, redis: Redis) -> None:
+    redis.rpush(keys.version("or", 1), "text")
+    assert publish(jobs) == 1
+
+
+def test_a_job_that_cannot_fail_stays_among_the_running(jobs: JobStore, redis: Redis) -> None:
+    attempt = claimed(jobs)
+    redis.set(keys.jobs_with_status("failed"), "text")
+    with pytest.raises(ResponseError, match=f"WRONGTYPE {keys.jobs_with_status('failed')} is a string"):
+        attempt.fail(JobError("diverged", "the cost is infinite"))
+    assert redis.zscore(keys.jobs_with_status("running"), attempt.job.id) is not None
+
+
+@pytest.mark.parametrize("key", [keys.JOBS, keys.jobs_with_status("queued")])
+def test_a_job_that_cannot_be_listed_is_not_created(jobs: JobStore, redis: Redis, key: str) -> None:
+    redis.set(key, "text")
+    with pytest.raises(ResponseError, match=f"WRONGTYPE {key}"):
+        jobs.submit("or", training_spec(), metadata={})
+    assert redis.keys("perceptron:job:*") == []

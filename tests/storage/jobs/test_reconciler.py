@@ -235,6 +235,7 @@ DAMAGES: dict[str, Callable[[Redis, str], object]] = {
     ),
     "running jobs of the wrong type": lambda redis, _: redis.set(keys.jobs_with_status("running"), "text"),
     "done jobs of the wrong type": lambda redis, _: redis.set(keys.jobs_with_status("failed"), "text"),
+    "lease of the wrong type": lambda redis, _: redis.rpush(keys.RECONCILER_LEASE, "text"),
     "a clock of the wrong type": lambda redis, _: redis.set(keys.SERVICE_CLOCK, "text"),
 }
 
@@ -266,7 +267,12 @@ def test_damaged_data_keeps_nobody_from_looking_after_the_other_jobs(
     if not damage.startswith("running"):
         assert jobs.get(dead).status == "queued"
     if not damage.startswith(("events", "a clock")):  # which are written anew
-        named = {"running": "the running jobs", "done": keys.jobs_with_status("failed")}.get(damage.split()[0], damaged)
+        indexes = {
+            "running": "the running jobs",
+            "done": keys.jobs_with_status("failed"),
+            "lease": keys.RECONCILER_LEASE,
+        }
+        named = indexes.get(damage.split()[0], damaged)
         assert any("ALARM" in line and named in line for line in caplog.messages), caplog.messages
 
 
