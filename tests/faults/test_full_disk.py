@@ -55,6 +55,8 @@ def test_a_full_disk_stops_new_jobs_and_nothing_else(small_disk: Disk, times: in
         wait_for(lambda: http.get(f"/jobs/{ends}").json()["status"] == "running")
         server, worker = server_pid(stack), worker_pid(stack)
         small_disk.fill()
+        # The guard looks five times a second; until it does, jobs go into the reserve.
+        wait_for(lambda: http.post("/jobs", json=JOB).status_code == 503, 2)
         answers: Counter[tuple[str, int]] = Counter()
         until = time.monotonic() + 4 * times
         while time.monotonic() < until:
