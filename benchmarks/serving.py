@@ -46,8 +46,10 @@ from benchmarks._table import Row, machine, report, rounds, row
 from perceptron import Layer, Network, NetworkConfig, Task, TrainingConfig
 from standalone import EmbeddedServer
 from storage import keys
+from storage.blobs import BlobStore
 from storage.codec import encode_model
 from storage.connection import connect
+from storage.identity import StoreIdentity
 from storage.jobs.description import DESCRIPTION, Description, Digests
 from storage.jobs.reports import Outcome
 from tests.builders import RESULT
@@ -105,6 +107,9 @@ class Stage:
         self._urls: dict[str, str] = {}
         self.redis_server = stack.enter_context(EmbeddedServer(folder / "redis"))
         self.redis = connect(self.redis_server.url, timeout_s=30, n_retries=1)
+        identity = StoreIdentity(BlobStore(f"file://{folder / 'blobs'}"))
+        identity.check(self.redis)
+        identity.check_blobs(self.redis)  # before there are models, which an API would take for those of another store
         store(self.redis, ["churn"], alias="production")
         self.notes: list[str] = []
 
