@@ -1,5 +1,6 @@
 """When Redis counts as away."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ class CircuitBreaker:
     """Keeps callers from waiting for a Redis that has just let another caller wait.
 
     Redis counts as away from the first call that gets no connection, or the second in a row that gets no answer in
-    time, until the next call that gets an answer, even an error. While it is away, one caller is let through now and
+    time, or the first while another one waits and none was answered meanwhile; until the next call that gets an answer,
+    even an error. While it is away, one caller is let through now and
     then to try; the others are refused at once. Otherwise each would hold a thread for the full time limit, with a
     queue behind them.
 
@@ -44,6 +46,9 @@ class CircuitBreaker:
         self._reason: str | None = None
         self._retry_at_s = 0.0
         self._n_silences = 0
+        self._n_calls = 0
+        """Under way now, within `calling`."""
+        self._answered_at_s = -math.inf
 
     @property
     def is_away(self) -> bool:
@@ -69,16 +74,23 @@ class CircuitBreaker:
                 if now_s < self._retry_at_s:
                     raise RedisAwayError(reason)
                 self._retry_at_s = now_s + RETRY_AFTER_S  # this caller tries
+            self._n_calls += 1
         try:
             yield
         except Exception as error:
+            if self._n_calls > 1 and self._answered_at_s < now_s:
+                self._n_silences = OPENS_AFTER_SILENCES - 1  # what this one is to report, the others wait for, too
             unavailable = self.note(error)
             if not isinstance(unavailable, RedisAwayError):
                 self._note_answer()  # an error is an answer, too
             if unavailable is None or unavailable is error:
                 raise
             raise unavailable from error
-        self._note_answer()
+        else:
+            self._note_answer()
+        finally:
+            with self._lock:
+                self._n_calls -= 1
 
     def note(self, error: Exception) -> UnavailableError | None:
         """Count the error of a call made outside `calling`; return the `UnavailableError` it stands for, if any."""
@@ -93,5 +105,6 @@ class CircuitBreaker:
         return unavailable
 
     def _note_answer(self) -> None:
+        self._answered_at_s = self._clock()
         self._reason = None
         self._n_silences = 0

@@ -108,6 +108,22 @@ def test_one_slow_answer_refuses_nobody(breaker: CircuitBreaker) -> None:
     assert breaker.is_refusing
 
 
+def test_a_silence_that_others_share_is_an_outage(breaker: CircuitBreaker, clock: Clock) -> None:
+    """Else the first of many to give up would let one more wait, as long again."""
+    with breaker.calling():
+        clock.now_s += 1
+        call(breaker, redis.TimeoutError())
+        assert breaker.is_refusing
+
+
+def test_a_silence_in_which_others_were_answered_refuses_nobody(breaker: CircuitBreaker, clock: Clock) -> None:
+    with breaker.calling(), suppress(Exception), breaker.calling():
+        clock.now_s += 1
+        assert call(breaker)
+        raise redis.TimeoutError
+    assert not breaker.is_away
+
+
 def test_a_redis_that_refuses_connections_is_tried_again_soon(breaker: CircuitBreaker, clock: Clock) -> None:
     call(breaker, redis.ConnectionError())
     assert breaker.is_refusing
