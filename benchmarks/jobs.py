@@ -29,6 +29,7 @@ from standalone import EmbeddedServer
 from standalone.stack import API_COMMAND, WORKER_COMMAND, WORKER_READY_LINE
 from storage import keys
 from storage.blobs import BlobStore
+from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from storage.queue import TrainingQueue
 from tests.builders import training_spec
@@ -94,6 +95,7 @@ def drain_rate(redis: Redis, server: EmbeddedServer, folder: Path) -> float:
     queue = TrainingQueue(redis)
     jobs, blobs = JobStore(redis, queue), BlobStore((folder / "blobs").as_uri())
     spec = training_spec(blobs, max_epochs=10)
+    StoreIdentity(blobs).check_blobs(redis)  # before there are jobs, which a worker would take for another store's
     ids = [jobs.submit("or", spec, metadata={}).id for _ in range(N_JOBS)]
     log = folder / "worker.log"
     with process(WORKER_COMMAND, log, REDIS_URL=server.url, DATA_DIR=str(folder)):

@@ -107,9 +107,8 @@ class Stage:
         self._urls: dict[str, str] = {}
         self.redis_server = stack.enter_context(EmbeddedServer(folder / "redis"))
         self.redis = connect(self.redis_server.url, timeout_s=30, n_retries=1)
-        identity = StoreIdentity(BlobStore(f"file://{folder / 'blobs'}"))
-        identity.check(self.redis)
-        identity.check_blobs(self.redis)  # before there are models, which an API would take for those of another store
+        blobs = BlobStore((folder / "blobs").as_uri())
+        StoreIdentity(blobs).check_blobs(self.redis)  # before there are models, which an API would take for another's
         store(self.redis, ["churn"], alias="production")
         self.notes: list[str] = []
 

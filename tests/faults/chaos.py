@@ -127,7 +127,7 @@ def _submit(rig: Rig, history: History, plan: Plan, is_over: threading.Event, pa
             job = {
                 "model": f"m{rng.randrange(8)}",
                 "data": {"features": features, "targets": [0, 1] * 4},
-                "training": {"max_epochs": rng.choices([10, 2_000, 40_000], [24, 4, 1])[0], "tolerance": 0},
+                "training": {"max_epochs": rng.choices([10, 2_000, 60_000], [12, 2, 1])[0], "tolerance": 0},
             }
             key = f"{plan.seed}-{k}"
             while not _submit_once(http, history, job, key):
