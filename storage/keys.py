@@ -86,7 +86,7 @@ def _model(model: str) -> str:
 
 def digests(model: str) -> str:
     """Hash from version number to the digest of the version, as in `storage.models.versions.Version`."""
-    return f"perceptron:model:{model}:digests"
+    return f"{_model(model)}:digests"
 
 
 def events(job_id: str) -> str:

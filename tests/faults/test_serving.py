@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.builders import publish
-from tests.faults.rig import Rig, children_of, send, wait_for
+from tests.faults.rig import Rig, children_of, repeated, send, wait_for
 
 X = [0.25, 0.5]
 
@@ -190,22 +190,17 @@ def dripping(rig: Rig, n_connections: int) -> Iterator[None]:
     host, port = rig.url.removeprefix("http://").split(":")
     head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n"
     connections = [socket.create_connection((host, int(port))) for _ in range(n_connections)]
-    stop = threading.Event()
+    for k, connection in enumerate(connections):
+        connection.sendall(head + (b"\r\n{" if k % 2 else b"X-Slow: "))
 
     def drip() -> None:
-        for k, connection in enumerate(connections):
-            connection.sendall(head + (b"\r\n{" if k % 2 else b"X-Slow: "))
-        while not stop.wait(0.05):
-            for connection in connections:
-                connection.sendall(b"a")
+        for connection in connections:
+            connection.sendall(b"a")
 
-    thread = threading.Thread(target=drip)
-    thread.start()
     try:
-        yield
+        with repeated(drip, 0.05):
+            yield
     finally:
-        stop.set()
-        thread.join()
         for connection in connections:
             connection.close()
 
