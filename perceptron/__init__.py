@@ -36,6 +36,7 @@ from perceptron.one_instance import ForwardOne, forward_one
 from perceptron.optimizers import OPTIMIZERS
 from perceptron.optimizers.curvature import with_learning_rate
 from perceptron.prediction import predict_outputs, predict_side_by_side, predictions
+from perceptron.preprocessing.columns import UNKNOWN, Column, TableEncoder
 from perceptron.preprocessing.standardization import Standardization, fold, unfold, without_centre, without_constants
 from perceptron.preprocessing.target_scaling import TargetScaling
 from perceptron.states import state_types
@@ -50,8 +51,10 @@ __all__ = [
     "LOSSES",
     "MAX_CLASSES",
     "OPTIMIZERS",
+    "UNKNOWN",
     "Architecture",
     "Candidate",
+    "Column",
     "Dataset",
     "Defaults",
     "DimensionError",
@@ -73,6 +76,7 @@ __all__ = [
     "RaceState",
     "Standardization",
     "SweepProgress",
+    "TableEncoder",
     "TargetScaling",
     "TargetsOutOfRangeError",
     "Task",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -11,10 +11,21 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 
-from perceptron import Dataset, Layer, Network, PerceptronError, Standardization
+from perceptron import Column, Dataset, Layer, Network, PerceptronError, Standardization, TableEncoder
 from storage.errors import CorruptDataError
 
 _NAMES = TypeAdapter(tuple[str, ...])
+_COLUMNS = TypeAdapter(tuple[Column, ...])
+
+
+class StoredNetwork(NamedTuple):
+    """A network as it was trained, with what is applied before its first layer."""
+
+    network: Network
+    standardization: Standardization
+    """The identity if none was written."""
+    encoder: TableEncoder | None = None
+    """Turns rows of a table into the features that are standardized; None: the network takes features."""
 
 
 def encode_dataset(dataset: Dataset, feature_names: Sequence[str] = ()) -> bytes:
@@ -59,8 +70,11 @@ def decode_names(content: bytes) -> tuple[str, ...]:
         raise CorruptDataError(f"the bytes are no names of features: {error}") from error
 
 
-def encode_model(network: Network, standardization: Standardization | None) -> bytes:
-    """Write a network as it was trained and, as arrays of their own, the mean and scale of its features."""
+def encode_model(
+    network: Network, standardization: Standardization | None, encoder: TableEncoder | None = None
+) -> bytes:
+    """Write a network as it was trained and, as arrays of their own, the mean and scale of its features, and as JSON
+    the columns that its encoder takes."""
     arrays: dict[str, NDArray[Any]] = {}
     for k, layer in enumerate(network.layers):
         arrays[f"layers.{k}.weights"] = layer.weights
@@ -68,11 +82,13 @@ def encode_model(network: Network, standardization: Standardization | None) -> b
     if standardization is not None:
         arrays["standardization.mean"] = standardization.mean
         arrays["standardization.scale"] = standardization.scale
+    if encoder is not None:
+        arrays["columns"] = np.frombuffer(_COLUMNS.dump_json(encoder.columns), dtype=np.uint8)
     return save_arrays(arrays)
 
 
-def decode_model(content: bytes, activations: tuple[str, ...]) -> tuple[Network, Standardization]:
-    """Read what `encode_model` wrote. If it wrote no standardization, return the identity.
+def decode_model(content: bytes, activations: tuple[str, ...]) -> StoredNetwork:
+    """Read what `encode_model` wrote.
 
     Args:
         activations: the activation of each layer, from the version's description.
@@ -88,9 +104,13 @@ def decode_model(content: bytes, activations: tuple[str, ...]) -> tuple[Network,
                 for k, activation in enumerate(activations)
             )
         )
-        if "standardization.mean" not in arrays:
-            return network, Standardization.identity(network.n_inputs)
-        return network, Standardization(arrays["standardization.mean"], arrays["standardization.scale"])
+        standardization = Standardization.identity(network.n_inputs)
+        if "standardization.mean" in arrays:
+            standardization = Standardization(arrays["standardization.mean"], arrays["standardization.scale"])
+        encoder = None
+        if "columns" in arrays:
+            encoder = TableEncoder(_COLUMNS.validate_json(arrays["columns"].tobytes()))
+        return StoredNetwork(network, standardization, encoder)
     except (KeyError, ValueError) as error:
         raise CorruptDataError(f"the bytes are no network with {len(activations)} layers: {error}") from error
 

@@ -193,8 +193,8 @@ def _refit(sweep: _Sweep, watch: Watch, stage: RefitStage, state: TrainingState 
                 return replace(refitted, result=replace(stage.result, cost=refitted.result.cost, is_refitted=True))
     watch.tell("the time limit passed before the refit ended: publishing the network that was measured")
     activations = (spec.network.hidden_activation,) * len(spec.network.hidden_layers) + (spec.task.activation,)
-    network, standardization = decode_model(stage.fallback_weights, activations)
-    return Trained(network, standardization, config, stage.fallback)
+    stored = decode_model(stage.fallback_weights, activations)
+    return Trained(stored.network, stored.standardization, config, stage.fallback)
 
 
 def _best(progress: SweepProgress) -> BestNetwork | None:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from perceptron import Network, NetworkConfig, Task, fold
+from perceptron import Network, NetworkConfig, TableEncoder, Task, fold
 from storage.codec import decode_model
 from storage.errors import CorruptDataError
 from storage.jobs.record import BestNetwork
@@ -22,6 +22,8 @@ class TrainedModel:
     network: Network
     digest: str = ""
     """That of the version."""
+    encoder: TableEncoder | None = None
+    """Of a network trained on the columns of a table: turns its rows into features."""
 
 
 def decode_version(version: Version, weights: bytes) -> TrainedModel:
@@ -34,11 +36,13 @@ def decode_version(version: Version, weights: bytes) -> TrainedModel:
     task, names = description.task, description.feature_names
     if hashlib.sha256(weights).hexdigest() != description.digests.weights:
         raise CorruptDataError(f"{_named(version)} has weights with another digest than those published")
-    network = _folded(weights, description.network, task)
-    model = TrainedModel(version.model, version.number, task, names, network, version.digest)
+    network, encoder = _folded(weights, description.network, task)
+    model = TrainedModel(version.model, version.number, task, names, network, version.digest, encoder)
     if (model.network.n_inputs, model.network.n_outputs) != (len(names), task.n_outputs):
         shape = f"{model.network.n_inputs} inputs and {model.network.n_outputs} outputs"
         raise CorruptDataError(f"{_named(version)} has a network with {shape}, unlike its description")
+    if encoder is not None and encoder.n_features != len(names):
+        raise CorruptDataError(f"{_named(version)} has columns for {encoder.n_features} features, not {len(names)}")
     return model
 
 
@@ -49,16 +53,17 @@ def decode_best(best: BestNetwork) -> TrainedModel:
         CorruptDataError: the weights are not what was written.
     """
     job, spec = best.job, best.job.spec
-    network = _folded(best.weights, spec.network, spec.task)
+    network, encoder = _folded(best.weights, spec.network, spec.task)
     if network.n_inputs != len(spec.feature_names):
         names = f"{len(spec.feature_names)} names of features"
         raise CorruptDataError(f"the best network of job {job.id!r} has {network.n_inputs} inputs, but {names}")
-    return TrainedModel(job.model, 0, spec.task, spec.feature_names, network)
+    return TrainedModel(job.model, 0, spec.task, spec.feature_names, network, encoder=encoder)
 
 
-def _folded(weights: bytes, config: NetworkConfig, task: Task) -> Network:
+def _folded(weights: bytes, config: NetworkConfig, task: Task) -> tuple[Network, TableEncoder | None]:
     activations = (config.hidden_activation,) * len(config.hidden_layers) + (task.activation,)
-    return fold(*decode_model(weights, activations))
+    stored = decode_model(weights, activations)
+    return fold(stored.network, stored.standardization), stored.encoder
 
 
 def _named(version: Version) -> str:

@@ -47,7 +47,7 @@ def test_the_network_shown_is_that_of_its_epoch(jobs: JobStore, models: ModelSto
     epochs = [best.figures.epoch for best in shown]
     assert epochs == sorted(set(epochs))
     for best in shown:
-        network = fold(*decode_model(best.weights, ("sigmoid",)))
+        network = fold(*decode_model(best.weights, ("sigmoid",))[:2])
         errors = forward(network, np.array(OR_FEATURES))[:, 0] - [0, 1, 1, 1]
         assert best.figures.cost == pytest.approx(float(errors @ errors) / 4, rel=1e-12)
 

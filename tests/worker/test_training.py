@@ -66,7 +66,7 @@ def a_second_per_epoch(clock: Clock) -> Callable[[], bool]:
 def test_the_weights_are_those_of_the_plain_twin(jobs: JobStore, models: ModelStore, blobs: BlobStore) -> None:
     attempt = start(jobs, blobs, max_epochs=100, tolerance=0.0, standardize=False)
     version, weights = models.load_bytes("or", run(attempt, jobs, blobs))
-    network, _ = decode_model(weights, ("sigmoid",))
+    network = decode_model(weights, ("sigmoid",)).network
     *_, (expected, bias, cost) = twin.train("sigmoid", OR_FEATURES, OR_TARGETS, 0.5, 100, [0.0, 0.0], 0.0)
     np.testing.assert_allclose(network.layers[0].weights[:, 0], expected, rtol=0, atol=1e-12)
     assert network.layers[0].bias[0] == pytest.approx(bias, abs=1e-12)
@@ -211,6 +211,6 @@ def test_a_constant_feature_and_a_single_instance_give_finite_weights(
 ) -> None:
     attempt = start(jobs, blobs, features=[[7.0, 1e300]], targets=[2.5])
     _, weights = models.load_bytes("or", run(attempt, jobs, blobs))
-    network, standardization = decode_model(weights, ("identity",))
+    network, standardization, _ = decode_model(weights, ("identity",))
     assert np.isfinite(network.layers[0].weights).all()
     assert list(standardization.scale) == [1.0, 1.0]

@@ -1,0 +1,136 @@
+"""How the columns of a table become features.
+
+A table is a matrix (n_rows, n_columns) of float64. A column of numbers holds them, a boolean one 0 and 1, and one of
+categories their codes: k for level k, and `UNKNOWN` for a category that is no level. NaN stands for a missing value.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceptron.arrays import Floats, row_blocks
+
+ColumnKind: TypeAlias = Literal["numeric", "boolean", "categorical"]
+
+UNKNOWN = -1.0
+"""The code of a category that is no level."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table, and what stands for its missing values."""
+
+    name: str
+    kind: ColumnKind
+    levels: tuple[str, ...] = ()
+    """of a categorical column: its categories, sorted"""
+    mean: float = 0.0
+    """of the others: what a missing number counts as"""
+    has_gaps: bool = False
+    """whether a value was missing in training: being missing is then a feature of its own"""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of its features."""
+        if self.kind == "categorical":
+            return (*((f"{self.name}=<missing>",) if self.has_gaps else ()), *(f"{self.name}={x}" for x in self.levels))
+        return (self.name, f"{self.name}:missing") if self.has_gaps else (self.name,)
+
+    @property
+    def n_features(self) -> int:
+        """Their number."""
+        return (len(self.levels) if self.kind == "categorical" else 1) + self.has_gaps
+
+    def encode(self, values: NDArray[np.float64], features: Floats) -> None:
+        """Write the features of values (n_rows,) into features (n_rows, n_features).
+
+            number x     x, and a 0 if there were gaps        missing     the mean, and a 1 if there were gaps
+            level k      1 in place k, and 0 in all others    missing     1 in a place of its own if there were gaps
+
+        All places of a category that is no level are 0, and of a missing one if training had no gaps.
+        """
+        is_missing = np.isnan(values)
+        if self.kind != "categorical":
+            features[:, 0] = np.where(is_missing, self.mean, values)
+            if self.has_gaps:
+                features[:, 1] = is_missing
+            return
+        features[...] = 0
+        if self.has_gaps:
+            features[:, 0] = is_missing
+        rows = np.flatnonzero(values >= 0)  # neither missing nor unknown
+        features[rows, values[rows].astype(np.intp) + self.has_gaps] = 1
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """Turns rows of a table into features: the same in training and in predicting."""
+
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of all features, in order."""
+        return tuple(name for column in self.columns for name in column.feature_names)
+
+    @property
+    def n_features(self) -> int:
+        """Their number."""
+        return sum(column.n_features for column in self.columns)
+
+    @cached_property
+    def first_features(self) -> tuple[int, ...]:
+        """The index of the first feature of each column."""
+        return tuple(np.cumsum([0, *(column.n_features for column in self.columns)])[:-1].tolist())
+
+    def encode(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the features (n_rows, n_features) of rows of a table (n_rows, n_columns)."""
+        features = np.empty((len(table), self.n_features))
+        for values, column, first in zip(table.T, self.columns, self.first_features, strict=True):
+            column.encode(values, features[:, first : first + column.n_features])
+        return features
+
+    @classmethod
+    def learn(
+        cls, columns: Sequence[Column], table: NDArray[np.float64], weights: Floats | None = None
+    ) -> tuple["TableEncoder", NDArray[np.float64]]:
+        """Learn means, gaps and levels from the rows to train on; a level that none of them has is dropped.
+
+        Args:
+            columns: names, kinds and levels; their means and gaps are not read.
+            table: (n_rows, n_columns), in codes of these levels, none of them unknown.
+            weights: how many times each row counts, (n_rows,), above 0; None: once.
+
+        Returns:
+            The encoder, and the table in codes of its levels.
+        """
+        learned, table = [], table.copy()
+        for column, values in zip(columns, table.T, strict=True):
+            is_missing = np.isnan(values)
+            column = replace(column, has_gaps=bool(is_missing.any()))
+            if column.kind == "categorical":
+                kept, codes = np.unique(values[~is_missing], return_inverse=True)
+                values[~is_missing] = codes
+                column = replace(column, levels=tuple(column.levels[int(k)] for k in kept))
+            else:
+                column = replace(column, mean=_mean(values, ~is_missing, weights))
+            learned.append(column)
+        return cls(tuple(learned)), table
+
+
+def _mean(values: NDArray[np.float64], counted: NDArray[np.bool_], weights: Floats | None) -> float:
+    """Give the mean of the values counted, 0 if there are none; their sum would overflow where they are near 1e308."""
+    if not counted.any():
+        return 0.0
+    of_rows = np.ones(len(values)) if weights is None else weights.astype(np.float64) / weights.max()
+    unit = float(np.abs(values[counted]).max()) or 1.0
+    total = weight = 0.0
+    for rows in row_blocks(len(values)):
+        kept = counted[rows]
+        total += float(of_rows[rows][kept] @ (values[rows][kept] / unit))
+        weight += float(of_rows[rows][kept].sum())
+    return total / weight * unit
