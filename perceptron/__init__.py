@@ -13,7 +13,15 @@ from perceptron.cost import Networks
 from perceptron.course import constant_cost
 from perceptron.data.dataset import Dataset
 from perceptron.data.splitting import assign_folds, held_out_parts, split, validation_rows
-from perceptron.data.task import MAX_CLASSES, Task, as_column, resolve_task
+from perceptron.data.task import (
+    MAX_CLASSES,
+    Task,
+    as_column,
+    encode_classes,
+    encode_column,
+    resolve_column,
+    resolve_task,
+)
 from perceptron.data.weighting import class_weights
 from perceptron.defaults import Defaults, Named, choose_defaults
 from perceptron.errors import (
@@ -90,6 +98,8 @@ __all__ = [
     "choose_defaults",
     "class_weights",
     "constant_cost",
+    "encode_classes",
+    "encode_column",
     "evaluate",
     "explain",
     "fit",
@@ -103,6 +113,7 @@ __all__ = [
     "predict_outputs",
     "predict_side_by_side",
     "predictions",
+    "resolve_column",
     "resolve_task",
     "resolve_training_config",
     "result_of",

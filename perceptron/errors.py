@@ -32,6 +32,18 @@ class TargetsOutOfRangeError(InvalidDatasetError):
         self.high = high
         self.index = index
         self.value = value
+        self._allowed = allowed
+
+    def at(self, index: int) -> "TargetsOutOfRangeError":
+        """Give the same error for the same value at another instance."""
+        return TargetsOutOfRangeError(
+            activation=self.activation,
+            low=self.low,
+            high=self.high,
+            index=index,
+            value=self.value,
+            allowed=self._allowed,
+        )
 
 
 class InvalidConfigError(PerceptronError):

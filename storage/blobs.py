@@ -5,10 +5,12 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem, sync
@@ -37,7 +39,7 @@ _S3: Mapping[str, Any] = {
 
 
 class BlobStore:
-    """Write-once storage for what is too large for Redis: instances to train on and checkpoints.
+    """Write-once storage for what is too large for Redis: data sets, instances to train on and checkpoints.
 
     Args:
         url: for instance `file:///var/lib/perceptron/blobs` or `s3://bucket/prefix`; any scheme for which an fsspec
@@ -72,16 +74,60 @@ class BlobStore:
                 self._write(path, content)
         return digest
 
+    def put_file(self, source: Path) -> str:
+        """Store the content of a file durably, as `put` does, in bounded memory, and return its sha256.
+
+        Raises:
+            BlobStoreUnavailableError: as `put`.
+        """
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        path, n_bytes = self._path(digest), source.stat().st_size
+        with _unavailable_as("the blob cannot be stored"):
+            if self._renew(path, n_bytes):
+                return digest
+            if isinstance(self._filesystem, AsyncFileSystem):
+                within_s = ANSWER_WITHIN_S + n_bytes / _SLOWEST_BYTES_PER_S
+                self._ask("put_file", str(source), path, within_s=within_s)
+                return digest
+            folder = path.rpartition("/")[0]
+            self._filesystem.makedirs(folder, exist_ok=True)
+            with self._complete(path) as target, source.open("rb") as file:
+                shutil.copyfileobj(file, target, 1 << 20)
+            _sync_folder(folder)
+        return digest
+
+    def open(self, digest: str) -> IO[bytes]:
+        """Open the blob with this sha256, to read parts of it. What is read is not checked against the digest.
+
+        Raises:
+            BlobNotFoundError: there is no such blob.
+            BlobStoreUnavailableError: it cannot be read now.
+        """
+        with _unavailable_as("the blob cannot be read"):
+            try:
+                file: IO[bytes] = self._filesystem.open(self._path(digest), "rb")
+            except FileNotFoundError as error:
+                raise BlobNotFoundError(digest) from error
+        return file
+
     def _write(self, path: str, content: bytes) -> None:
         if isinstance(self._filesystem, AsyncFileSystem):  # an object store: a name appears with its whole content
             self._ask("pipe_file", path, content, within_s=ANSWER_WITHIN_S + len(content) / _SLOWEST_BYTES_PER_S)
             return
         folder = path.rpartition("/")[0]
         self._filesystem.makedirs(folder, exist_ok=True)
+        with self._complete(path) as file:
+            file.write(content)
+        _sync_folder(folder)
+
+    @contextlib.contextmanager
+    def _complete(self, path: str) -> Iterator[IO[bytes]]:
+        """Write a file whose name appears once the block has written all of it."""
         partial = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
         try:
             with self._filesystem.open(partial, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 # Only local files have a descriptor to flush.
                 with contextlib.suppress(io.UnsupportedOperation, AttributeError):
@@ -91,7 +137,6 @@ class BlobStore:
             with contextlib.suppress(OSError):
                 self._filesystem.rm(partial)
             raise
-        _sync_folder(folder)
 
     def get(self, digest: str) -> bytes:
         """Return the bytes with this sha256.

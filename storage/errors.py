@@ -14,6 +14,8 @@
     |-- VersionNotFoundError
     |-- AliasNotFoundError
     |-- VersionInUseError
+    |-- DatasetNotFoundError
+    |-- DatasetInUseError
     |-- BlobNotFoundError
     |-- BlobStoreUnavailableError
     |   `-- WrongBlobStoreError
@@ -163,6 +165,23 @@ class VersionInUseError(StorageError):
         self.model = model
         self.version = version
         self.alias = alias
+
+
+class DatasetNotFoundError(StorageError):
+    """No data set has this id."""
+
+    def __init__(self, dataset_id: str) -> None:
+        super().__init__(f"there is no data set {_shown(dataset_id)}")
+        self.dataset_id = dataset_id
+
+
+class DatasetInUseError(StorageError):
+    """A job that is not done needs the data set, so it cannot be deleted."""
+
+    def __init__(self, dataset_id: str, job_id: str) -> None:
+        super().__init__(f"job {job_id!r} needs data set {dataset_id!r}; wait until it is done, or cancel it")
+        self.dataset_id = dataset_id
+        self.job_id = job_id
 
 
 class BlobNotFoundError(StorageError):

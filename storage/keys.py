@@ -6,15 +6,19 @@ another form is nothing that exists.
 
 import re
 
-from storage.errors import JobNotFoundError, ModelNotFoundError
+from storage.errors import DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
 
 JOB_ID_PATTERN = r"job_[0-9a-f]{32}"
 """Ids of jobs."""
+
+DATASET_ID_PATTERN = r"ds_[0-9a-f]{32}"
+"""Ids of data sets."""
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 """Names of models and aliases."""
 
 _is_job_id = re.compile(JOB_ID_PATTERN).fullmatch
+_is_dataset_id = re.compile(DATASET_ID_PATTERN).fullmatch
 _is_name = re.compile(NAME_PATTERN).fullmatch
 
 JOBS = "perceptron:jobs"
@@ -22,6 +26,9 @@ JOBS = "perceptron:jobs"
 
 MODELS = "perceptron:models"
 """Sorted set of the names of all models with a version. Every score is 0, so they are in order of their names."""
+
+DATASETS = "perceptron:datasets"
+"""Sorted set of all data set ids by time of creation."""
 
 VERSION_NUMBERS = "perceptron:version-numbers"
 """Hash from model name to its highest version number ever. It outlives the model, so no number is used twice."""
@@ -37,6 +44,15 @@ def is_job_id(text: str) -> bool:
     return _is_job_id(text) is not None
 
 
+def is_dataset_id(text: str) -> bool:
+    """Whether the text has the form of a data set's id."""
+    return _is_dataset_id(text) is not None
+
+
+JOB_PREFIX = "perceptron:job:"
+"""What the key of each job begins with, for a script that finds the ids of jobs."""
+
+
 def job(job_id: str) -> str:
     """Hash: the record of one training job.
 
@@ -45,7 +61,18 @@ def job(job_id: str) -> str:
     """
     if not _is_job_id(job_id):
         raise JobNotFoundError(job_id)
-    return f"perceptron:job:{job_id}"
+    return f"{JOB_PREFIX}{job_id}"
+
+
+def dataset(dataset_id: str) -> str:
+    """Hash: the record of one data set.
+
+    Raises:
+        DatasetNotFoundError: no data set has such an id.
+    """
+    if not _is_dataset_id(dataset_id):
+        raise DatasetNotFoundError(dataset_id)
+    return f"perceptron:dataset:{dataset_id}"
 
 
 def jobs_with_status(status: str) -> str:

@@ -1,4 +1,4 @@
-"""Deletes what is no longer needed: jobs done long ago, and blobs that no job will read."""
+"""Deletes what is no longer needed: jobs done long ago, and blobs that nothing will read."""
 
 import logging
 import time
@@ -10,6 +10,7 @@ from redis import Redis
 from storage import keys
 from storage.blobs import BlobStore
 from storage.damage import each_answer, reported
+from storage.datasets.store import DatasetStore
 from storage.errors import BlobStoreUnavailableError
 from storage.jobs.record import DONE_STATUSES, ids_in
 from storage.scripts import load_script
@@ -61,6 +62,7 @@ class Housekeeping:
     ) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._blobs = blobs
+        self._datasets = DatasetStore(redis)
         self._keep_jobs_ms = int(keep_jobs_s * 1000)
         self._check_blobs = check_blobs
         self._clock = clock
@@ -134,7 +136,7 @@ class Housekeeping:
         return now - self._steady_since >= KEEP_BLOBS_S
 
     def _delete_blobs(self) -> None:
-        """Delete old blobs of some folders, if no queued or running job refers to them."""
+        """Delete old blobs of some folders, if no data set and no queued or running job refers to them."""
         self._check_blobs()
         older_than = self._wall_clock() - KEEP_BLOBS_S
         ends_at = self._clock() + BLOBS_S
@@ -164,7 +166,7 @@ class Housekeeping:
         return [digest for digest in digests if digest not in needed]
 
     def _needed_blobs(self) -> set[str]:
-        """Return the blobs of the instances and checkpoints of all jobs that are not done."""
+        """Return the blobs of all data sets, and of the instances and checkpoints of all jobs that are not done."""
         states = "queued", "running"
         with self._redis.pipeline() as transaction:  # else a job handed back between the two reads is in neither
             for status in states:
@@ -178,6 +180,8 @@ class Housekeeping:
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(keys.job(job_id), "data", "checkpoint")
+            for dataset_id in self._datasets.ids():
+                pipeline.hmget(keys.dataset(dataset_id), "blob")
             records = each_answer(pipeline)
         # The reconciler reports the others.
         readable = [record for record in records if isinstance(record, list)]

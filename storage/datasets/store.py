@@ -1,0 +1,114 @@
+"""All data sets: their records in Redis, which name their files in the blob store."""
+
+from typing import Any
+
+from redis import Redis
+
+from storage import keys
+from storage.alarm import report
+from storage.damage import each_answer, names, reported
+from storage.datasets.record import (
+    LISTED_FIELDS,
+    DatasetRecord,
+    DatasetSummary,
+    decode_dataset_record,
+    decode_dataset_summary,
+    encode_dataset_record,
+)
+from storage.errors import DatasetInUseError, DatasetNotFoundError, UnavailableError
+from storage.scripts import load_script
+
+
+class DatasetStore:
+    """The records of all data sets, in Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+
+    def add(self, record: DatasetRecord) -> bool:
+        """Record a data set whose blob is stored; return False if there is one with its id already.
+
+        Raises:
+            UnavailableError: the blob is being deleted; store it again some seconds later.
+        """
+        fields = encode_dataset_record(record)
+        is_new = load_script(self._redis, "create_dataset")(
+            keys=[keys.dataset(record.id), keys.DATASETS, keys.being_deleted(record.blob)],
+            args=[part for field in fields.items() for part in field],
+        )
+        if is_new is None:
+            raise UnavailableError("an old data set with the same content is being deleted")
+        return bool(is_new)
+
+    @names("data set")
+    def get(self, dataset_id: str) -> DatasetRecord:
+        """Return one data set.
+
+        Raises:
+            DatasetNotFoundError: there is no such data set.
+        """
+        record = self._redis.hgetall(keys.dataset(dataset_id))
+        if not record:
+            raise DatasetNotFoundError(dataset_id)
+        return decode_dataset_record(
+            dataset_id, {name.decode("ascii", "replace"): value for name, value in record.items()}
+        )
+
+    def ids(self) -> list[str]:
+        """Return the ids of all data sets, the newest first."""
+        ids = [member.decode("ascii", "replace") for member in self._redis.zrange(keys.DATASETS, 0, -1)]
+        for text in ids:
+            if not keys.is_dataset_id(text):
+                report(f"{keys.DATASETS} has the member {text[:100]!r}, which is no data set's id")
+        return [text for text in reversed(ids) if keys.is_dataset_id(text)]
+
+    def page(self, *, limit: int, after: str | None = None) -> tuple[list[DatasetSummary], bool]:
+        """Return up to `limit` data sets, the newest first, and whether there are more.
+
+        Args:
+            after: the id of the last data set of the page before.
+
+        Raises:
+            DatasetNotFoundError: there is no data set with the id `after`.
+        """
+        ids = self.ids()
+        if after is not None:
+            if after not in ids:
+                raise DatasetNotFoundError(after)
+            ids = ids[ids.index(after) + 1 :]
+        page = ids[:limit]
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for dataset_id in page:
+                pipeline.hmget(keys.dataset(dataset_id), LISTED_FIELDS)
+            records = each_answer(pipeline)
+        summaries = []
+        for dataset_id, values in zip(page, records, strict=True):
+            with reported(f"data set {dataset_id}"):
+                if isinstance(values, Exception):
+                    raise values
+                record = {name: value for name, value in zip(LISTED_FIELDS, values, strict=True) if value is not None}
+                if record:  # else it was deleted meanwhile
+                    summaries.append(decode_dataset_summary(dataset_id, record))
+        return summaries, len(ids) > limit
+
+    @names("data set")
+    def delete(self, dataset_id: str) -> None:
+        """Delete a data set. Housekeeping deletes its blob some time later.
+
+        Raises:
+            DatasetNotFoundError: there is no such data set.
+            DatasetInUseError: a job that is not done needs it.
+        """
+        outcome = load_script(self._redis, "delete_dataset")(
+            keys=[
+                keys.dataset(dataset_id),
+                keys.DATASETS,
+                keys.jobs_with_status("queued"),
+                keys.jobs_with_status("running"),
+            ],
+            args=[keys.JOB_PREFIX],
+        )
+        if outcome == 0:
+            raise DatasetNotFoundError(dataset_id)
+        if isinstance(outcome, bytes):
+            raise DatasetInUseError(dataset_id, outcome.decode("ascii", "replace"))

@@ -1,0 +1,19 @@
+-- Delete a data set, unless a job that is not done needs it.
+-- KEYS: data set, data sets, queued jobs, running jobs. ARGV: beginning of the key of a job.
+-- Returns 1, or 0 when there is no such data set, or the id of the first job that needs it.
+local id = id_of(KEYS[1])
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('ZREM', KEYS[2], id)
+  return 0
+end
+for k = 3, 4 do
+  for _, job in ipairs(redis.call('ZRANGE', KEYS[k], 0, -1)) do
+    local is_job = redis.call('TYPE', ARGV[1] .. job)['ok'] == 'hash'
+    if is_job and redis.call('HGET', ARGV[1] .. job, 'dataset') == id then
+      return job
+    end
+  end
+end
+redis.call('ZREM', KEYS[2], id)
+redis.call('DEL', KEYS[1])
+return 1
