@@ -22,7 +22,7 @@ from perceptron.data.task import (
     resolve_column,
     resolve_task,
 )
-from perceptron.data.weighting import class_weights
+from perceptron.data.weighting import class_weights, weights_of_classes
 from perceptron.defaults import Defaults, Named, choose_defaults
 from perceptron.errors import (
     DimensionError,
@@ -122,6 +122,7 @@ __all__ = [
     "training_bytes",
     "unfold",
     "validation_rows",
+    "weights_of_classes",
     "with_learning_rate",
     "without_centre",
     "without_constants",

@@ -26,6 +26,7 @@ from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.circuit_breaker import CircuitBreaker
+from storage.datasets.store import DatasetStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
@@ -74,9 +75,10 @@ def create_app(
     queue = TrainingQueue(redis)
     models = ModelStore(redis)
     jobs = JobStore(redis, queue)
+    datasets = DatasetStore(redis)
     loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
     register_error_handlers(app, loaded_models.breaker)
-    app.register_api(job_routes(jobs, models, blobs, limits, check_blobs))
+    app.register_api(job_routes(jobs, models, datasets, blobs, limits, check_blobs))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))
     app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from perceptron import InvalidConfigError, Network
 from storage.blobs import BlobStore
-from storage.codec import decode_dataset, encode_model
+from storage.codec import encode_model
 from storage.errors import CorruptDataError
 from storage.jobs.attempt import Attempt
 from storage.jobs.checkpoints import Checkpoint
@@ -15,6 +15,7 @@ from storage.jobs.spec import TrainingSpec
 from storage.models.store import ModelStore
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline
+from worker.instances import load_instances
 from worker.single import Inputs, Trained, train_one
 from worker.stores import Patience
 from worker.sweep import train_candidates
@@ -52,17 +53,16 @@ def run_training(
     """
     spec = attempt.job.spec
     patience = Patience(deadline.clock, sleep, stop_requested)
-    dataset, names = decode_dataset(patience.with_store(lambda: blobs.get(spec.data.blob)))
-    if names:
-        spec = replace(spec, feature_names=names)
-        attempt.job = replace(attempt.job, spec=spec)
-    inputs = Inputs(spec, dataset, n_threads)
+    loaded = patience.with_store(lambda: load_instances(attempt, blobs))
+    spec, encoder = loaded.spec, loaded.encoder
+    attempt.job = replace(attempt.job, spec=spec)
+    inputs = Inputs(spec, loaded.dataset, n_threads)
     checkpoints = Checkpoints(attempt, blobs)
     checkpoint = patience.with_store(checkpoints.load)
     deadline.begin(spec.time_limit_s, used_s=checkpoint.used_s if checkpoint else 0.0)
 
     def train(checkpoint: Checkpoint | None) -> Trained:
-        watch = Watch(attempt, checkpoints, deadline, stop_requested)
+        watch = Watch(attempt, checkpoints, deadline, stop_requested, encoder)
         if spec.sweep is not None or (spec.validation is not None and spec.validation.folds is not None):
             return train_candidates(inputs, watch, checkpoint=checkpoint)
         if checkpoint is not None:
@@ -80,11 +80,11 @@ def run_training(
         trained = train(None)
     deadline.lift()
 
-    weights = encode_model(trained.network, trained.standardization if spec.training.standardize else None)
-    description = Description.of(
-        attempt.job, trained.result, training=trained.config, weights=weights, n_threads=n_threads
-    )
-    version = patience.with_store(lambda: attempt.publish(weights, description, trained.result))
+    result = replace(trained.result, warnings=(*spec.warnings, *trained.result.warnings))
+    standardization = trained.standardization if spec.training.standardize else None
+    weights = encode_model(trained.network, standardization, encoder)
+    description = Description.of(attempt.job, result, training=trained.config, weights=weights, n_threads=n_threads)
+    version = patience.with_store(lambda: attempt.publish(weights, description, result))
     checkpoints.delete()
     return version
 

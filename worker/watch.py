@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from perceptron import OPTIMIZERS, Network, Standardization
+from perceptron import OPTIMIZERS, Network, Standardization, TableEncoder
 from storage.codec import encode_model
 from storage.jobs.attempt import Attempt
 from storage.jobs.checkpoints import Checkpoint, RefitStage, State
@@ -69,9 +69,15 @@ class Watch:
     """Looks at the clock between epochs and does what is due. Waiting for a store is not training time."""
 
     def __init__(
-        self, attempt: Attempt, checkpoints: Checkpoints, deadline: Deadline, stop_requested: Callable[[], bool]
+        self,
+        attempt: Attempt,
+        checkpoints: Checkpoints,
+        deadline: Deadline,
+        stop_requested: Callable[[], bool],
+        encoder: TableEncoder | None = None,
     ) -> None:
         self._attempt = attempt
+        self._encoder = encoder
         self._checkpoints = checkpoints
         self.deadline = deadline
         self._stop_requested = stop_requested
@@ -166,7 +172,7 @@ class Watch:
         with self._shows.measured(), optional(self._attempt, "its best network cannot be shown"):
             best = position.best()
             if best is not None and best.figures.epoch != self._shown_epoch:
-                self._attempt.show_best(encode_model(best.network, best.standardization), best.figures)
+                self._attempt.show_best(encode_model(best.network, best.standardization, self._encoder), best.figures)
                 self._shown_epoch = best.figures.epoch
 
     def _save(self, position: Position) -> None:

@@ -1,7 +1,7 @@
 """Weights of classes: one for each instance."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,21 @@ from perceptron.data.dataset import Dataset
 from perceptron.data.task import Task
 from perceptron.errors import InvalidConfigError
 
+ClassWeights: TypeAlias = Literal["balanced"] | Mapping[str, float] | Mapping[int, float]
 
-def class_weights(
-    task: Task, dataset: Dataset, weights: Literal["balanced"] | Mapping[str, float] | Mapping[int, float]
-) -> NDArray[np.float64]:
+
+def class_weights(task: Task, dataset: Dataset, weights: ClassWeights) -> NDArray[np.float64]:
     """Give each instance the weight of its class, (n_instances,), for `Dataset.class_weights`.
+
+    Raises:
+        InvalidConfigError: as `weights_of_classes`.
+    """
+    of_instances: NDArray[np.float64] = weights_of_classes(task, dataset, weights)[task.class_indices(dataset.targets)]
+    return of_instances
+
+
+def weights_of_classes(task: Task, dataset: Dataset, weights: ClassWeights) -> NDArray[np.float64]:
+    """Give the weight of each class of a task, (n_classes,).
 
     "balanced" gives every class the same total weight: n_instances / (n_classes * count of the class), over the
     classes that occur, as in scikit-learn; an instance counts as often as its weight
@@ -39,8 +49,7 @@ def class_weights(
         raise InvalidConfigError(
             f'expected "balanced" or a weight for each class, got {weights!r}', field="training/class_weights"
         )
-    of_instances: NDArray[np.float64] = per_class[indices]
-    return of_instances
+    return per_class
 
 
 def _named(

@@ -12,6 +12,7 @@ RequestError
 |-- ClientGoneError
 `-- InvalidRequestError
     |-- WrongDimensionError
+    |-- TargetOutOfRangeError
     `-- OutputTooLargeError
 """
 
@@ -28,6 +29,8 @@ from service.http.wire import PROBLEM, Header, HttpAnswer
 from storage.errors import (
     AliasNotFoundError,
     CorruptDataError,
+    DatasetInUseError,
+    DatasetNotFoundError,
     IdempotencyKeyReusedError,
     JobAlreadyDoneError,
     JobNotFoundError,
@@ -107,6 +110,10 @@ class WrongDimensionError(InvalidRequestError):
     """An instance has another number of features than the model."""
 
 
+class TargetOutOfRangeError(InvalidRequestError):
+    """The activation cannot give a value of the column of targets."""
+
+
 class OutputTooLargeError(InvalidRequestError):
     """The output for an instance is not finite; the fault points at the instance."""
 
@@ -125,6 +132,7 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     ClientGoneError: (408, "request_timeout"),
     UnsupportedMediaTypeError: (415, "unsupported_media_type"),
     WrongDimensionError: (422, "wrong_dimension"),
+    TargetOutOfRangeError: (422, "targets_out_of_range"),
     OutputTooLargeError: (422, "output_not_finite"),
     InvalidRequestError: (422, "invalid_request"),
     perceptron.TargetsOutOfRangeError: (422, "targets_out_of_range"),
@@ -138,6 +146,8 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     NoNetworkError: (409, "no_network"),
     JobAlreadyDoneError: (409, "job_already_done"),
     VersionInUseError: (409, "version_in_use"),
+    DatasetNotFoundError: (404, "dataset_not_found"),
+    DatasetInUseError: (409, "dataset_in_use"),
     IdempotencyKeyReusedError: (422, "idempotency_key_reused"),
     UnavailableError: (503, "unavailable"),
 }

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,27 +16,27 @@ from perceptron import (
     InvalidDatasetError,
     Named,
     NetworkConfig,
-    TargetsOutOfRangeError,
     Task,
     TrainingConfig,
     ValidationConfig,
-    as_column,
     check_size,
     choose_defaults,
-    class_weights,
     held_out_parts,
-    resolve_task,
     resolve_training_config,
     training_bytes,
+    weights_of_classes,
 )
 from service.http.errors import Fault, InvalidRequestError
-from service.http.parsing import json_type, parse_matrix, parse_vector, refuse
+from service.http.parsing import refuse
 from service.jobs.candidates import expand
-from service.jobs.payloads import InlineData, TrainingRequest, TrainingSettings, ValidationSettings
+from service.jobs.inline_data import from_lists
+from service.jobs.payloads import TrainingRequest, TrainingSettings, ValidationSettings
+from service.jobs.table_data import from_dataset, from_records
+from service.jobs.training_data import TrainingData
 from service.settings import Limits
 from storage.blobs import BlobStore
-from storage.codec import encode_dataset
-from storage.jobs.spec import MAX_NAMES_IN_RECORD, DataReference, Sweep, TrainingSpec, VersionReference
+from storage.datasets.store import DatasetStore
+from storage.jobs.spec import DataReference, Sweep, TrainingSpec, VersionReference
 from storage.models.store import ModelStore
 
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -45,24 +44,47 @@ FOLDS_OF_AUTO = 5
 """What `"l2": "auto"` tries, and how it judges."""
 
 
-def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limits: Limits) -> TrainingSpec:
-    """Check a request in full, store its instances, and return what to train.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A request that has been checked in full; nothing is stored yet."""
+
+    data: TrainingData
+    dataset: Dataset
+    """With the weights of its classes."""
+    spec: TrainingSpec
+    """Without a reference to the data."""
+    shape: Architecture
+    n_networks: int
+    """Trained by the job: candidates times folds."""
+    memory_bytes: int
+    """What the training takes at most, by estimate."""
+
+    def stored(self) -> TrainingSpec:
+        """Store the instances, and return what to train."""
+        return replace(self.spec, data=self.data.put(self.dataset))
+
+
+def prepare(
+    request: TrainingRequest, blobs: BlobStore, models: ModelStore, datasets: DatasetStore, limits: Limits
+) -> Prepared:
+    """Check a request in full.
 
     Raises:
         InvalidRequestError, PerceptronError: the request cannot be carried out.
         ModelNotFoundError, VersionNotFoundError: the version to start from does not exist.
+        DatasetNotFoundError: the data set does not exist.
     """
     training = request.training
     if training.max_epochs > limits.max_epochs:
         detail = f"must be at most {limits.max_epochs} (MAX_EPOCHS), not {training.max_epochs}"
         refuse("/training/max_epochs", detail)
-    _check_size(request, limits)
-    task, targets = _resolved(request)
-    features = parse_matrix(request.data.features, "/data/features")
-    if len(features) != len(targets):
-        refuse("/data/targets", f"expected {len(features)} targets, one for each instance, got {len(targets)}")
-    dataset = _weighted(Dataset(features, targets), task, request)
-    _check_dtype(dataset, request.training)
+    data = _training_data(request, blobs, datasets, limits)
+    task, dataset, table = data.task, data.dataset, data.table
+    if training.class_weights is not None:
+        of_classes = weights_of_classes(task, dataset, training.class_weights)
+        dataset = _with_class_weights(dataset, of_classes[task.class_indices(dataset.targets)])
+        table = None if table is None else replace(table, class_weights=tuple(of_classes.tolist()))
+    _check_dtype(dataset, training, is_table=table is not None)
     network = NetworkConfig(
         activation=task.activation,
         hidden_layers=tuple(request.network.hidden_layers),
@@ -95,28 +117,57 @@ def accept(request: TrainingRequest, blobs: BlobStore, models: ModelStore, limit
         dtype=training.dtype,
     )
     sweep = _sweep(request, config, limits)
-    n_networks = (len(sweep.candidates) if sweep else 1) * ((validation.folds if validation else None) or 1)
+    n_folds = (validation.folds if validation else None) or 0
+    n_networks = (len(sweep.candidates) if sweep else 1) * (n_folds or 1)
     _check_n_parameters(shape, n_networks, limits)
     check_size(config, shape)
-    n_folds = (validation.folds if validation else None) or 0
-    _check_memory(config, shape, dataset, n_networks=n_networks, n_folds=n_folds, limits=limits)
-    feature_names = _feature_names(request.data, dataset.n_features)
-    start_from = _start_from(request, task, feature_names, shape, models)
-    in_blob = feature_names if len(feature_names) > MAX_NAMES_IN_RECORD else ()
-    blob = blobs.put(encode_dataset(dataset, in_blob))  # last: a refused request leaves nothing behind
-    return TrainingSpec(
+    memory_bytes = _checked_memory(config, shape, dataset, n_networks=n_networks, n_folds=n_folds, limits=limits)
+    start_from = _start_from(request, task, data.feature_names, shape, models)
+    spec = TrainingSpec(
         task=task,
         network=network,
         training=config,
         validation=validation,
-        feature_names=feature_names,
-        data=DataReference(blob, dataset.n_instances, dataset.n_features),
+        feature_names=data.feature_names if table is None else (),
+        data=DataReference("", dataset.n_instances, dataset.n_features),
+        table=table,
         time_limit_s=training.time_limit_s,
         alias=request.alias,
         sweep=sweep,
         start_from=start_from,
         reasons=_reasons(request, defaults),
+        warnings=data.warnings,
     )
+    return Prepared(data, dataset, spec, shape, n_networks, memory_bytes)
+
+
+def _training_data(request: TrainingRequest, blobs: BlobStore, datasets: DatasetStore, limits: Limits) -> TrainingData:
+    data = request.data
+    if data is not None and request.dataset is not None:
+        refuse("/dataset", "give data or dataset, not both")
+    if request.dataset is not None:
+        return from_dataset(request, request.dataset, datasets, blobs, limits)
+    if data is None:
+        refuse("/data", "Field required")
+    if data.records is not None:
+        for name in ("features", "targets", "feature_names", "instance_weights"):
+            if getattr(data, name) is not None:
+                refuse(f"/data/{name}", "give records or lists, not both")
+        return from_records(request, data.records, blobs, limits)
+    for name in ("target", "features", "exclude", "types", "weights"):
+        if getattr(request, name) is not None:
+            refuse(f"/{name}", "names columns, which only a data set and records have")
+    for name in ("features", "targets"):
+        if getattr(data, name) is None:
+            refuse(f"/data/{name}", "Field required")
+    return from_lists(request, data, blobs, limits)
+
+
+def _with_class_weights(dataset: Dataset, weights: NDArray[np.float64]) -> Dataset:
+    try:
+        return replace(dataset, class_weights=weights)
+    except InvalidDatasetError as error:
+        raise InvalidRequestError([Fault("/training/class_weights", str(error))]) from error
 
 
 def _reasons(request: TrainingRequest, defaults: Defaults) -> Mapping[str, str]:
@@ -130,35 +181,6 @@ def _reasons(request: TrainingRequest, defaults: Defaults) -> Mapping[str, str]:
     return {**defaults.reasons, "training/l2": reason}
 
 
-def _check_size(request: TrainingRequest, limits: Limits) -> None:
-    """Check the size of every array before the first one is made."""
-    data = request.data
-    counts = {
-        "features": _n_in_lists(data.features),
-        "targets": _n_target_values(as_column(data.targets), request),
-        "instance_weights": len(data.instance_weights or ()),
-    }
-    for name, n_values in counts.items():
-        if n_values > limits.max_inline_values:
-            each = " (one for each instance and class)" if name == "targets" and n_values > len(data.targets) else ""
-            detail = f"must hold at most {limits.max_inline_values} values (MAX_INLINE_VALUES), not {n_values}{each}"
-            refuse(f"/data/{name}", detail)
-
-
-def _n_in_lists(rows: Sequence[Any]) -> int:
-    return sum(len(row) for row in rows if isinstance(row, list))
-
-
-def _n_target_values(targets: Sequence[Any], request: TrainingRequest) -> int:
-    if targets and isinstance(targets[0], list):
-        return _n_in_lists(targets)
-    is_of_classes = request.task == "classification" or request.network.activation == "softmax"
-    if not is_of_classes and not (targets and isinstance(targets[0], str)):
-        return len(targets)
-    n_classes = len({target for target in targets if isinstance(target, (str, int, float))})
-    return len(targets) * (n_classes if n_classes > 2 else 1)
-
-
 def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) -> None:
     n_parameters = shape.n_parameters * n_networks
     if n_parameters > limits.max_parameters:
@@ -167,9 +189,10 @@ def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) ->
         refuse("/network/hidden_layers" if n_networks == 1 else "/sweep", detail)
 
 
-def _check_memory(
+def _checked_memory(
     config: TrainingConfig, shape: Architecture, dataset: Dataset, *, n_networks: int, n_folds: int, limits: Limits
-) -> None:
+) -> int:
+    """Return how many bytes the training takes at most, by estimate."""
     has_mini_batches = config.mini_batch_size(dataset.n_instances) is not None
     are_together = OPTIMIZERS[config.optimizer].races and not has_mini_batches
     needed = training_bytes(
@@ -187,6 +210,7 @@ def _check_memory(
             f"would take about {needed / 1e6:,.0f} MB to train, of at most {limits.max_training_bytes / 1e6:,.0f} MB "
             "(MAX_TRAINING_BYTES)",
         )
+    return needed
 
 
 def _sweep(request: TrainingRequest, config: TrainingConfig, limits: Limits) -> Sweep | None:
@@ -243,7 +267,7 @@ def _shown(task: Task) -> str:
     return f"the classes {', '.join(repr(each) for each in task.classes[:5])}{', ...' * (len(task.classes) > 5)}"
 
 
-def _check_dtype(dataset: Dataset, training: TrainingSettings) -> None:
+def _check_dtype(dataset: Dataset, training: TrainingSettings, *, is_table: bool) -> None:
     """Refuse numbers that would be infinite in float32; standardized features are always small."""
     if training.dtype != "float32":
         return
@@ -251,70 +275,8 @@ def _check_dtype(dataset: Dataset, training: TrainingSettings) -> None:
     for name, values in (("targets", dataset.targets), ("features", dataset.features)):
         if not (name == "features" and training.standardize) and float(np.abs(values).max()) > largest:
             index = int(np.argwhere(np.abs(values) > largest)[0][0])
-            refuse(f"/data/{name}/{index}", f"float32 holds numbers up to {largest:.4g}: choose float64")
-
-
-def _resolved(request: TrainingRequest) -> tuple[Task, NDArray[np.float64]]:
-    try:
-        return resolve_task(
-            _checked_targets(as_column(request.data.targets)),
-            task=request.task,
-            activation=request.network.activation,
-            loss=request.training.loss,
-        )
-    except TargetsOutOfRangeError:
-        raise  # it names the target
-    except InvalidDatasetError as error:
-        raise InvalidRequestError([Fault("/data/targets", str(error))]) from error
-
-
-def _weighted(dataset: Dataset, task: Task, request: TrainingRequest) -> Dataset:
-    """Return the data set with the weights of the instances and of their classes, without instances of weight 0."""
-    pointer = "/data/instance_weights"
-    try:
-        if request.data.instance_weights is not None:
-            dataset = replace(dataset, instance_weights=parse_vector(request.data.instance_weights, pointer)).counted()
-        if request.training.class_weights is not None:
-            pointer = "/training/class_weights"
-            of_classes = class_weights(task, dataset, request.training.class_weights)
-            dataset = replace(dataset, class_weights=of_classes)
-    except InvalidDatasetError as error:
-        raise InvalidRequestError([Fault(pointer, str(error))]) from error
-    return dataset
-
-
-def _checked_targets(targets: Sequence[Any]) -> Sequence[float] | Sequence[str] | Sequence[Sequence[float]]:
-    """Check that the targets are all numbers, all booleans, all strings, or all lists of numbers of one length."""
-    if not targets:
-        refuse("/data/targets", "must not be empty")
-    if type(targets[0]) is bool and set(map(type, targets)) == {bool}:
-        return [int(target) for target in targets]
-    if isinstance(targets[0], list):
-        parse_matrix(targets, "/data/targets")
-    elif isinstance(targets[0], str):
-        for i, target in enumerate(targets):
-            if not isinstance(target, str):
-                refuse(
-                    f"/data/targets/{i}",
-                    f"must be a class name like the first target, not {json_type(target)}",
-                )
-    else:
-        parse_vector(targets, "/data/targets")
-    return targets
-
-
-def _feature_names(data: InlineData, n_features: int) -> tuple[str, ...]:
-    if data.feature_names is None:
-        return tuple(f"x{k}" for k in range(n_features))
-    names = tuple(data.feature_names)
-    if len(names) != n_features:
-        refuse("/data/feature_names", f"expected {n_features} names, one for each feature, got {len(names)}")
-    seen: set[str] = set()
-    for k, name in enumerate(names):
-        if name in seen:
-            refuse(f"/data/feature_names/{k}", f"the name {name!r} occurs twice")
-        seen.add(name)
-    return names
+            pointer = "/target" if is_table else f"/data/{name}/{index}"
+            refuse(pointer, f"float32 holds numbers up to {largest:.4g}: choose float64")
 
 
 def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig | None:

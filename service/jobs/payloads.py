@@ -25,6 +25,10 @@ EventId = Annotated[str, StringConstraints(pattern=f"^{EVENT_ID_PATTERN}$")]
 MAX_METADATA = 16
 
 
+MAX_TYPES = 20_000
+"""As many as a table may have columns."""
+
+
 Targets = Annotated[
     list[Any],
     WithJsonSchema(
@@ -46,6 +50,18 @@ FeatureName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 FeatureNames = Annotated[list[FeatureName], Field(fail_fast=True)]
 
 
+Records = Annotated[
+    list[Any],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "object", "additionalProperties": {"type": ["number", "string", "boolean", "null"]}},
+            "minItems": 1,
+        }
+    ),
+]
+
+
 ClassWeights = Annotated[dict[str, Annotated[float, Field(ge=0)]], at_most(MAX_CLASSES, "classes")]
 
 
@@ -64,13 +80,30 @@ Penalty = Annotated[
 ]
 
 
-class InlineData(RequestPayload):
-    """The instances to learn from."""
+ColumnName = Annotated[str, StringConstraints(min_length=1)]
 
-    features: Matrix = Field(description="One row of numbers for each instance.")
-    targets: Targets = Field(
+
+ColumnNames = Annotated[list[ColumnName], Field(min_length=1, fail_fast=True)]
+
+
+ColumnTypes = Annotated[
+    dict[ColumnName, Literal["numeric", "boolean", "categorical", "date"]], at_most(MAX_TYPES, "columns")
+]
+
+
+class InlineData(RequestPayload):
+    """The instances to learn from: features and targets, or records."""
+
+    features: Matrix | None = Field(None, description="One row of numbers for each instance.")
+    targets: Targets | None = Field(
+        None,
         description="One target for each instance. All are numbers, booleans, class names, or lists of numbers of one "
-        "length. Lists of one element are a column."
+        "length. Lists of one element are a column.",
+    )
+    records: Records | None = Field(
+        None,
+        description="Instead of features and targets: an object by column name for each instance, with numbers, "
+        "texts, booleans and null, by the rules for data sets.",
     )
     feature_names: FeatureNames | None = Field(
         None, description="A distinct name for each feature. Null: x0, x1, and so on."
@@ -207,7 +240,23 @@ class TrainingRequest(RequestPayload):
     )
 
     model: Name = Field(description="The model that gets a new version.")
-    data: InlineData
+    data: InlineData | None = Field(None, description="Required without a data set.")
+    dataset: str | None = Field(None, description="Instead of data: the id of a data set.")
+    target: ColumnName | None = Field(
+        None, description="The column to learn to predict. Required with a data set or records."
+    )
+    features: ColumnNames | None = Field(
+        None, description="The columns to learn from. Null: all that can be used but for the target and the weights."
+    )
+    exclude: ColumnNames | None = Field(None, description="Instead of features: columns to leave out.")
+    types: ColumnTypes | None = Field(
+        None,
+        description="What columns are to be taken for where their values alone would tell otherwise. Of a data set "
+        "only numbers can be taken for categories; all else is asked for when it is uploaded.",
+    )
+    weights: ColumnName | None = Field(
+        None, description="The column that says how many times each row counts. Null: all count the same."
+    )
     task: Literal["classification", "regression"] | None = Field(None, description="Null: chosen from the targets.")
     network: NetworkSettings = Field(default_factory=NetworkSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
@@ -218,6 +267,14 @@ class TrainingRequest(RequestPayload):
     start_from: StartFrom | None = Field(None, description="Start from the weights of a version with the same layers.")
     alias: Name | None = Field(None, description="An alias to point at the new version.")
     metadata: Metadata = Field(default_factory=dict, description="Texts of your own, shown with the job.")
+
+
+class NewJobQuery(BaseModel):
+    """What to do with a training job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(False, description="Only say what would be done; nothing is stored or started.")
 
 
 class JobPath(BaseModel):
@@ -372,7 +429,8 @@ def config_payload(spec: TrainingSpec) -> dict[str, Any]:
         "task": spec.task.kind,
         "classes": spec.task.classes,
         "n_instances": spec.data.n_instances,
-        "feature_names": spec.feature_names if spec.data.n_features <= MAX_NAMES_IN_RECORD else None,
+        "feature_names": spec.feature_names if spec.table is None and not _has_many(spec.data.n_features) else None,
+        **_table_payload(spec),
         "network": asdict(spec.network),
         "training": training,
         "validation": asdict(spec.validation) if spec.validation else None,
@@ -380,4 +438,21 @@ def config_payload(spec: TrainingSpec) -> dict[str, Any]:
         "candidates": None if spec.sweep is None else len(spec.sweep.candidates),
         "start_from": asdict(spec.start_from) if spec.start_from else None,
         "reasons": dict(spec.reasons),
+    }
+
+
+def _has_many(n_names: int) -> bool:
+    return n_names > MAX_NAMES_IN_RECORD
+
+
+def _table_payload(spec: TrainingSpec) -> dict[str, Any]:
+    if spec.table is None:
+        return {}
+    return {
+        "dataset": spec.data.dataset,
+        "dataset_digest": f"sha256:{spec.data.blob}" if spec.data.blob else None,
+        "target": spec.table.target,
+        "columns": spec.table.features or None,
+        "weights": spec.table.weights,
+        "categorical": spec.table.categorical,
     }

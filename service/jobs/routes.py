@@ -13,7 +13,8 @@ from service.http.errors import RETRY_AFTER_S, Fault, InvalidRequestError
 from service.http.flask_responses import to_json
 from service.http.openapi import answer, body_problems, header, problems
 from service.http.parsing import refuse
-from service.jobs.acceptance import accept
+from service.jobs.acceptance import prepare
+from service.jobs.dry_run import DryRunPayload, dry_run
 from service.jobs.payloads import (
     EventList,
     EventPayload,
@@ -23,12 +24,15 @@ from service.jobs.payloads import (
     JobPath,
     JobPayload,
     JobsQuery,
+    NewJobQuery,
     TrainingRequest,
 )
 from service.settings import Limits
 from storage.blobs import BlobStore
+from storage.datasets.store import DatasetStore
 from storage.errors import JobNotFoundError
 from storage.jobs.record import Job
+from storage.jobs.spec import MAX_NAMES_IN_RECORD
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 
@@ -36,7 +40,12 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x20\x21\x23-\x7e]{1,255}")
 
 
 def job_routes(
-    jobs: JobStore, models: ModelStore, blobs: BlobStore, limits: Limits, check_blobs: Callable[[], None]
+    jobs: JobStore,
+    models: ModelStore,
+    datasets: DatasetStore,
+    blobs: BlobStore,
+    limits: Limits,
+    check_blobs: Callable[[], None],
 ) -> APIBlueprint:
     """Build the routes from their parts.
 
@@ -49,6 +58,7 @@ def job_routes(
         "/jobs",
         summary="Train a model",
         responses={
+            200: answer(DryRunPayload, "With `dry_run`: what would be done"),
             202: answer(
                 JobPayload, "Accepted", Location="The job's URL", Retry_After="Seconds to wait before asking again"
             ),
@@ -64,13 +74,16 @@ def job_routes(
             ]
         },
     )
-    def create_job(body: TrainingRequest) -> Response:
+    def create_job(body: TrainingRequest, query: NewJobQuery) -> Response:
+        if query.dry_run:
+            prepared = prepare(body, blobs, models, datasets, limits)
+            return to_json(dry_run(prepared, MAX_NAMES_IN_RECORD))
         digest = _idempotency_digest()
         fingerprint = _fingerprint(body) if digest else ""
         job = jobs.of_request(idempotency_digest=digest, fingerprint=fingerprint) if digest else None
         if job is None:
             check_blobs()
-            spec = accept(body, blobs, models, limits)
+            spec = prepare(body, blobs, models, datasets, limits).stored()  # a refused request leaves nothing behind
             job = jobs.submit(
                 body.model, spec, metadata=body.metadata, idempotency_digest=digest, fingerprint=fingerprint
             )

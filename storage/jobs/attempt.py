@@ -10,11 +10,11 @@ from redis import Redis
 
 from storage import keys
 from storage.codec import encode_names
-from storage.errors import StaleAttemptError
+from storage.errors import CorruptDataError, StaleAttemptError
 from storage.jobs.description import DESCRIPTION, Description, digest_of
 from storage.jobs.record import Job
 from storage.jobs.reports import ERROR, FIGURES, LEADERBOARD, PROGRESS, RESULT, Figures, JobError, Progress, Result
-from storage.jobs.spec import MAX_NAMES_IN_RECORD
+from storage.jobs.spec import MAX_NAMES_IN_RECORD, SPEC, TrainingSpec
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 
@@ -36,6 +36,17 @@ class Attempt:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._queue = queue
         self._has_shown_names = False
+
+    def full_spec(self) -> TrainingSpec:
+        """Return what to train with the names that are too many for whoever reads the record.
+
+        Raises:
+            CorruptDataError: it cannot be read.
+        """
+        try:
+            return SPEC.validate_json(self._redis.hget(keys.job(self.job.id), "spec"))
+        except ValueError as error:
+            raise CorruptDataError(f"the spec of job {self.job.id!r} cannot be read: {error}") from error
 
     def heartbeat(self) -> None:
         """Report that the attempt is alive."""

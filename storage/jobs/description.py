@@ -33,6 +33,10 @@ class Description(Outcome):
     """With the learning rate that `auto` stood for, and the settings that won a sweep."""
     validation: ValidationConfig | None
     start_from: VersionReference | None
+    dataset: str | None = None
+    """The id of the data set that it was trained on."""
+    target: str | None = None
+    """The column of the data set, or of the records, that it predicts."""
     n_instances: int
     n_threads: int
     digests: Digests
@@ -52,6 +56,8 @@ class Description(Outcome):
             training=training,
             validation=spec.validation,
             start_from=spec.start_from,
+            dataset=spec.data.dataset,
+            target=None if spec.table is None else spec.table.target,
             n_instances=spec.data.n_instances,
             n_threads=n_threads,
             digests=Digests(weights=hashlib.sha256(weights).hexdigest(), data=spec.data.blob),

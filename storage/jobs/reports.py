@@ -83,6 +83,7 @@ WarningCode: TypeAlias = Literal[
     "separable_without_l2",
     "fewer_rows_than_weights",
     "metric_undefined",
+    "leak",
 ]
 
 

@@ -13,6 +13,7 @@ from storage.codec import decode_names
 from storage.damage import each_answer, names, reported
 from storage.errors import (
     CorruptDataError,
+    DatasetNotFoundError,
     IdempotencyKeyReusedError,
     JobAlreadyDoneError,
     JobNotFoundError,
@@ -32,7 +33,7 @@ from storage.jobs.record import (
     ids_in,
 )
 from storage.jobs.reports import ERROR, FIGURES, JobError
-from storage.jobs.spec import MAX_NAMES_IN_RECORD, SPEC, TrainingSpec, encode_spec
+from storage.jobs.spec import SPEC, TrainingSpec, encode_spec
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 
@@ -69,9 +70,10 @@ class JobStore:
         Raises:
             IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
             UnavailableError: the blob of the instances is being deleted; store it again some seconds later.
+            DatasetNotFoundError: the data set has been deleted.
         """
         job_id = f"job_{uuid.uuid4().hex}"
-        has_short = len(spec.feature_names) > MAX_NAMES_IN_RECORD
+        short, dataset = spec.shortened(), spec.data.dataset
         known_key = keys.idempotency(idempotency_digest) if idempotency_digest else ""
         with self._redis.pipeline() as transaction:
             while True:
@@ -90,6 +92,7 @@ class JobStore:
                             keys.jobs_with_status("queued"),
                             known_key,
                             keys.being_deleted(spec.data.blob),
+                            keys.dataset(dataset) if dataset else "",
                         ],
                         args=[
                             model,
@@ -99,11 +102,14 @@ class JobStore:
                             fingerprint,
                             _IDEMPOTENCY_S,
                             # A worker of before 0.1.0 knows only `spec`, and no names that are with the instances.
-                            encode_spec(replace(spec, feature_names=())) if has_short else b"",
+                            encode_spec(short) if short else b"",
                         ],
                     )
-                    if transaction.execute()[-1] is None:
+                    outcome = transaction.execute()[-1]
+                    if outcome is None:
                         raise UnavailableError("old instances with the same content are being deleted")
+                    if outcome == -1:
+                        raise DatasetNotFoundError(dataset or "")
                     return self.get(job_id)
                 except WatchError:
                     continue

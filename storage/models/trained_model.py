@@ -54,10 +54,11 @@ def decode_best(best: BestNetwork) -> TrainedModel:
     """
     job, spec = best.job, best.job.spec
     network, encoder = _folded(best.weights, spec.network, spec.task)
-    if network.n_inputs != len(spec.feature_names):
-        names = f"{len(spec.feature_names)} names of features"
+    feature_names = spec.feature_names if encoder is None else encoder.feature_names
+    if network.n_inputs != len(feature_names):
+        names = f"{len(feature_names)} names of features"
         raise CorruptDataError(f"the best network of job {job.id!r} has {network.n_inputs} inputs, but {names}")
-    return TrainedModel(job.model, 0, spec.task, spec.feature_names, network, encoder=encoder)
+    return TrainedModel(job.model, 0, spec.task, feature_names, network, encoder=encoder)
 
 
 def _folded(weights: bytes, config: NetworkConfig, task: Task) -> tuple[Network, TableEncoder | None]:
