@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
+from service.datasets.reading.limits import TableLimits
 from service.http.room import default_room_bytes
 from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
@@ -51,7 +52,7 @@ class Limits:
         Raises:
             ValueError: one of them is not a whole number of at least 1.
         """
-        names = [field.name for field in fields(cls)]
+        names = [each.name for each in fields(cls)]
         return cls(**{name: at_least_one(env, name.upper(), getattr(cls, name)) for name in names})
 
 
@@ -61,6 +62,7 @@ class Settings:
 
     stores: StoreSettings
     limits: Limits
+    tables: TableLimits = field(default_factory=TableLimits)
     default_model: ModelReference | None = None
     """Used by requests to predict that name no model."""
     health_route: str | None = None
@@ -87,6 +89,7 @@ class Settings:
         return cls(
             stores=StoreSettings.from_env(env),
             limits=Limits.from_env(env),
+            tables=TableLimits.from_env(env),
             default_model=_model(env, "DEFAULT_MODEL"),
             health_route=_route(env, "AIP_HEALTH_ROUTE"),
             predict_route=_route(env, "AIP_PREDICT_ROUTE"),

@@ -10,6 +10,7 @@ RequestError
 |-- BodyTooLargeError
 |-- BusyError
 |-- ClientGoneError
+|-- TableError
 `-- InvalidRequestError
     |-- WrongDimensionError
     |-- TargetOutOfRangeError
@@ -17,7 +18,7 @@ RequestError
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -118,6 +119,41 @@ class OutputTooLargeError(InvalidRequestError):
     """The output for an instance is not finite; the fault points at the instance."""
 
 
+class TableError(RequestError):
+    """A file is no table that we take."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        row: int | None = None,
+        line: int | None = None,
+        column: str | None = None,
+        value: str | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note what is wrong, and where.
+
+        Args:
+            row: of the data, from 0.
+            line: of the file, from 1.
+            more: other members of the answer, such as the limit.
+        """
+        super().__init__(detail)
+        self.code = code
+        where = {"row": row, "line": line, "column": column, "value": None if value is None else value[:200]}
+        self.members: dict[str, Any] = {k: v for k, v in where.items() if v is not None} | dict(more or {})
+
+    @property
+    def status(self) -> int:
+        """The status of the answer."""
+        return _STATUS_OF_TABLES.get(self.code, 422)
+
+
+_STATUS_OF_TABLES = {"malformed_encoding": 400, "malformed_json": 400, "too_large": 413}
+
+
 class ClientGoneError(RequestError):
     """The client has closed the connection, so the work has ended; nobody reads this answer."""
 
@@ -174,14 +210,16 @@ def problem_answer(
     request_id: str | None,
     faults: Sequence[Fault] = (),
     headers: tuple[Header, ...] = (),
+    members: Mapping[str, Any] | None = None,
 ) -> HttpAnswer:
     """Return an error answer.
 
     Args:
         detail: what is wrong with this request, in a sentence. Clients of the Open Inference Protocol read it in
             the member `error`.
+        members: those that only this error has.
     """
-    body = problem_body(status, code, detail, request_id=request_id)
+    body = problem_body(status, code, detail, request_id=request_id) | dict(members or {})
     if faults:
         body["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in faults]
     retry_after = ((b"retry-after", b"%d" % RETRY_AFTER_S),) if status in (429, 503) else ()
@@ -200,6 +238,8 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
         return problem_answer(503, "unavailable", detail, request_id=request_id)
     if isinstance(error, UnavailableError):
         _log.warning("request %s: %s", request_id, error.__cause__ or error)
+    if isinstance(error, TableError):
+        return problem_answer(error.status, error.code, str(error), request_id=request_id, members=error.members)
     for kind in type(error).__mro__:
         if kind in STATUS_AND_CODE:
             status, code = STATUS_AND_CODE[kind]

@@ -1,0 +1,272 @@
+"""Reads one column block by block, as numbers, booleans or texts, and counts what it meets.
+
+The first values decide how it is read. Whether that was right is known after the last block: see
+`service.datasets.reading.typing`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from service.datasets.cells import LARGEST_WHOLE, Decimal, canonical_number, is_plain_number
+from service.datasets.reading.classes import (
+    Look,
+    Looks,
+    are_null_spellings,
+    have_point_or_sign,
+    look_at,
+    parse_numbers,
+    trimmed,
+)
+from service.datasets.reading.levels import LevelTable
+from service.datasets.reading.number_texts import PlainNumbers
+from service.datasets.reading.options import AskedType
+from service.datasets.reading.sources.source import Array, Kind
+from service.datasets.reading.tally import Tally
+
+Reading: TypeAlias = Literal["number", "boolean", "text"]
+
+_READING_OF_ASKED: dict[AskedType, Reading] = {
+    "numeric": "number",
+    "boolean": "text",
+    "categorical": "text",
+    "date": "text",
+}
+_NUMERIC = (Look.NUMBER, Look.EXPONENT_CODE, Look.NOT_FINITE)
+_CODES = (Look.LEADING_ZEROS, Look.TOO_LARGE)
+_SAMPLE_VALUES = 100
+
+_NO_BREAK = 0xA0
+"""The least byte that blanks beyond ASCII have."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is said of a column before its values are seen."""
+
+    kind: Kind
+    asked: AskedType | None = None
+    decimal: Decimal = "."
+    null_values: tuple[str, ...] | None = None
+
+    @property
+    def are_cells(self) -> bool:
+        """Whether a text may be a number."""
+        return self.kind == "cells" or (self.kind == "text" and self.asked in ("numeric", "boolean"))
+
+
+class ColumnReader:
+    """One column, from its first row to its last."""
+
+    def __init__(self, rules: Rules, levels: LevelTable, reading: Reading | None = None) -> None:
+        """Begin.
+
+        Args:
+            reading: how to read it; None: as its first values look.
+        """
+        self.rules = rules
+        self.reading = reading
+        self.tally = Tally()
+        self.levels = levels
+        self.n_rows = 0
+        self.n_nulls = 0
+        self.is_contradicted = False
+        """whether a value is no number in a column that is read as numbers"""
+        self.is_index = True
+        """whether the numbers so far are 0, 1, 2, ... or 1, 2, 3, ..."""
+        self._first_number = 0.0
+        self._plain = PlainNumbers(rules.decimal)
+        self._null_values = pa.array(rules.null_values or (), pa.string())
+
+    def add(self, values: Array) -> Array:
+        """Read the next rows.
+
+        Returns:
+            Floats, booleans, the codes of levels (int32), texts, or nulls if nothing was met yet.
+        """
+        if self.reading is None:
+            if values.null_count == len(values):
+                self.n_rows += len(values)
+                self.n_nulls += len(values)
+                return pa.nulls(len(values))
+            self.reading = self._first_reading(values)
+        read = {"number": self._numbers, "boolean": self._booleans, "text": self._texts}[self.reading](values)
+        self.n_rows += len(read)
+        self.n_nulls += read.null_count
+        return read
+
+    def _first_reading(self, values: Array) -> Reading:
+        rules = self.rules
+        if rules.asked is not None:
+            return _READING_OF_ASKED[rules.asked]
+        if rules.kind == "number":
+            return "number"
+        if rules.kind == "boolean":
+            return "boolean"
+        if rules.kind != "cells":
+            return "text"
+        sample = trimmed(values.drop_null()[:_SAMPLE_VALUES]).drop_null()
+        looks = look_at(sample, rules.decimal)
+        is_null = looks == Look.NULL_SPELLING
+        is_numeric = np.isin(looks, _NUMERIC)
+        return "number" if is_numeric.any() and (is_numeric | is_null).all() else "text"
+
+    # Numbers
+
+    def _numbers(self, values: Array) -> Array:
+        numbers = self._typed_numbers(values) if self.rules.kind in ("number", "boolean") else self._cells(values)
+        if numbers is None:
+            return pa.nulls(len(values))
+        if self.is_index:
+            self._check_index(numbers)
+        return pa.array(numbers, from_pandas=True)  # NaN is null
+
+    def _typed_numbers(self, values: Array) -> NDArray[np.float64] | None:
+        if pa.types.is_integer(values.type) and values.type.bit_width == 64:
+            limits = pc.min_max(values).as_py()
+            low, high = limits["min"] or 0, limits["max"] or 0
+            if (low <= -LARGEST_WHOLE or high >= LARGEST_WHOLE) and self.rules.asked != "numeric":
+                self.tally.counts[Look.TOO_LARGE] += 1
+                self.tally.note_first(Look.TOO_LARGE, self.n_rows, str(high if high >= LARGEST_WHOLE else low))
+                self.is_contradicted = True
+                return None
+        if pa.types.is_boolean(values.type):
+            values = pc.cast(values, pa.int8())
+        numbers: NDArray[np.float64] = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
+        for text in self.rules.null_values or ():
+            if is_plain_number(text) and (is_met := numbers == float(text)).any():
+                self.tally.spellings[text] = None
+                numbers[is_met] = np.nan
+        is_infinite = np.isinf(numbers)
+        if is_infinite.any():
+            row = int(is_infinite.argmax())
+            self.tally.counts[Look.NOT_FINITE] += 1
+            self.tally.note_first(Look.NOT_FINITE, self.n_rows + row, str(numbers[row]))
+        self.tally.counts[Look.NUMBER] += len(numbers) - np.isnan(numbers).sum()
+        return numbers
+
+    def _cells(self, texts: Array) -> NDArray[np.float64] | None:
+        """Read texts as numbers: at once if all are plain, else without blanks, nulls and what is spelled as such."""
+        plain = texts if texts.type == pa.string() else pc.cast(texts, pa.string())
+        if self.rules.null_values or (numbers := self._read_plain(plain)) is None:
+            plain = self._trim(plain)
+            nulls = pc.is_in(plain, value_set=self._null_values) if self.rules.null_values else None
+            if self.rules.null_values is None:
+                nulls = are_null_spellings(plain)
+            if nulls is not None and pc.any(nulls).as_py():
+                self.tally.note_spellings(plain.filter(nulls))
+                plain = pc.if_else(nulls, None, plain)
+            numbers = self._read_plain(plain)
+        return self._look_closely(plain) if numbers is None else numbers
+
+    def _read_plain(self, texts: Array) -> NDArray[np.float64] | None:
+        numbers = self._plain.read(texts)
+        if numbers is not None:
+            self.tally.counts[Look.NUMBER] += len(texts) - texts.null_count
+        return numbers
+
+    def _look_closely(self, texts: Array) -> NDArray[np.float64] | None:
+        encoded = texts.dictionary_encode()
+        uniques = encoded.dictionary
+        codes = _codes(encoded)
+        looks = look_at(uniques, self.rules.decimal)
+        self.tally.add(looks, np.bincount(codes[codes >= 0], minlength=len(uniques)))
+        for look in np.unique(looks):
+            row = int(np.isin(codes, np.flatnonzero(looks == look)).argmax())
+            self.tally.note_first(Look(look), self.n_rows + row, uniques[int(codes[row])].as_py())
+        allowed = (*_NUMERIC, *(_CODES if self.rules.asked == "numeric" else ()))
+        is_number = np.isin(looks, allowed)
+        numbers = uniques.filter(pa.array(is_number))
+        self._plain.has_point_or_sign |= have_point_or_sign(numbers)
+        if not is_number.all():
+            self.is_contradicted = True
+            return None
+        return np.append(parse_numbers(uniques, self.rules.decimal), np.nan)[codes]
+
+    def _check_index(self, numbers: NDArray[np.float64]) -> None:
+        if self.n_rows == 0 and len(numbers):
+            self._first_number = float(numbers[0])
+        expected = self._first_number + self.n_rows + np.arange(len(numbers))
+        self.is_index = self._first_number in (0, 1) and bool((numbers == expected).all())
+
+    # Booleans and texts
+
+    def _booleans(self, values: Array) -> Array:
+        self.tally.counts[Look.BOOLEAN] += len(values) - values.null_count
+        return values
+
+    def _texts(self, values: Array) -> Array:
+        self.is_index = False
+        if self.rules.kind in ("number", "boolean"):
+            values = _as_texts(values)
+        encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+        codes = _codes(encoded)
+        texts = self._trim(encoded.dictionary)
+        if self.rules.null_values and pc.any(nulls := pc.is_in(texts, value_set=self._null_values)).as_py():
+            used = np.isin(np.arange(len(texts)), codes)
+            self.tally.note_spellings(texts.filter(pc.and_(nulls, pa.array(used))))
+            texts = pc.if_else(nulls, None, texts)
+        return self.levels.add(texts, codes, self.n_rows, self._look)
+
+    def _look(self, texts: Array) -> Looks:
+        """Give the looks of texts that were not met before."""
+        if self.rules.kind == "number":
+            return np.full(len(texts), Look.NUMBER, np.uint8)
+        if self.rules.kind == "date":
+            return np.full(len(texts), Look.DATE, np.uint8)
+        looks = look_at(texts, self.rules.decimal)
+        if not self.rules.are_cells:
+            looks[~np.isin(looks, (Look.DATE, Look.NULL_SPELLING))] = Look.TEXT
+        if self.rules.null_values is not None:
+            looks[looks == Look.NULL_SPELLING] = Look.TEXT
+        is_numeric = np.isin(looks, _NUMERIC)
+        if is_numeric.any():
+            self._plain.has_point_or_sign |= have_point_or_sign(texts.filter(pa.array(is_numeric)))
+        return looks
+
+    def _trim(self, texts: Array) -> Array:
+        """Remove blanks around texts; most columns have none, which their bytes show."""
+        if texts.type != pa.string():
+            texts = pc.cast(texts, pa.string())
+        data = texts.buffers()[2]
+        values = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+        if (
+            len(values)
+            and values.min() > ord(" ")
+            and values.max() < _NO_BREAK
+            and not pc.any(pc.equal(texts, "")).as_py()
+        ):
+            return texts
+        shorter = trimmed(texts)
+        kept, was = pc.sum(pc.binary_length(shorter)).as_py(), pc.sum(pc.binary_length(texts)).as_py()
+        self.tally.was_trimmed |= (kept or 0) < (was or 0)
+        return shorter
+
+    def finish(self) -> None:
+        """Complete the tally after the last row."""
+        self.tally.has_point_or_sign = self._plain.has_point_or_sign
+        if self.reading == "text":
+            self.levels.count(self.tally)
+
+
+def _codes(encoded: Array) -> NDArray[np.int64]:
+    """Give the codes of a dictionary array, -1 for nulls."""
+    codes: NDArray[np.int64] = pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1).to_numpy(zero_copy_only=False)
+    return codes
+
+
+def _as_texts(values: Array) -> Array:
+    """Write numbers and booleans as the categories that they name."""
+    if pa.types.is_floating(values.type):
+        encoded = pc.cast(values, pa.float64()).dictionary_encode()
+        texts = [None if x is None or np.isnan(x) else _text_of(x) for x in encoded.dictionary.to_pylist()]
+        return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(texts, pa.string()))
+    return pc.cast(values, pa.string())
+
+
+def _text_of(number: float) -> str:
+    return canonical_number(number) if np.isfinite(number) else str(number)
