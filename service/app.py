@@ -7,6 +7,7 @@ from redis import Redis
 from werkzeug.routing import BaseConverter
 
 from service.console.routes import docs_routes
+from service.datasets.routes import dataset_routes
 from service.http.flask_requests import ROOM, json_request, register_request_checks, register_store_checks
 from service.http.flask_responses import register_error_handlers
 from service.http.parsing import invalid_request
@@ -79,6 +80,7 @@ def create_app(
     loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
     register_error_handlers(app, loaded_models.breaker)
     app.register_api(job_routes(jobs, models, datasets, blobs, limits, check_blobs))
+    app.register_api(dataset_routes(datasets, blobs, limits, check_blobs))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))
     app.register_api(open_inference_routes(redis, models, loaded_models, limits, version=API_VERSION))

@@ -74,6 +74,8 @@ def create_shell() -> Shell:
         threads=settings.api_threads,
         limits=settings.limits,
         room=room,
+        blobs=blobs,
+        check_blobs=check_blobs,
         renamed=platform_routes(settings),
         cors_origins=settings.cors_origins,
         stop_delay_s=settings.stop_delay_s,

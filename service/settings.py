@@ -29,6 +29,7 @@ class Limits:
     max_parameters: int = 10_000_000
     max_candidates: int = 4_096
     max_training_bytes: int = share_of_memory(1)
+    tables: TableLimits = field(default_factory=TableLimits)
 
     @property
     def max_brackets(self) -> int:
@@ -52,8 +53,9 @@ class Limits:
         Raises:
             ValueError: one of them is not a whole number of at least 1.
         """
-        names = [each.name for each in fields(cls)]
-        return cls(**{name: at_least_one(env, name.upper(), getattr(cls, name)) for name in names})
+        names = [each.name for each in fields(cls) if each.name != "tables"]
+        numbers = {name: at_least_one(env, name.upper(), getattr(cls, name)) for name in names}
+        return cls(**numbers, tables=TableLimits.from_env(env))
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,6 @@ class Settings:
 
     stores: StoreSettings
     limits: Limits
-    tables: TableLimits = field(default_factory=TableLimits)
     default_model: ModelReference | None = None
     """Used by requests to predict that name no model."""
     health_route: str | None = None
@@ -89,7 +90,6 @@ class Settings:
         return cls(
             stores=StoreSettings.from_env(env),
             limits=Limits.from_env(env),
-            tables=TableLimits.from_env(env),
             default_model=_model(env, "DEFAULT_MODEL"),
             health_route=_route(env, "AIP_HEALTH_ROUTE"),
             predict_route=_route(env, "AIP_PREDICT_ROUTE"),

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -30,6 +31,9 @@ _SLOWEST_BYTES_PER_S = 2_000_000
 _is_digest = re.compile(r"[0-9a-f]{64}").fullmatch
 
 _PARTIAL = ".partial"
+
+_SCRATCH = "uploads"
+"""Beside the folders of blobs, in a directory."""
 
 _S3: Mapping[str, Any] = {
     "use_listings_cache": False,  # other processes change the store, too
@@ -74,27 +78,55 @@ class BlobStore:
                 self._write(path, content)
         return digest
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a folder for files on their way into the store; it is deleted at the end.
+
+        Raises:
+            BlobStoreUnavailableError: it cannot be made.
+        """
+        parent = None  # the system's
+        with _unavailable_as("there is no place for a file on its way"):
+            if isinstance(self._filesystem, LocalFileSystem):
+                parent = Path(self._root) / _SCRATCH  # where a file becomes a blob by another name
+                parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix="perceptron-", dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep_scratch(self, older_than: float) -> None:
+        """Delete folders of `scratch` that processes that died have left before a time, in seconds since 1970."""
+        if not isinstance(self._filesystem, LocalFileSystem):
+            return
+        with _unavailable_as("files on their way cannot be listed"), contextlib.suppress(FileNotFoundError):
+            for folder in (Path(self._root) / _SCRATCH).iterdir():
+                if max(each.stat().st_mtime for each in (folder, *folder.iterdir())) < older_than:
+                    shutil.rmtree(folder, ignore_errors=True)
+
     def put_file(self, source: Path) -> str:
-        """Store the content of a file durably, as `put` does, in bounded memory, and return its sha256.
+        """Store a file of `scratch` durably, in bounded memory, and return its sha256. The file is gone afterwards.
 
         Raises:
             BlobStoreUnavailableError: as `put`.
         """
         with source.open("rb") as file:
+            os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         path, n_bytes = self._path(digest), source.stat().st_size
         with _unavailable_as("the blob cannot be stored"):
             if self._renew(path, n_bytes):
-                return digest
-            if isinstance(self._filesystem, AsyncFileSystem):
+                source.unlink()
+            elif isinstance(self._filesystem, LocalFileSystem):
+                folder = Path(path).parent
+                folder.mkdir(parents=True, exist_ok=True)
+                source.replace(path)
+                _sync_folder(str(folder))
+            else:
                 within_s = ANSWER_WITHIN_S + n_bytes / _SLOWEST_BYTES_PER_S
                 self._ask("put_file", str(source), path, within_s=within_s)
-                return digest
-            folder = path.rpartition("/")[0]
-            self._filesystem.makedirs(folder, exist_ok=True)
-            with self._complete(path) as target, source.open("rb") as file:
-                shutil.copyfileobj(file, target, 1 << 20)
-            _sync_folder(folder)
+                source.unlink()
         return digest
 
     def open(self, digest: str) -> IO[bytes]:
@@ -117,17 +149,10 @@ class BlobStore:
             return
         folder = path.rpartition("/")[0]
         self._filesystem.makedirs(folder, exist_ok=True)
-        with self._complete(path) as file:
-            file.write(content)
-        _sync_folder(folder)
-
-    @contextlib.contextmanager
-    def _complete(self, path: str) -> Iterator[IO[bytes]]:
-        """Write a file whose name appears once the block has written all of it."""
         partial = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
         try:
             with self._filesystem.open(partial, "wb") as file:
-                yield file
+                file.write(content)
                 file.flush()
                 # Only local files have a descriptor to flush.
                 with contextlib.suppress(io.UnsupportedOperation, AttributeError):
@@ -137,6 +162,7 @@ class BlobStore:
             with contextlib.suppress(OSError):
                 self._filesystem.rm(partial)
             raise
+        _sync_folder(folder)
 
     def get(self, digest: str) -> bytes:
         """Return the bytes with this sha256.

@@ -22,7 +22,7 @@ from perceptron import (
     resolve_column,
 )
 from service.datasets.reading.options import ReadOptions
-from service.datasets.reading.read_table import read_table
+from service.datasets.reading.read import read_table
 from service.http.errors import Fault, InvalidRequestError, TargetOutOfRangeError
 from service.http.parsing import pointer_to, refuse
 from service.jobs.inline_data import with_weights

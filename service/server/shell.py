@@ -1,7 +1,7 @@
 """The ASGI shell around the Flask app: it answers on the event loop what would hold a thread for long."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -18,8 +18,11 @@ from service.server.cors import Cors
 from service.server.guarded_protocol import UnreadAnswers
 from service.server.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
 from service.server.predict_on_loop import PredictOnLoop
+from service.server.uploads import Uploads
 from service.server.waiting import Waiting
 from service.settings import Limits
+from storage.availability import as_unavailable
+from storage.blobs import BlobStore
 
 _ALIVE = {path: orjson.dumps(answer) for path, answer in ALIVE.items()}
 
@@ -34,6 +37,8 @@ class Shell:
 
     Args:
         models: the same that the Flask app predicts with.
+        blobs: where uploads go; None: the Flask app receives them by itself.
+        check_blobs: raises if the blob store cannot be used.
         room: what all requests of the process take together.
         cors_origins: see `Cors`; none of them: no headers for other origins.
         body_timeout_s: how long a client may pause while it sends its body.
@@ -50,6 +55,8 @@ class Shell:
         threads: int,
         limits: Limits,
         room: Room | None = None,
+        blobs: BlobStore | None = None,
+        check_blobs: Callable[[], None] = lambda: None,
         body_timeout_s: float = 30.0,
         renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
         cors_origins: Collection[str] = (),
@@ -62,6 +69,12 @@ class Shell:
         room = room or Room()
         self.unread = UnreadAnswers(room)
         self.predict = PredictOnLoop(models, limits, room=room, threads=threads, renamed=renamed)
+        self._uploads: Uploads | None = None
+        if blobs is not None:
+            most = max(threads // 2, 1)  # of the threads that read the files afterwards
+            self._uploads = Uploads(
+                self._flask, blobs, limits, check_blobs, max_at_once=most, body_timeout_s=body_timeout_s
+            )
         self._max_body_bytes = limits.max_body_bytes
         self._body_timeout_s = body_timeout_s
         self._renamed = renamed
@@ -103,6 +116,9 @@ class Shell:
             return
         if await self._waiting.handle(scope, receive, send):
             return
+        if self._uploads is not None and self._uploads.is_one(scope):
+            await self._upload(self._uploads, scope, receive, send, headers)
+            return
         if not 0 < length <= self._max_body_bytes:
             await self._flask(scope, receive, send)
             return
@@ -116,12 +132,21 @@ class Shell:
         finally:
             self.predict.room.give_back(n_taken)
 
+    async def _upload(
+        self, uploads: Uploads, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]
+    ) -> None:
+        try:
+            await uploads.handle(scope, receive, send, headers)
+        except TimeoutError:
+            await self._say_timeout(scope, send)
+        except Exception as error:
+            await self._refuse(scope, send, as_unavailable(error) or error, (b"connection", b"close"))
+
     async def _handle_body(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]) -> None:
         try:
             body = await read_body(receive, self._body_timeout_s)
         except TimeoutError:
-            detail = f"no more of the body arrived for {self._body_timeout_s:g} s"
-            await self._say(scope, send, 408, "request_timeout", detail, (b"connection", b"close"))
+            await self._say_timeout(scope, send)
             return
         if body is None:
             return
@@ -144,10 +169,14 @@ class Shell:
         listening.cancel()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _refuse(self, scope: Scope, send: Send, error: Exception) -> None:
+    async def _refuse(self, scope: Scope, send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
         own = own_headers(scope, b"application/problem+json")
         answer = answer_to(error, request_id=dict(own)[b"x-request-id"].decode())
-        await send_answer(scope, send, answer.status, [*own, *answer.headers], answer.body)
+        await send_answer(scope, send, answer.status, [*own, *answer.headers, *more], answer.body)
+
+    async def _say_timeout(self, scope: Scope, send: Send) -> None:
+        detail = f"no more of the body arrived for {self._body_timeout_s:g} s"
+        await self._say(scope, send, 408, "request_timeout", detail, (b"connection", b"close"))
 
     async def _say(
         self, scope: Scope, send: Send, status: int, code: str, detail: str, header: tuple[bytes, bytes]

@@ -139,6 +139,7 @@ class Housekeeping:
         """Delete old blobs of some folders, if no data set and no queued or running job refers to them."""
         self._check_blobs()
         older_than = self._wall_clock() - KEEP_BLOBS_S
+        self._blobs.sweep_scratch(older_than)
         ends_at = self._clock() + BLOBS_S
         for _ in range(FOLDERS_AT_ONCE):
             unneeded = self._without_needed(self._blobs.old(f"{self._next_folder:02x}", older_than))

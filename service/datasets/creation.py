@@ -1,0 +1,75 @@
+"""From an uploaded file to a data set."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import orjson
+
+from service.datasets.reading.options import ReadOptions
+from service.datasets.reading.read import read_table
+from service.datasets.upload import Upload
+from service.http.parsing import refuse
+from service.settings import Limits
+from storage.blobs import BlobStore
+from storage.datasets.record import DatasetRecord
+from storage.datasets.store import DatasetStore
+from storage.errors import DatasetNotFoundError
+
+MAX_NAME = 256
+
+
+def create_dataset(
+    upload: Upload,
+    *,
+    media_type: str,
+    content_encoding: str,
+    query: Mapping[str, str],
+    datasets: DatasetStore,
+    blobs: BlobStore,
+    limits: Limits,
+) -> tuple[DatasetRecord, bool]:
+    """Read a complete upload, and record it as a data set.
+
+    Returns:
+        The data set, and whether it is new: the same bytes, read in the same way, are one data set.
+
+    Raises:
+        TableError, RequestError: the file is no table that we take, or the query asks for what there is not.
+        BlobStoreUnavailableError: it cannot be stored now.
+    """
+    name = query.get("name") or "table"
+    if len(name) > MAX_NAME:
+        refuse("/name", f"may have {MAX_NAME} characters, not {len(name)}")
+    options = ReadOptions.parse(query)
+    dataset_id = _id_of(upload, media_type, content_encoding, options)
+    try:
+        return datasets.get(dataset_id), False
+    except DatasetNotFoundError:
+        pass
+    stored = upload.folder / "table.parquet"
+    schema = read_table(
+        upload.path,
+        media_type=media_type,
+        content_encoding=content_encoding,
+        options=options,
+        limits=limits.tables,
+        destination=stored,
+    )
+    record = DatasetRecord(
+        id=dataset_id,
+        name=name,
+        blob=blobs.put_file(stored),
+        n_rows=schema.rows,
+        n_columns=len(schema.columns),
+        n_bytes=upload.n_bytes,
+        schema=schema,
+    )
+    is_new = datasets.add(record)
+    return datasets.get(dataset_id), is_new
+
+
+def _id_of(upload: Upload, media_type: str, content_encoding: str, options: ReadOptions) -> str:
+    """Return the id of the data set that these bytes give: the same for the same."""
+    how = orjson.dumps([upload.sha256, media_type, content_encoding, asdict(options)], option=orjson.OPT_SORT_KEYS)
+    return f"ds_{hashlib.sha256(how).hexdigest()[:32]}"
