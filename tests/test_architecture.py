@@ -30,14 +30,16 @@ ROOMS = {
     },
     "service": {
         "http": set(),
-        "jobs": {"http"},
+        "datasets": {"http"},
+        "jobs": {"http", "datasets"},
         "models": {"http"},
         "observe": {"http"},
-        "predict": {"http", "observe"},
+        "predict": {"http", "observe", "datasets"},
         "console": {"http"},
         "server": {"http", "jobs", "observe", "predict"},
     },
     "storage": {
+        "datasets": set(),
         "jobs": set(),
         "models": {"jobs"},
     },
