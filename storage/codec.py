@@ -26,6 +26,8 @@ class StoredNetwork(NamedTuple):
     """The identity if none was written."""
     encoder: TableEncoder | None = None
     """Turns rows of a table into the features that are standardized; None: the network takes features."""
+    target: str | None = None
+    """The column of the table that was learned, if it has a name."""
 
 
 def encode_dataset(dataset: Dataset, feature_names: Sequence[str] = ()) -> bytes:
@@ -71,10 +73,13 @@ def decode_names(content: bytes) -> tuple[str, ...]:
 
 
 def encode_model(
-    network: Network, standardization: Standardization | None, encoder: TableEncoder | None = None
+    network: Network,
+    standardization: Standardization | None,
+    encoder: TableEncoder | None = None,
+    target: str | None = None,
 ) -> bytes:
-    """Write a network as it was trained and, as arrays of their own, the mean and scale of its features, and as JSON
-    the columns that its encoder takes."""
+    """Write a network as it was trained and, as arrays of their own, the mean and scale of its features, as JSON the
+    columns that its encoder takes, and as text the name of the target's column."""
     arrays: dict[str, NDArray[Any]] = {}
     for k, layer in enumerate(network.layers):
         arrays[f"layers.{k}.weights"] = layer.weights
@@ -84,6 +89,8 @@ def encode_model(
         arrays["standardization.scale"] = standardization.scale
     if encoder is not None:
         arrays["columns"] = np.frombuffer(_COLUMNS.dump_json(encoder.columns), dtype=np.uint8)
+    if target is not None:
+        arrays["target"] = np.frombuffer(target.encode(), dtype=np.uint8)
     return save_arrays(arrays)
 
 
@@ -107,10 +114,12 @@ def decode_model(content: bytes, activations: tuple[str, ...]) -> StoredNetwork:
         standardization = Standardization.identity(network.n_inputs)
         if "standardization.mean" in arrays:
             standardization = Standardization(arrays["standardization.mean"], arrays["standardization.scale"])
-        encoder = None
+        encoder = target = None
         if "columns" in arrays:
             encoder = TableEncoder(_COLUMNS.validate_json(arrays["columns"].tobytes()))
-        return StoredNetwork(network, standardization, encoder)
+        if "target" in arrays:
+            target = arrays["target"].tobytes().decode()
+        return StoredNetwork(network, standardization, encoder, target)
     except (KeyError, ValueError) as error:
         raise CorruptDataError(f"the bytes are no network with {len(activations)} layers: {error}") from error
 
