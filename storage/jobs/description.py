@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pydantic import TypeAdapter
 
 from perceptron import NetworkConfig, Task, TrainingConfig, ValidationConfig
+from storage.codec import has_columns
 from storage.jobs.record import Job
 from storage.jobs.reports import Outcome
 from storage.jobs.spec import VersionReference
@@ -36,6 +37,8 @@ class Description(Outcome):
     n_instances: int
     n_threads: int
     digests: Digests
+    has_columns: bool = False
+    """Whether it takes rows of a table: the columns are stored with the weights"""
 
     @classmethod
     def of(
@@ -54,6 +57,7 @@ class Description(Outcome):
             start_from=spec.start_from,
             n_instances=spec.data.n_instances,
             n_threads=n_threads,
+            has_columns=has_columns(weights),
             digests=Digests(weights=hashlib.sha256(weights).hexdigest(), data=spec.data.blob),
         )
 

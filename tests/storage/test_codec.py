@@ -32,5 +32,5 @@ def test_damaged_columns_are_named_as_such(damaged: bytes) -> None:
     content = encode_model(NETWORK, None, ENCODER)
     assert damaged in content
 
-    with pytest.raises(CorruptDataError, match="the bytes are no network"):
+    with pytest.raises(CorruptDataError, match="the bytes are no columns"):
         decode_model(content.replace(damaged, b"\0" * len(damaged)), ("identity",))
