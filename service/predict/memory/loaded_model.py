@@ -24,10 +24,10 @@ _STEPS_OF_A_NEURON = 20
 """The same for an activation in a wide layer."""
 
 
-_BYTES_OF_A_COLUMN = 1_500
+_BYTES_OF_A_COLUMN = 900
 """Measured: a column of a table, and what reads its cells."""
 
-_BYTES_OF_A_LEVEL = 290
+_BYTES_OF_A_LEVEL = 160
 """Measured, without the text itself: its places in the dictionaries that find its code, and the codes."""
 
 
