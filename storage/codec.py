@@ -26,6 +26,8 @@ class StoredNetwork(NamedTuple):
     """The identity if none was written."""
     encoder: TableEncoder | None = None
     """Turns rows of a table into the features that are standardized; None: the network takes features."""
+    target: str | None = None
+    """The column of the table that was learned, if it has a name."""
 
 
 def encode_dataset(dataset: Dataset, feature_names: Sequence[str] = ()) -> bytes:
@@ -71,10 +73,13 @@ def decode_names(content: bytes) -> tuple[str, ...]:
 
 
 def encode_model(
-    network: Network, standardization: Standardization | None, encoder: TableEncoder | None = None
+    network: Network,
+    standardization: Standardization | None,
+    encoder: TableEncoder | None = None,
+    target: str | None = None,
 ) -> bytes:
-    """Write a network as it was trained and, as arrays of their own, the mean and scale of its features, and as JSON
-    the columns that its encoder takes."""
+    """Write a network as it was trained and, as arrays of their own, the mean and scale of its features, as JSON the
+    columns that its encoder takes, and as text the name of the target's column."""
     arrays: dict[str, NDArray[Any]] = {}
     for k, layer in enumerate(network.layers):
         arrays[f"layers.{k}.weights"] = layer.weights
@@ -84,6 +89,8 @@ def encode_model(
         arrays["standardization.scale"] = standardization.scale
     if encoder is not None:
         arrays["columns"] = np.frombuffer(_COLUMNS.dump_json(encoder.columns), dtype=np.uint8)
+    if target is not None:
+        arrays["target"] = np.frombuffer(target.encode(), dtype=np.uint8)
     return save_arrays(arrays)
 
 
@@ -107,12 +114,41 @@ def decode_model(content: bytes, activations: tuple[str, ...]) -> StoredNetwork:
         standardization = Standardization.identity(network.n_inputs)
         if "standardization.mean" in arrays:
             standardization = Standardization(arrays["standardization.mean"], arrays["standardization.scale"])
-        encoder = None
-        if "columns" in arrays:
-            encoder = TableEncoder(_COLUMNS.validate_json(arrays["columns"].tobytes()))
-        return StoredNetwork(network, standardization, encoder)
+        return StoredNetwork(network, standardization, *decode_columns(content))
     except (KeyError, ValueError) as error:
         raise CorruptDataError(f"the bytes are no network with {len(activations)} layers: {error}") from error
+
+
+def decode_columns(content: bytes) -> tuple[TableEncoder | None, str | None]:
+    """Read the encoder and the target that `encode_model` wrote, if there are any, without looking at the network.
+
+    Raises:
+        CorruptDataError: the bytes are something else.
+    """
+    columns, target = _bytes_of(content, "columns"), _bytes_of(content, "target")
+    try:
+        encoder = None if columns is None else TableEncoder(_COLUMNS.validate_json(columns))
+        return encoder, None if target is None else target.decode()
+    except ValueError as error:
+        raise CorruptDataError(f"the bytes are no columns of a table: {error}") from error
+
+
+def has_columns(content: bytes) -> bool:
+    """Tell whether `encode_model` wrote an encoder into these bytes."""
+    return _bytes_of(content, "columns") is not None
+
+
+def _bytes_of(content: bytes, name: str) -> bytes | None:
+    """Return the bytes of one array; None if there is none, or the bytes are no safetensors.
+
+    The library would copy all arrays. Before them come the length of their table of contents, 8 bytes, and that table.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    try:
+        begin, end = orjson.loads(content[8:start])[name]["data_offsets"]
+        return content[start + begin : start + end]
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def save_arrays(arrays: dict[str, NDArray[Any]]) -> bytes:

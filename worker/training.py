@@ -55,6 +55,7 @@ def run_training(
     patience = Patience(deadline.clock, sleep, stop_requested)
     loaded = patience.with_store(lambda: load_instances(attempt, blobs))
     spec, encoder = loaded.spec, loaded.encoder
+    target = None if spec.table is None else spec.table.target
     attempt.job = replace(attempt.job, spec=spec)
     inputs = Inputs(spec, loaded.dataset, n_threads)
     checkpoints = Checkpoints(attempt, blobs)
@@ -82,7 +83,7 @@ def run_training(
 
     result = replace(trained.result, warnings=(*spec.warnings, *trained.result.warnings))
     standardization = trained.standardization if spec.training.standardize else None
-    weights = encode_model(trained.network, standardization, encoder)
+    weights = encode_model(trained.network, standardization, encoder, target)
     description = Description.of(attempt.job, result, training=trained.config, weights=weights, n_threads=n_threads)
     version = patience.with_store(lambda: attempt.publish(weights, description, result))
     checkpoints.delete()

@@ -172,8 +172,12 @@ class Watch:
         with self._shows.measured(), optional(self._attempt, "its best network cannot be shown"):
             best = position.best()
             if best is not None and best.figures.epoch != self._shown_epoch:
-                self._attempt.show_best(encode_model(best.network, best.standardization, self._encoder), best.figures)
+                self._attempt.show_best(self._encoded(best), best.figures)
                 self._shown_epoch = best.figures.epoch
+
+    def _encoded(self, best: BestNetwork) -> bytes:
+        table = self._attempt.job.spec.table
+        return encode_model(best.network, best.standardization, self._encoder, None if table is None else table.target)
 
     def _save(self, position: Position) -> None:
         with self._saves.measured():

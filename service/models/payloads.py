@@ -1,9 +1,10 @@
 """The requests and answers of `/models`."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from perceptron import Column
 from service.http.names import Name, VersionNumber
 from service.http.payloads import RequestPayload
 from storage.models.versions import Model
@@ -69,6 +70,28 @@ class ModelPayload(BaseModel):
     aliases: dict[str, int]
 
 
+class ColumnPayload(BaseModel):
+    """A column of the table that a version was trained on."""
+
+    name: str
+    type: Literal["numeric", "boolean", "categorical"]
+    categories: list[str] | None = Field(description="Those of training, sorted; null for the other types.")
+    mean: float | None = Field(description="What stands for a missing value; null for categorical.")
+    has_gaps: bool = Field(description="Whether values were missing in training: missing is then a feature of its own.")
+
+    @classmethod
+    def of(cls, column: Column) -> "ColumnPayload":
+        """Return the payload of a column."""
+        is_categorical = column.kind == "categorical"
+        return cls(
+            name=column.name,
+            type=column.kind,
+            categories=list(column.levels) if is_categorical else None,
+            mean=None if is_categorical else column.mean,
+            has_gaps=column.has_gaps,
+        )
+
+
 class VersionPayload(BaseModel):
     """One immutable trained network."""
 
@@ -83,3 +106,8 @@ class VersionPayload(BaseModel):
         "Null for networks of more than 10,000 parameters."
     )
     bias: list[list[float]] | None
+    columns: list[ColumnPayload] | None = Field(
+        description="Of a version trained on a table: the columns of the rows to predict for, in order. feature_names "
+        "are then the features that they become. Null for a version that takes features."
+    )
+    target: str | None = Field(description="The column of that table that was learned.")

@@ -10,6 +10,7 @@ from service.http.openapi import body_problems, problems
 from service.http.payloads import rfc3339
 from service.models.payloads import (
     AliasRequest,
+    ColumnPayload,
     ModelList,
     ModelPayload,
     ModelsQuery,
@@ -17,6 +18,7 @@ from service.models.payloads import (
     VersionPayload,
     VersionSummary,
 )
+from storage.codec import decode_columns
 from storage.jobs.description import DESCRIPTION
 from storage.models.store import ModelStore
 from storage.models.versions import Version
@@ -81,9 +83,13 @@ def model_routes(models: ModelStore) -> APIBlueprint:
     def show_version(path: VersionPath) -> Response:
         version = models.get_version(path.name, path.version)
         layers: tuple[Layer, ...] = ()
+        encoder = target = None
         is_shown = _n_parameters(version) <= MAX_SHOWN_PARAMETERS
         if is_shown:
-            layers = without_centre(models.load(path.name, path.version).network).layers
+            trained = models.load(path.name, path.version)
+            layers, encoder, target = without_centre(trained.network).layers, trained.encoder, trained.target
+        elif version.description.has_columns:
+            encoder, target = decode_columns(models.load_bytes(path.name, path.version)[1])
         aliases = models.get(path.name).aliases
         return to_json(
             VersionPayload(
@@ -93,7 +99,11 @@ def model_routes(models: ModelStore) -> APIBlueprint:
                 aliases=[alias for alias, number in aliases.items() if number == version.number],
                 weights=[layer.weights.tolist() for layer in layers] if is_shown else None,
                 bias=[layer.bias.tolist() for layer in layers] if is_shown else None,
-                **DESCRIPTION.dump_python(version.description, exclude={"digests": {"feature_names"}}),
+                columns=None if encoder is None else [ColumnPayload.of(column) for column in encoder.columns],
+                target=target,
+                **DESCRIPTION.dump_python(
+                    version.description, exclude={"digests": {"feature_names"}, "has_columns": True}
+                ),
             )
         )
 

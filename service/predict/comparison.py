@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from perceptron import Network, OutputNotFiniteError, explain, predict_side_by_side, predictions
+from perceptron.arrays import Floats
 from perceptron.explanation import N_STEPS, Explanation
-from service.http.errors import ClientGoneError, Fault, WrongDimensionError
-from service.http.parsing import parse_matrix, refuse
+from service.http.errors import ClientGoneError, Fault, InvalidRequestError
+from service.http.parsing import refuse
 from service.http.room import LONG_STEPS, Room
 from service.http.wire import HttpRequest
-from service.predict.instances import Matrix
+from service.predict.columns.forward import outputs_of_table
+from service.predict.columns.json_rows import read_rows
+from service.predict.inputs import Inputs
+from service.predict.instances import Features, Matrix, TableRows, as_matrix
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.predict import check_n_outputs, check_n_steps
@@ -20,8 +25,8 @@ from service.settings import Limits
 from storage.models.versions import ModelReference
 
 
-def explain_outputs(model: LoadedModel, features: Matrix, limits: Limits, http: HttpRequest) -> dict[str, Any]:
-    """Return the members that show what each feature contributes to z.
+def explain_outputs(model: LoadedModel, given: Features, limits: Limits, http: HttpRequest) -> dict[str, Any]:
+    """Return the members that show what each feature, or each column, contributes to z.
 
     Raises:
         InvalidRequestError: there are too many contributions for one request, or they take too long.
@@ -30,7 +35,7 @@ def explain_outputs(model: LoadedModel, features: Matrix, limits: Limits, http: 
         OutputNotFiniteError: a contribution is too large for a 64-bit float.
     """
     network = model.trained.network
-    n_values = features.size * network.n_outputs * (1 if len(network.layers) == 1 else N_STEPS)
+    n_values = len(given) * network.n_inputs * network.n_outputs * (1 if len(network.layers) == 1 else N_STEPS)
     if n_values > limits.max_inline_values:
         refuse(
             "/explain",
@@ -40,9 +45,12 @@ def explain_outputs(model: LoadedModel, features: Matrix, limits: Limits, http: 
     # At each point of the path: forward, and back from each output.
     n_steps_each = 1 if len(network.layers) == 1 else N_STEPS * (1 + network.n_outputs) * model.n_steps_forward
     what = f"instances x {N_STEPS} x (1 + outputs) x (parameters + 20 x neurons)"
-    check_n_steps(len(features) * n_steps_each, limits, "/explain", what)
-    with http.room.for_work(len(features) * n_steps_each) if http.room is not None else nullcontext():
-        explanation = _explain_in_parts(network, features, max(LONG_STEPS // n_steps_each, 1), http)
+    check_n_steps(len(given) * n_steps_each, limits, "/explain", what)
+    with http.room.for_work(len(given) * n_steps_each) if http.room is not None else nullcontext():
+        explanation = _explain_in_parts(network, as_matrix(given), max(LONG_STEPS // n_steps_each, 1), http)
+    if (encoder := model.trained.encoder) is not None:
+        by_column = np.add.reduceat(explanation.contributions, encoder.first_features, axis=2)
+        explanation = replace(explanation, contributions=by_column)
     if network.n_outputs == 1:
         return {
             "contributions": np.ascontiguousarray(explanation.contributions[:, 0]),
@@ -88,15 +96,15 @@ def compare(
 ) -> tuple[dict[str, Any], bool]:
     """Return the member with the outputs of several versions, and whether one of them is stale.
 
-    Versions with the same features are one matrix product.
+    Versions that take the same are read for once, and are one matrix product.
 
     Args:
         versions: their numbers, or "aliases" for all that an alias names.
-        instances: as they are in the body, since versions may differ in their features.
+        instances: as they are in the body, since versions may differ in what they take.
 
     Raises:
         ModelNotFoundError, VersionNotFoundError: a version does not exist.
-        InvalidRequestError, WrongDimensionError: a version has other features, or there is too much to compute.
+        InvalidRequestError, WrongDimensionError: a version takes something else, or there is too much to compute.
         BusyError: other work that takes long is under way.
     """
     aliases: Mapping[str, int] = models.aliases(model) if isinstance(versions, str) else {}
@@ -114,21 +122,25 @@ def compare(
 
 
 def _outputs_of(found: Sequence[Found], instances: Sequence[Any]) -> dict[int, dict[str, Any]]:
-    by_features: dict[tuple[str, ...], list[LoadedModel]] = {}
+    by_inputs: dict[Inputs, list[LoadedModel]] = {}
     for one in found:
-        by_features.setdefault(one.model.trained.feature_names, []).append(one.model)
+        by_inputs.setdefault(one.model.inputs, []).append(one.model)
     by_version: dict[int, dict[str, Any]] = {}
-    for names, group in by_features.items():
+    for inputs, group in by_inputs.items():
         try:
-            features = parse_matrix(instances, "/instances", n_columns=len(names), names=names)
-        except WrongDimensionError as error:
+            given = read_rows(instances, "/instances", inputs)
+        except InvalidRequestError as error:
             fault = error.faults[0]
             detail = f"{fault.detail} for version {group[0].trained.version}"
-            raise WrongDimensionError([Fault(fault.pointer, detail)]) from error
-        all_outputs = predict_side_by_side([each.trained.network for each in group], features)
+            raise type(error)([Fault(fault.pointer, detail)]) from error
+        networks = [each.trained.network for each in group]
+        all_outputs: Sequence[Floats]
+        if isinstance(given.features, TableRows):
+            all_outputs = outputs_of_table(networks, given.features)
+        else:
+            all_outputs = predict_side_by_side(networks, as_matrix(given.features))
+        warned = {} if given.warnings is None else {"warnings": given.warnings.shown("/instances")}
         for each, outputs in zip(group, all_outputs, strict=True):
-            by_version[each.trained.version] = {
-                "outputs": outputs,
-                "predictions": predictions(each.trained.task, outputs),
-            }
+            members = {"outputs": outputs, "predictions": predictions(each.trained.task, outputs)}
+            by_version[each.trained.version] = members | warned
     return by_version

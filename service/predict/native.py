@@ -11,14 +11,16 @@ import orjson
 
 from service.http.errors import NotAcceptableError
 from service.http.media_types import JSON
-from service.http.parsing import check_n_instances, parse_matrix, parse_payload, pointer_to, refuse, refuse_width
+from service.http.parsing import check_n_instances, parse_payload, pointer_to, refuse, refuse_width
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import HttpAnswer, HttpRequest
+from service.predict.columns.json_rows import read_rows
 from service.predict.comparison import compare, explain_outputs
 from service.predict.formats.format import SMALL_BODY_BYTES, Format
 from service.predict.formats.plain_json import decode_large, decode_small
 from service.predict.formats.table import Negotiated, negotiate
-from service.predict.instances import Instances, Rows, as_matrix
+from service.predict.inputs import Inputs
+from service.predict.instances import Instances, Matrix, Rows, TableRows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.numbers_in_json import in_slices
 from service.predict.payloads import PredictionRequest
@@ -50,32 +52,55 @@ def read_native(http: HttpRequest, models: LoadedModels, limits: Limits) -> Pred
         if plain is not None:
             reference, rows = plain
             check_n_instances(len(rows), "/instances", limits)
-            return PredictRequest(reference, partial(_from_rows, rows), _write_json)
+            return PredictRequest(reference, partial(_from_rows, http.body, limits, rows), _write_json)
     formats = negotiate(http)
     table = formats.body
     if table is None:
         return _read_json(http, formats, models, limits)
     return PredictRequest(
         _in_query(http.query),
-        lambda names: table.read(http.body, names, limits, formats.parameters),
+        lambda inputs: table.read(http.body, inputs, limits, formats.parameters),
         _writer(formats.answer),
         is_slow=formats.is_slow,
     )
 
 
-def _from_rows(rows: Rows, names: tuple[str, ...]) -> Instances:
-    """Check the widths of rows whose numbers are known to be finite."""
-    n_features = len(names)
+def _from_rows(body: bytes, limits: Limits, rows: Rows, inputs: Inputs) -> Instances:
+    """Check the widths of rows whose numbers are known to be finite.
+
+    Args:
+        body: what they were decoded from.
+    """
+    if inputs.encoder is not None:
+        return _from_table(body, limits, rows, inputs)
+    n_features = len(inputs.names)
     if len(rows) == 1 and len(rows[0]) == n_features:
         return Instances(rows, "/instances")
+    return Instances(_of_width(rows, n_features), "/instances")
+
+
+def _of_width(rows: Rows, width: int) -> Matrix:
     if isinstance(rows, np.ndarray):
-        if rows.shape[1] != n_features:
-            refuse_width("/instances/0", n_features, rows.shape[1])
-        return Instances(rows, "/instances")
+        if rows.shape[1] != width:
+            refuse_width("/instances/0", width, rows.shape[1])
+        return rows
     for i, row in enumerate(rows):
-        if len(row) != n_features:
-            refuse_width(f"/instances/{i}", n_features, len(row))
-    return Instances(np.array(rows), "/instances")
+        if len(row) != width:
+            refuse_width(f"/instances/{i}", width, len(row))
+    return np.array(rows)
+
+
+def _from_table(body: bytes, limits: Limits, rows: Rows, inputs: Inputs) -> Instances:
+    """Read rows of numbers for the columns of a table."""
+    assert inputs.encoder is not None
+    if not inputs.has_only_numbers:  # a category must be read as it is written: no float holds each whole number
+        return read_rows(parse_payload(PredictionRequest, body, limits).instances, "/instances", inputs)
+    if len(rows) == 1 and len(rows[0]) == len(inputs.names):
+        features = [0.0] * inputs.encoder.n_features  # no number is missing, so no indicator is 1
+        for place, value in zip(inputs.encoder.first_features, rows[0], strict=True):
+            features[place] = float(value)
+        return Instances([features], "/instances")
+    return Instances(TableRows(_of_width(rows, len(inputs.names)), inputs.encoder), "/instances")
 
 
 def _read_json(
@@ -88,12 +113,9 @@ def _read_json(
     if formats.answer is not None and (adds or payload.job is not None):
         raise NotAcceptableError(f"explain, versions and job are answered in {JSON} only")
 
-    def instances(names: tuple[str, ...]) -> Instances:
-        return Instances(parse_matrix(payload.instances, "/instances", n_columns=len(names), names=names), "/instances")
-
     return PredictRequest(
         reference,
-        instances,
+        lambda inputs: read_rows(payload.instances, "/instances", inputs),
         _writer(formats.answer),
         is_slow=formats.is_slow or adds or payload.job is not None,
         add=partial(_add, payload, http, models, limits) if adds else None,
@@ -148,7 +170,7 @@ def _add(
     """Add an explanation, or the outputs of other versions."""
     members, is_stale = dict(found.members), found.is_stale
     if payload.explain:
-        members |= explain_outputs(found.model, as_matrix(given.features), limits, http)
+        members |= explain_outputs(found.model, given.features, limits, http)
     if payload.versions is not None:
         name = found.model.trained.name
         by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits, http.room)

@@ -5,21 +5,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from service.http.names import Name, VersionNumber
-from service.http.payloads import ROW, TAG, RequestPayload, json_tag
+from service.http.payloads import TAG, RequestPayload, json_tag
 from service.predict.formats.table import openapi_content
 
 MAX_COMPARED = 64
 """The most versions that one prediction may compare."""
+
+_CELL: dict[str, Any] = {"anyOf": [{"type": kind} for kind in ("number", "string", "boolean", "null")]}
 
 Instances = Annotated[
     list[Any],
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "array", "items": ROW, "minItems": 1},
+                {"type": "array", "items": {"type": "array", "items": _CELL, "minItems": 1}, "minItems": 1},
                 {
                     "type": "array",
-                    "items": {"type": "object", "additionalProperties": {"type": "number"}},
+                    "items": {"type": "object", "additionalProperties": _CELL},
                     "minItems": 1,
                 },
             ]
@@ -47,12 +49,21 @@ class PredictionRequest(RequestPayload):
         description="Instead of a model: the best network so far of a job that still runs, then its version.",
     )
     instances: Instances = Field(
-        description="Each a list of numbers in the order of the features, or an object by feature name."
+        description="Each a list of numbers in the order of the features, or an object by feature name. Of a version "
+        "that was trained on a table: a list of cells in the order of its columns, or an object by column name."
     )
-    explain: bool = Field(False, description="Add what each feature contributes to z.")
+    explain: bool = Field(False, description="Add what each feature, or each column of a table, contributes to z.")
     versions: Versions | None = Field(
         None, description='Add the outputs of these versions, or with "aliases" of all that an alias names.'
     )
+
+
+class WarningPayload(BaseModel):
+    """What to know about an instance that was answered."""
+
+    pointer: str
+    code: Literal["unknown_category", "missing_value", "unknown_key", "more_warnings"]
+    detail: str
 
 
 class OutputsPayload(BaseModel):
@@ -60,6 +71,10 @@ class OutputsPayload(BaseModel):
 
     outputs: list[list[float]] = Field(description="y_hat, one row for each instance")
     predictions: list[Any] = Field(description="The class, the value, or the list of values for each instance")
+    warnings: list[WarningPayload] | None = Field(
+        None,
+        description="About rows of a table: the first 100, and if there are more, one with the code more_warnings.",
+    )
 
 
 class VersionOutputsPayload(OutputsPayload):
@@ -79,6 +94,7 @@ class PredictionPayload(OutputsPayload):
             "headers": {
                 "Server-Timing": {"description": "`predict;dur=` and milliseconds", "schema": {"type": "string"}},
                 "X-Model-Stale": {"description": "true while Redis is away", "schema": {"type": "string"}},
+                "X-Warnings": {"description": "the number of warnings, if there are any", "schema": {"type": "string"}},
                 "X-Model-Version": {"description": "in all formats but JSON", "schema": {"type": "string"}},
             },
             "content": openapi_content(with_examples=False),
@@ -95,8 +111,8 @@ class PredictionPayload(OutputsPayload):
     stale: bool = Field(False, description="Redis is away: there may be a newer version.")
     contributions: list[Any] | None = Field(
         None,
-        description="With explain: a number for each feature of each instance, or with several outputs such a list for "
-        "each output. With base and residual they sum to z.",
+        description="With explain: a number for each feature, or each column of a table, of each instance, or with "
+        "several outputs such a list for each output. With base and residual they sum to z.",
     )
     base: float | list[float] | None = Field(None, description="z of an instance whose features are all 0")
     residual: list[Any] | None = Field(

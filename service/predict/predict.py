@@ -14,6 +14,7 @@ from service.http.errors import ClientGoneError, Fault, OutputTooLargeError, ans
 from service.http.parsing import check_n_instances, refuse
 from service.http.room import LONG_STEPS, Room
 from service.http.wire import Header, HttpAnswer, HttpRequest
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
@@ -25,6 +26,9 @@ _STALE_HEADER: Header = (b"x-model-stale", b"true")
 
 _MAX_STEPS_ON_LOOP = 1_000_000
 """About a millisecond."""
+
+_MAX_COLUMNS_ON_LOOP = 100
+"""Of a table: each takes about 10 microseconds, even for one row."""
 
 _MANY_OUTPUTS = 10_000
 """The memory of fewer is not counted."""
@@ -43,8 +47,8 @@ class PredictRequest(Generic[Given]):
     """What a request asks for, as the reader of its protocol understands it."""
 
     reference: ModelReference | JobReference
-    instances: Callable[[tuple[str, ...]], Given]
-    """Reads the instances, given the names of the model's features."""
+    instances: Callable[[Inputs], Given]
+    """Reads the instances, given what the version takes."""
     write: Callable[[Found, Given, Rows], HttpAnswer]
     """Writes the outputs as the client wants them."""
     is_slow: bool = False
@@ -89,9 +93,14 @@ def predict(
             found = models.get(request.reference) if may_wait else models.find(request.reference)
             if found is None:
                 raise WouldWaitError
-        instances = request.instances(found.model.trained.feature_names)
+        inputs = found.model.inputs
+        if inputs.encoder is not None and not may_wait and len(inputs.names) > _MAX_COLUMNS_ON_LOOP:
+            raise WouldWaitError
+        instances = request.instances(inputs)
         if request.add is not None:
             found = request.add(found, instances)
+        if instances.warnings is not None:
+            found = found._replace(members={**found.members, "warnings": instances.warnings.shown(instances.pointer)})
         read_ns = perf_counter_ns()
         if may_wait:
             _take_room(held, http.room, found, instances, limits)
@@ -100,6 +109,8 @@ def predict(
         answer = request.write(found, instances, outputs)
         if found.is_stale:
             answer.headers += (_STALE_HEADER,)
+        if instances.warnings is not None:
+            answer.headers += ((b"x-warnings", b"%d" % instances.warnings.n),)
         if request.is_counted:
             trained, times_ns = found.model.trained, (started_ns, read_ns, computed_ns, perf_counter_ns())
             models.statistics.succeeded(trained.name, trained.version, n_instances=len(outputs), times_ns=times_ns)

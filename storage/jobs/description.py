@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pydantic import TypeAdapter
 
 from perceptron import NetworkConfig, Task, TrainingConfig, ValidationConfig
+from storage.codec import has_columns
 from storage.jobs.record import Job
 from storage.jobs.reports import Outcome
 from storage.jobs.spec import VersionReference
@@ -35,11 +36,11 @@ class Description(Outcome):
     start_from: VersionReference | None
     dataset: str | None = None
     """The id of the data set that it was trained on."""
-    target: str | None = None
-    """The column of the data set, or of the records, that it predicts."""
     n_instances: int
     n_threads: int
     digests: Digests
+    has_columns: bool = False
+    """Whether it takes rows of a table: the columns are stored with the weights"""
 
     @classmethod
     def of(
@@ -57,9 +58,9 @@ class Description(Outcome):
             validation=spec.validation,
             start_from=spec.start_from,
             dataset=spec.data.dataset,
-            target=None if spec.table is None else spec.table.target,
             n_instances=spec.data.n_instances,
             n_threads=n_threads,
+            has_columns=has_columns(weights),
             digests=Digests(weights=hashlib.sha256(weights).hexdigest(), data=spec.data.blob),
         )
 

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from perceptron import Network, NetworkConfig, TableEncoder, Task, fold
-from storage.codec import decode_model
+from storage.codec import StoredNetwork, decode_model
 from storage.errors import CorruptDataError
 from storage.jobs.record import BestNetwork
 from storage.models.versions import Version
@@ -24,6 +24,8 @@ class TrainedModel:
     """That of the version."""
     encoder: TableEncoder | None = None
     """Of a network trained on the columns of a table: turns its rows into features."""
+    target: str | None = None
+    """The column of that table that was learned, if it has a name."""
 
 
 def decode_version(version: Version, weights: bytes) -> TrainedModel:
@@ -36,8 +38,10 @@ def decode_version(version: Version, weights: bytes) -> TrainedModel:
     task, names = description.task, description.feature_names
     if hashlib.sha256(weights).hexdigest() != description.digests.weights:
         raise CorruptDataError(f"{_named(version)} has weights with another digest than those published")
-    network, encoder = _folded(weights, description.network, task)
-    model = TrainedModel(version.model, version.number, task, names, network, version.digest, encoder)
+    stored = _decoded(weights, description.network, task)
+    network = fold(stored.network, stored.standardization)
+    encoder = stored.encoder
+    model = TrainedModel(version.model, version.number, task, names, network, version.digest, encoder, stored.target)
     if (model.network.n_inputs, model.network.n_outputs) != (len(names), task.n_outputs):
         shape = f"{model.network.n_inputs} inputs and {model.network.n_outputs} outputs"
         raise CorruptDataError(f"{_named(version)} has a network with {shape}, unlike its description")
@@ -53,18 +57,18 @@ def decode_best(best: BestNetwork) -> TrainedModel:
         CorruptDataError: the weights are not what was written.
     """
     job, spec = best.job, best.job.spec
-    network, encoder = _folded(best.weights, spec.network, spec.task)
+    stored = _decoded(best.weights, spec.network, spec.task)
+    network, encoder = fold(stored.network, stored.standardization), stored.encoder
     feature_names = spec.feature_names if encoder is None else encoder.feature_names
     if network.n_inputs != len(feature_names):
         names = f"{len(feature_names)} names of features"
         raise CorruptDataError(f"the best network of job {job.id!r} has {network.n_inputs} inputs, but {names}")
-    return TrainedModel(job.model, 0, spec.task, feature_names, network, encoder=encoder)
+    return TrainedModel(job.model, 0, spec.task, feature_names, network, encoder=encoder, target=stored.target)
 
 
-def _folded(weights: bytes, config: NetworkConfig, task: Task) -> tuple[Network, TableEncoder | None]:
+def _decoded(weights: bytes, config: NetworkConfig, task: Task) -> StoredNetwork:
     activations = (config.hidden_activation,) * len(config.hidden_layers) + (task.activation,)
-    stored = decode_model(weights, activations)
-    return fold(stored.network, stored.standardization), stored.encoder
+    return decode_model(weights, activations)
 
 
 def _named(version: Version) -> str:

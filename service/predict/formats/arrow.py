@@ -1,36 +1,31 @@
-"""Arrow IPC streams. They are read here and not by pyarrow, which trusts its input.
+"""Arrow IPC streams. Tables of numbers are read here and not by pyarrow, which trusts its input.
 
 pyarrow takes 2 GB for a schema of 180 kB whose fields share one long name. This reader takes only tables of numbers,
-checks each offset against the length of the body, and copies nothing before.
+checks each offset against the length of the body, and copies nothing before. Models that were trained on columns of
+other types leave the values to pyarrow: see `arrow_typed.py`.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.http.parsing import check_n_instances, pointer_to, refuse
-from service.predict.formats.arrow_header import Header, read_header
+from service.predict.formats.arrow_header import MAX_NAME_BYTES, RECORD_BATCH, SCHEMA, Header, Message, messages
+from service.predict.formats.arrow_typed import read_typed
 from service.predict.formats.format import Format, in_order, output_names, require_finite
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Matrix
 from service.settings import Limits
 
-_CONTINUATION = b"\xff\xff\xff\xff"
-_V4, _V5 = 3, 4
-_SCHEMA, _RECORD_BATCH = 1, 3
 _INT, _FLOATING_POINT = 2, 3
 _FLOAT_SIZES = (2, 4, 8)
 _INT_SIZES = {8: 1, 16: 2, 32: 4, 64: 8}
 _OTHER_TYPES = {1: "null", 4: "binary", 5: "text", 6: "bool", 7: "decimal", 8: "date", 9: "time", 10: "timestamp"}
 
 _MAX_COLUMNS = 100_000
-_MAX_NAME_BYTES = 512
-"""A feature's name has at most 128 characters."""
-_MAX_MESSAGES = 10_000
-"""Each takes about 0.1 ms even if it is empty."""
-
 _MAX_EXACT = 2**53 - 1
 
 
@@ -45,22 +40,17 @@ class _Batch(NamedTuple):
     """(n_columns, 4): for each column the start, in the body of the request, and the length of its bitmap and values"""
 
 
-class _Message(NamedTuple):
-    kind: int
-    header: Header
-    start: int
-    """Where the body of the message starts in the body of the request."""
-    n_bytes: int
-
-
-def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping[str, str]) -> Instances:
+def read(body: bytes, inputs: Inputs, limits: Limits, _parameters: Mapping[str, str]) -> Instances:
     """Read a stream whose columns are in any order, matched by name as in CSV.
 
     Columns without names, and the names that a data frame gives by itself (0, 1, 2, ...), are in the features' order.
 
     Raises:
-        InvalidRequestError, WrongDimensionError: the body is not a stream of numbers for these features.
+        InvalidRequestError, WrongDimensionError: the body is not a stream of columns for this model.
     """
+    if inputs.encoder is not None:
+        return read_typed(body, inputs, limits)
+    names = inputs.names
     matrix, columns = read_arrow(body, limits)
     is_numbered = all(name == str(j) for j, name in enumerate(columns)) and set(columns) != set(names)
     return in_order(matrix, None if is_numbered or not any(columns) else columns, names)
@@ -127,16 +117,16 @@ ARROW = Format(
 
 
 def _read_headers(body: bytes, limits: Limits) -> tuple[list[_Column], list[_Batch]]:
-    messages = _messages(body)
-    first = next(messages, None)
-    if first is None or first.kind != _SCHEMA:
+    all_messages = messages(body)
+    first = next(all_messages, None)
+    if first is None or first.kind != SCHEMA:
         refuse("", "is not an Arrow IPC stream: it does not begin with a schema")
     columns = _columns(first.header)
     sizes = np.array([column.dtype.itemsize for column in columns])
     batches: list[_Batch] = []
     n_instances = 0
-    for message in messages:
-        if message.kind != _RECORD_BATCH:
+    for message in all_messages:
+        if message.kind != RECORD_BATCH:
             refuse("", "must have only record batches after its schema")
         batch = _batch(message, sizes, limits)
         if batch is not None:
@@ -145,36 +135,6 @@ def _read_headers(body: bytes, limits: Limits) -> tuple[list[_Column], list[_Bat
             batches.append(batch)
     check_n_instances(n_instances, "", limits)
     return columns, batches
-
-
-def _messages(body: bytes) -> Iterator[_Message]:
-    at = 0
-    for _ in range(_MAX_MESSAGES):
-        if at == len(body):
-            return  # a stream may end without the end-of-stream mark
-        if body[at : at + 4] != _CONTINUATION or len(body) < at + 8:
-            refuse("", f"is not an Arrow IPC stream: no message begins at byte {at}")
-        n_bytes = int.from_bytes(body[at + 4 : at + 8], "little", signed=True)
-        at += 8
-        if n_bytes == 0:
-            if at != len(body):
-                refuse("", f"ends at byte {at}, and has {len(body) - at} more")
-            return
-        if not 0 < n_bytes <= len(body) - at:
-            refuse("", f"announces a message of {n_bytes} bytes, and has {len(body) - at}")
-        message = read_header(body[at : at + n_bytes])
-        at += n_bytes
-        version, kind, body_length = message.number(0, "h"), message.number(1, "B"), message.number(3, "q")
-        if version not in (_V4, _V5):
-            refuse("", f"must have messages of version V4 or V5 of the format, not {version}")
-        if not 0 <= body_length <= len(body) - at:
-            refuse("", f"announces a message body of {body_length} bytes, and has {len(body) - at}")
-        header = message.table(2)
-        if header is None:
-            refuse("", "is not an Arrow IPC stream: a message has no header")
-        yield _Message(kind, header, at, body_length)
-        at += body_length
-    refuse("", f"must have fewer than {_MAX_MESSAGES} messages: send larger batches")
 
 
 def _columns(schema: Header) -> list[_Column]:
@@ -186,8 +146,8 @@ def _columns(schema: Header) -> list[_Column]:
 
 
 def _column(field: Header, order: str) -> _Column:
-    if (n_bytes := field.length(0)) > _MAX_NAME_BYTES:
-        refuse("", f"must have column names of at most {_MAX_NAME_BYTES} bytes, not {n_bytes}")
+    if (n_bytes := field.length(0)) > MAX_NAME_BYTES:
+        refuse("", f"must have column names of at most {MAX_NAME_BYTES} bytes, not {n_bytes}")
     name = field.text(0)
     kind, of_type = field.number(2, "B"), field.table(3)
     pointer = pointer_to([name])
@@ -206,7 +166,7 @@ def _column(field: Header, order: str) -> _Column:
     return _Column(name, np.dtype(f"{order}{letter}{size}"))
 
 
-def _batch(message: _Message, sizes: NDArray[np.int64], limits: Limits) -> _Batch | None:
+def _batch(message: Message, sizes: NDArray[np.int64], limits: Limits) -> _Batch | None:
     """Return a batch after checking that its bytes are there; None if it is empty."""
     header = message.header
     if header.table(3) is not None:

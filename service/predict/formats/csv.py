@@ -1,4 +1,4 @@
-"""CSV (RFC 4180): lines of numbers with commas between them, with or without a line of names."""
+"""CSV (RFC 4180): lines of values with commas between them, with or without a line of names."""
 
 import csv
 import io
@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from service.http.errors import UnsupportedMediaTypeError
-from service.http.parsing import check_n_instances, refuse
+from service.http.errors import Fault, UnsupportedMediaTypeError, WrongDimensionError
+from service.http.parsing import check_n_instances, pointer_to, refuse
+from service.predict.columns.json_rows import in_columns
+from service.predict.columns.table import ExtraNames, match_names
 from service.predict.formats.format import SMALL_TEXT_BYTES, Format, in_order, output_names, require_finite
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Matrix
 from service.settings import Limits
 
@@ -24,7 +27,7 @@ _SEPARATORS = re.compile(r"[;\t|]")
 _COMMAS_NEEDED = "separate columns by commas, and write decimals with a point"
 
 
-def read(body: bytes, names: Sequence[str], limits: Limits, parameters: Mapping[str, str]) -> Instances:
+def read(body: bytes, inputs: Inputs, limits: Limits, parameters: Mapping[str, str]) -> Instances:
     """Read one instance from each line, as RFC 4180 and spreadsheets write them: blank lines may follow the last one.
 
     Args:
@@ -33,8 +36,9 @@ def read(body: bytes, names: Sequence[str], limits: Limits, parameters: Mapping[
 
     Raises:
         UnsupportedMediaTypeError: a parameter has another value.
-        InvalidRequestError, WrongDimensionError: the body is not a table of numbers for these features.
+        InvalidRequestError, WrongDimensionError: the body is not a table for this model.
     """
+    names = inputs.names
     charset, header = (parameters.get(name, "").lower() for name in ("charset", "header"))
     if charset not in _CHARSETS or header not in _HAS_NAMES:
         raise UnsupportedMediaTypeError("text/csv must be in utf-8, and its header parameter present or absent")
@@ -42,8 +46,10 @@ def read(body: bytes, names: Sequence[str], limits: Limits, parameters: Mapping[
         text = body.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").rstrip(" \n")
     except UnicodeDecodeError as error:
         refuse("", f"must be UTF-8: {error}")
-    columns, text = _split_names(text, names, has_names=_HAS_NAMES[header])
+    columns, text = _split_names(text, inputs, has_names=_HAS_NAMES[header])
     check_n_instances(text.count("\n") + 1 if text else 0, "", limits)
+    if inputs.encoder is not None:
+        return _cells(text, columns, inputs)
     matrix = _numbers(text)
     require_finite(matrix)
     return in_order(matrix, columns, names)
@@ -71,8 +77,9 @@ def _records(text: str) -> Iterator[list[str]]:
     return (line.split(",") for line in text.split("\n"))
 
 
-def _split_names(text: str, names: Sequence[str], *, has_names: bool | None) -> tuple[list[str] | None, str]:
-    """Return the names of the columns, if there are any, and the lines of numbers."""
+def _split_names(text: str, inputs: Inputs, *, has_names: bool | None) -> tuple[list[str] | None, str]:
+    """Return the names of the columns, if there are any, and the lines of values."""
+    names = inputs.names
     try:
         first = next(_records(text if '"' in text else text.partition("\n")[0]), [])
     except csv.Error as error:
@@ -80,7 +87,10 @@ def _split_names(text: str, names: Sequence[str], *, has_names: bool | None) -> 
     if len(first) != len(names) and any(map(_SEPARATORS.search, first)):
         refuse("", f"expected {len(names)} columns, got {len(first)}: {_COMMAS_NEEDED}")
     if has_names is None:
-        has_names = _looks_like_names(first, names)
+        known = {*names, inputs.target}
+        # The first row of a table may have no number, so there only a column's name is a sign.
+        is_named = any(cell.strip() in known for cell in first)
+        has_names = _looks_like_names(first, names) if inputs.encoder is None else is_named
     if not has_names:
         return None, text
     columns = first if set(first) == set(names) else [name.strip() for name in first]
@@ -94,6 +104,25 @@ def _looks_like_names(first: Sequence[str], names: Sequence[str]) -> bool:
         return False
     known = set(names)
     return any(cell.strip() in known for cell in first) or not any(map(_is_number, first))
+
+
+def _cells(text: str, given: list[str] | None, inputs: Inputs) -> Instances:
+    """Read the cells of a table whose columns have names, or are in the order of the model's."""
+    order, extra = list(range(len(inputs.names))), ExtraNames()
+    if given is not None:
+        order, extra = match_names(given, inputs, "", lambda k: pointer_to([given[k][:128]]))
+    width, rows = len(order) if given is None else len(given), []
+    try:
+        for i, row in enumerate(_records(text)):
+            cells = row or [""]  # a line without a comma has one cell, which is empty
+            if len(cells) != width:
+                raise WrongDimensionError([Fault(f"/{i}", f"expected {width} values, got {len(cells)}")])
+            rows.append(cells)
+    except csv.Error as error:
+        refuse(f"/{len(rows)}", f"must be a line of CSV: {error}")
+    columns = list(zip(*rows, strict=True))
+    picked = [columns[k] for k in order]
+    return in_columns(picked, inputs, "", lambda i, j: f"/{i}/{order[j]}", extra=extra, is_text=True)
 
 
 def _numbers(text: str) -> Matrix:

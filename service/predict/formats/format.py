@@ -12,7 +12,8 @@ import numpy as np
 
 from service.http.errors import Fault, WrongDimensionError
 from service.http.parsing import refuse
-from service.predict.instances import Instances, Matrix
+from service.predict.inputs import Inputs
+from service.predict.instances import Instances, Matrix, TableRows
 from service.settings import Limits
 
 SMALL_BODY_BYTES = 32_768
@@ -27,8 +28,8 @@ class Format:
     """One media type."""
 
     media_type: str
-    read: Callable[[bytes, Sequence[str], Limits, Mapping[str, str]], Instances]
-    """Takes the body, the names of the model's features, the limits and the parameters of the media type."""
+    read: Callable[[bytes, Inputs, Limits, Mapping[str, str]], Instances]
+    """Takes the body, what the model takes, the limits and the parameters of the media type."""
     write: Callable[[Matrix, Sequence[Any] | None], bytes]
     """Takes the outputs (n_instances, n_outputs) and, if it is one value, the prediction for each instance."""
     has_predictions: bool = True
@@ -70,6 +71,22 @@ def in_order(matrix: Matrix, columns: Sequence[str] | None, features: Sequence[s
     if missing is not None:
         refuse("", f"has no column {missing[:128]!r}")
     return Instances(np.ascontiguousarray(matrix[:, [column_of[name] for name in features]]), "")
+
+
+def of_matrix(matrix: Matrix, inputs: Inputs, pointer: str, *, is_by_row: bool = True) -> Instances:
+    """Return the instances of a matrix of finite numbers: features or, where all are numbers, columns of a table.
+
+    Raises:
+        WrongDimensionError: it has another width.
+    """
+    n_given, encoder = matrix.shape[1], inputs.encoder
+    if encoder is not None and inputs.has_only_numbers and n_given == len(inputs.names):
+        return Instances(TableRows(matrix, encoder), pointer, is_by_row)
+    n_features = len(inputs.names) if encoder is None else encoder.n_features
+    if n_given != n_features:
+        encoded = "" if encoder is None else " of encoded features"
+        raise WrongDimensionError([Fault(pointer, f"expected {n_features} columns{encoded}, got {n_given}")])
+    return Instances(matrix, pointer, is_by_row)
 
 
 def require_finite(matrix: Matrix) -> None:

@@ -1,6 +1,6 @@
 """Instances in the JSON forms of other protocols: rows, columns and data frames.
 
-Every function takes the value, its JSON pointer, the names of the model's features and the limits.
+Every function takes the value, its JSON pointer, what the model takes and the limits.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,23 @@ from service.http.parsing import (
     parse_vector,
     pointer_to,
     refuse,
-    refuse_width,
 )
+from service.predict.columns.json_rows import read_by_column, read_rows, read_scalars, read_table, read_vector
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances
 from service.settings import Limits
 
+_NUMBERS = (int, float)
 _WRAPPERS = (("input",), ("features",), ("data", "features", "values"))
 """Paths to the list inside an instance that is an object: the name of the only tensor, or SageMaker's members."""
 
 
-def from_rows(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
+def from_rows(value: Any, pointer: str, inputs: Inputs, limits: Limits) -> Instances:
     """Read a list of instances.
 
-    Each is a list of numbers, an object by feature name, an object around such a list (`{"input": [...]}`,
-    `{"features": [...]}`, `{"data": {"features": {"values": [...]}}}`), or, for a single feature, a number. All have
-    the form of the first.
+    Each is a list of values, an object by name, an object around such a list (`{"input": [...]}`,
+    `{"features": [...]}`, `{"data": {"features": {"values": [...]}}}`), or, for a single feature or column, a bare
+    value. All have the form of the first.
 
     Raises:
         InvalidRequestError, WrongDimensionError: the value is not such a list, or has other features.
@@ -40,8 +42,8 @@ def from_rows(value: Any, pointer: str, names: Sequence[str], limits: Limits) ->
         refuse(pointer, f"must be a list of instances, not {json_type(value)}")
     check_n_instances(len(value), pointer, limits)
     first = value[0]
-    if len(names) == 1 and type(first) in (int, float):
-        return Instances(parse_vector(value, pointer)[:, np.newaxis], pointer)
+    if len(inputs.names) == 1 and (type(first) in _NUMBERS or (inputs.encoder and type(first) not in (list, dict))):
+        return read_scalars(value, pointer, inputs)
     for path in _WRAPPERS:
         if _unwrapped(first, path) is not None:
             rows = [_unwrapped(row, path) for row in value]
@@ -49,20 +51,23 @@ def from_rows(value: Any, pointer: str, names: Sequence[str], limits: Limits) ->
             for i, row in enumerate(rows):
                 if row is None:
                     refuse(f"{pointer}/{i}", f"must have a list at {inside}, like the first instance")
-            return Instances(parse_matrix(rows, pointer, n_columns=len(names), inside=inside), pointer)
-    return Instances(parse_matrix(value, pointer, n_columns=len(names), names=names), pointer)
+            return read_rows(rows, pointer, inputs, inside=inside, may_be_named=False)
+    return read_rows(value, pointer, inputs)
 
 
-def from_columns(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
+def from_columns(value: Any, pointer: str, inputs: Inputs, limits: Limits) -> Instances:
     """Read the whole tensor, bare or by its name, or an object with a list of values for each feature.
 
     Raises:
         InvalidRequestError, WrongDimensionError: the value is none of these, or has other features.
     """
     if type(value) is not dict:
-        return from_rows(value, pointer, names, limits)
-    if value.keys() == {"input"}:
-        return from_rows(value["input"], f"{pointer}/input", names, limits)
+        return from_rows(value, pointer, inputs, limits)
+    names = inputs.names
+    if value.keys() == {"input"} and (inputs.encoder is None or "input" not in names):
+        return from_rows(value["input"], f"{pointer}/input", inputs, limits)
+    if inputs.encoder is not None:
+        return read_by_column(value, pointer, inputs, limits)
     columns: list[NDArray[np.float64]] = []
     for name, column in zip(names, by_feature(value, names, pointer), strict=True):
         at = pointer + pointer_to([name])
@@ -76,7 +81,7 @@ def from_columns(value: Any, pointer: str, names: Sequence[str], limits: Limits)
     return Instances(np.column_stack(columns), pointer, is_by_row=False)
 
 
-def from_split(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
+def from_split(value: Any, pointer: str, inputs: Inputs, limits: Limits) -> Instances:
     """Read a data frame in pandas' split form: `{"columns": [...], "data": [[...], ...]}`.
 
     Columns with names may be in any order; a whole number is the name that it spells. Columns that pandas has counted,
@@ -93,15 +98,17 @@ def from_split(value: Any, pointer: str, names: Sequence[str], limits: Limits) -
             f"{pointer}/data", f"must be a list of rows, not {json_type(rows)}" if "data" in value else "Field required"
         )
     check_n_instances(len(rows), f"{pointer}/data", limits)
-    columns = value.get("columns")
+    columns, names = value.get("columns"), inputs.names
     if columns is None or _is_counted(columns, names):
-        return Instances(parse_matrix(rows, f"{pointer}/data", n_columns=len(names)), f"{pointer}/data")
+        return read_rows(rows, f"{pointer}/data", inputs, may_be_named=False)
+    if inputs.encoder is not None:
+        return read_table(rows, f"{pointer}/data", _names(columns, f"{pointer}/columns"), f"{pointer}/columns", inputs)
     order = _column_order(columns, f"{pointer}/columns", names)
     features = parse_matrix(rows, f"{pointer}/data", n_columns=len(names))
     return Instances(features[:, order], f"{pointer}/data")
 
 
-def from_records(value: Any, pointer: str, names: Sequence[str], limits: Limits) -> Instances:
+def from_records(value: Any, pointer: str, inputs: Inputs, limits: Limits) -> Instances:
     """Read a data frame in pandas' records form: a list of objects by feature name.
 
     Raises:
@@ -112,21 +119,18 @@ def from_records(value: Any, pointer: str, names: Sequence[str], limits: Limits)
     check_n_instances(len(value), pointer, limits)
     if type(value[0]) is not dict:
         refuse(f"{pointer}/0", f"must be an object by feature name, not {json_type(value[0])}")
-    return Instances(parse_matrix(value, pointer, n_columns=len(names), names=names), pointer)
+    return read_rows(value, pointer, inputs)
 
 
-def from_one(value: Any, pointer: str, names: Sequence[str], _limits: Limits) -> Instances:
-    """Read one instance: a list of numbers.
+def from_one(value: Any, pointer: str, inputs: Inputs, _limits: Limits) -> Instances:
+    """Read one instance: a list of values.
 
     Raises:
         InvalidRequestError, WrongDimensionError: the value is not such a list, or has other features.
     """
     if type(value) is not list:
         refuse(pointer, f"must be a list of numbers, not {json_type(value)}")
-    vector = parse_vector(value, pointer)
-    if len(vector) != len(names):
-        refuse_width(pointer, len(names), len(vector))
-    return Instances(vector[np.newaxis, :], pointer, is_by_row=False)
+    return read_vector(value, pointer, inputs)
 
 
 def _unwrapped(value: Any, path: Sequence[str]) -> list[Any] | None:
@@ -148,13 +152,8 @@ def _column_order(columns: Any, pointer: str, names: Sequence[str]) -> list[int]
     Raises:
         InvalidRequestError: a feature has no column, a column has no feature, or two columns share a name.
     """
-    if type(columns) is not list:
-        refuse(pointer, f"must be a list of names, not {json_type(columns)}")
     index_of: dict[str, int] = {}
-    for k, column in enumerate(columns):
-        if type(column) not in (str, int):
-            refuse(f"{pointer}/{k}", f"must be the name of a feature, not {json_type(column)}")
-        name = str(column)
+    for k, name in enumerate(_names(columns, pointer)):
         if name in index_of:
             refuse(f"{pointer}/{k}", f"is a second column {name[:128]!r}")
         index_of[name] = k
@@ -166,3 +165,17 @@ def _column_order(columns: Any, pointer: str, names: Sequence[str]) -> list[int]
         surplus = next(name for name in index_of if name not in features)
         refuse(f"{pointer}/{index_of[surplus]}", f"the model has no feature {surplus[:128]!r}")
     return [index_of[name] for name in names]
+
+
+def _names(columns: Any, pointer: str) -> list[str]:
+    """Return the names of columns as texts.
+
+    Raises:
+        InvalidRequestError: they are no list of texts and whole numbers.
+    """
+    if type(columns) is not list:
+        refuse(pointer, f"must be a list of names, not {json_type(columns)}")
+    for k, column in enumerate(columns):
+        if type(column) not in (str, int):
+            refuse(f"{pointer}/{k}", f"must be the name of a feature, not {json_type(column)}")
+    return [str(column) for column in columns]

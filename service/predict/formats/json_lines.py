@@ -11,11 +11,12 @@ from service.http.json_faults import has_repeated_key
 from service.http.parsing import check_n_instances, check_parts, parse_json, refuse_repeated_key
 from service.predict.formats.format import SMALL_TEXT_BYTES, Format
 from service.predict.formats.json_instances import from_rows
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Matrix
 from service.settings import Limits
 
 
-def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping[str, str]) -> Instances:
+def read(body: bytes, inputs: Inputs, limits: Limits, _parameters: Mapping[str, str]) -> Instances:
     """Read one instance from each line, in any form that `from_rows` takes. Pointers are `/{line}/...`.
 
     Raises:
@@ -31,7 +32,7 @@ def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping
         for i, (line, value) in enumerate(zip(lines, values, strict=True)):
             if has_repeated_key(line, value):
                 refuse_repeated_key(line, f"/{i}")
-    return from_rows(values, "", names, limits)
+    return from_rows(values, "", inputs, limits)
 
 
 def _parse(line: bytes, index: int, limits: Limits) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from service.http.parsing import check_n_instances, refuse
-from service.predict.formats.format import Format, in_order, require_finite
+from service.predict.formats.format import Format, of_matrix, require_finite
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Matrix
 from service.settings import Limits
 
@@ -21,8 +22,10 @@ _HEADER = re.compile(
 """The header as NumPy and other writers spell it. NumPy's own reader accepts any Python literal."""
 
 
-def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping[str, str]) -> Instances:
+def read(body: bytes, inputs: Inputs, limits: Limits, _parameters: Mapping[str, str]) -> Instances:
     """Read an array (n_instances, n_features), or (n_features,) for one instance, of floats or whole numbers.
+
+    For a model of a table they are the features that its columns become or, if all are numbers, those columns.
 
     Raises:
         InvalidRequestError, WrongDimensionError: the body is not such an array.
@@ -43,7 +46,7 @@ def read(body: bytes, names: Sequence[str], limits: Limits, _parameters: Mapping
         matrix = np.frombuffer(body, dtype, offset=end).reshape((n_instances, n_features), order=order)  # type: ignore[call-overload]
         matrix = matrix.astype(np.float64)
     require_finite(matrix)
-    return in_order(np.ascontiguousarray(matrix), None, names)
+    return of_matrix(np.ascontiguousarray(matrix), inputs, "")
 
 
 def write(outputs: Matrix, _predictions: Sequence[Any] | None) -> bytes:

@@ -78,6 +78,27 @@ def from_bytes(buffer: memoryview, datatype: str, shape: tuple[int, int], pointe
     return matrix
 
 
+def texts_from_bytes(buffer: memoryview, n_values: int, pointer: str) -> list[str]:
+    """Return the texts of BYTES, before each of which comes its length as 32 bits.
+
+    Raises:
+        InvalidRequestError: they are not that many, or one is not UTF-8.
+    """
+    texts, at = [], 0
+    for k in range(n_values):
+        end = at + 4 + int.from_bytes(buffer[at : at + 4], "little")
+        if len(buffer) < at + 4 or len(buffer) < end:
+            refuse(f"{pointer}/parameters/binary_data_size", f"must hold {n_values} texts, and ends within text {k}")
+        try:
+            texts.append(str(buffer[at + 4 : end], "utf-8"))
+        except UnicodeDecodeError as error:
+            refuse(pointer, f"the text at {k} must be UTF-8: {error}")
+        at = end
+    if at != len(buffer):
+        refuse(f"{pointer}/parameters/binary_data_size", f"must be {at} for these {n_values} texts, not {len(buffer)}")
+    return texts
+
+
 def _in_single_precision(matrix: NDArray[np.float64], pointer: str) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
         rounded = matrix.astype(np.float32)

@@ -6,8 +6,10 @@ from typing import Any, TypeAlias
 import orjson
 from numpy.typing import NDArray
 
-from perceptron import ForwardOne, forward_one, predict_outputs, predictions
-from service.predict.instances import Rows, as_matrix
+from perceptron import Column, ForwardOne, forward_one, predict_outputs, predictions
+from service.predict.columns.forward import outputs_of_table
+from service.predict.inputs import Inputs
+from service.predict.instances import Features, Rows, TableRows, as_matrix
 from storage.models.trained_model import TrainedModel
 
 Predictions: TypeAlias = list[str] | list[int] | list[float] | list[list[float]]
@@ -22,13 +24,31 @@ _STEPS_OF_A_NEURON = 20
 """The same for an activation in a wide layer."""
 
 
+_BYTES_OF_A_COLUMN = 900
+"""Measured: a column of a table, and what reads its cells."""
+
+_BYTES_OF_A_LEVEL = 160
+"""Measured, without the text itself: its places in the dictionaries that find its code, and the codes."""
+
+
+def _columns(trained: TrainedModel) -> tuple[Column, ...]:
+    return () if trained.encoder is None else trained.encoder.columns
+
+
+def _bytes_of_level(level: str) -> int:
+    return sys.getsizeof(level) + _BYTES_OF_A_LEVEL
+
+
 class LoadedModel:
     """A trained model with everything that can be prepared for its answers."""
 
-    __slots__ = ("_forward_one", "head", "n_bytes", "n_outputs", "n_steps_each", "n_steps_forward", "trained")
+    __slots__ = (
+        "_forward_one", "head", "inputs", "n_bytes", "n_outputs", "n_steps_each", "n_steps_forward", "trained"
+    )  # fmt: skip
 
     def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained
+        self.inputs = Inputs.of(trained)
         version = {"version": trained.version} if trained.version else {}
         self.head = orjson.dumps({"model": trained.name, **version})[:-1]
         """The beginning of every JSON answer of the native route."""
@@ -45,18 +65,21 @@ class LoadedModel:
             _FIXED_BYTES
             + n_parameters * (40 if self._forward_one else 8)
             + sum(sys.getsizeof(name) + 8 for name in (*trained.feature_names, *(trained.task.classes or ())))
+            + sum(_BYTES_OF_A_COLUMN + sum(map(_bytes_of_level, column.levels)) for column in _columns(trained))
         )
 
-    def outputs(self, features: Rows) -> Rows:
+    def outputs(self, features: Features) -> Rows:
         """Return the outputs (n_instances, n_outputs) for finite features (n_instances, n_features).
 
         Raises:
             OutputNotFiniteError: an output is infinite or not a number.
         """
         if len(features) == 1 and self._forward_one is not None:
-            row = features[0] if isinstance(features, list) else features[0].tolist()
+            row = features[0] if isinstance(features, list) else as_matrix(features)[0].tolist()
             if (outputs := self._forward_one(row)) is not None:
                 return [outputs]
+        if isinstance(features, TableRows):
+            return outputs_of_table([self.trained.network], features)[0]
         matrix: NDArray[Any] = predict_outputs(self.trained.network, as_matrix(features))
         return matrix
 

@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 from service.http.errors import InvalidRequestError
 from service.http.wire import HttpRequest
 from service.predict.formats.arrow import read, read_arrow
+from service.predict.inputs import Inputs
 from service.predict.native import read_native
 from service.predict.predict import WouldWaitError, predict
 from service.settings import Limits
@@ -91,7 +92,7 @@ def test_unsigned_numbers_are_no_negative_ones(data_type: Any) -> None:
 def test_numbered_columns_are_taken_by_name_when_the_model_has_those_names() -> None:
     body = stream({"0": [1.0], "1": [2.0]})
     for names, row in ((["1", "0"], [2, 1]), (["x0", "x1"], [1, 2])):
-        np.testing.assert_array_equal(read(body, names, LIMITS, {}).features, [row])
+        np.testing.assert_array_equal(read(body, Inputs(tuple(names)), LIMITS, {}).features, [row])
 
 
 def test_answers_are_arrow_for_whoever_asks(http: FlaskClient, jobs: JobStore) -> None:

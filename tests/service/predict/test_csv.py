@@ -5,6 +5,7 @@ import pytest
 
 from service.http.errors import InvalidRequestError, UnsupportedMediaTypeError
 from service.predict.formats.csv import read
+from service.predict.inputs import Inputs
 from service.settings import Limits
 
 NAMES = ("age", "spend")
@@ -12,7 +13,7 @@ NAMES = ("age", "spend")
 
 def features(text: str | bytes, names: tuple[str, ...] = NAMES, **parameters: str) -> list[list[float]]:
     body = text if isinstance(text, bytes) else text.encode()
-    return np.asarray(read(body, names, Limits(max_predict_instances=5), parameters).features).tolist()
+    return np.asarray(read(body, Inputs(names), Limits(max_predict_instances=5), parameters).features).tolist()
 
 
 @pytest.mark.parametrize(

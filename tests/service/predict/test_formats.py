@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from service.predict.formats.format import Format, in_order
 from service.predict.formats.table import FORMATS
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Matrix
 from service.settings import Limits
 from storage.jobs.store import JobStore
@@ -19,8 +20,8 @@ from tests.builders import publish_network
 ARROW, JSON_LINES = "application/vnd.apache.arrow.stream", "application/jsonlines"
 
 
-def read_spaces(body: bytes, names: Sequence[str], _limits: Limits, _parameters: Mapping[str, str]) -> Instances:
-    return in_order(np.loadtxt(io.BytesIO(body), ndmin=2), None, names)
+def read_spaces(body: bytes, inputs: Inputs, _limits: Limits, _parameters: Mapping[str, str]) -> Instances:
+    return in_order(np.loadtxt(io.BytesIO(body), ndmin=2), None, inputs.names)
 
 
 def write_spaces(outputs: Matrix, predictions: Sequence[Any] | None) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 import redis as redis_py
 from redis import Redis
 
-from perceptron import Layer, Network, NetworkConfig, Task, TrainingConfig
+from perceptron import Column, Layer, Network, NetworkConfig, TableEncoder, Task, TrainingConfig
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.memory.version_cache import VersionCache
@@ -397,6 +397,33 @@ def test_the_bytes_counted_are_those_taken(n_features: int, n_outputs: int) -> N
     counted = sum(model.n_bytes for model in models)
     # never much less than it is, and not so much more that memory lies idle
     assert taken / 1.1 <= counted <= 1.5 * taken, (taken / 100, counted / 100)
+
+
+def test_the_bytes_counted_are_those_taken_with_the_categories_of_columns() -> None:
+    def load(number: int, n_columns: int, n_levels: int) -> LoadedModel:
+        encoder = TableEncoder(
+            tuple(
+                Column(f"{number} column {j}", "categorical", tuple(f"{number} {j} level {k}" for k in range(n_levels)))
+                for j in range(n_columns)
+            )
+        )
+        network = Network((Layer(np.ones((encoder.n_features, 1)), np.ones(1), "identity"),))
+        task = Task("regression", None, "identity", "mean_squared_error", 1, is_list=False)
+        trained = TrainedModel(f"m{number}", 1, task, tuple(encoder.feature_names), network, "", encoder, "y")
+        model = LoadedModel(trained)
+        assert len(model.inputs.columns) == n_columns  # made when the first request comes
+        return model
+
+    load(0, 1, 1)
+    for n_columns, n_levels in ((1, 1_000), (20, 20), (100, 2)):
+        gc.collect()
+        tracemalloc.start()
+        models = [load(number, n_columns, n_levels) for number in range(1, 21)]
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        counted = sum(model.n_bytes for model in models)
+        assert taken / 1.1 <= counted <= 1.5 * taken, (n_columns, n_levels, taken / 20, counted / 20)
 
 
 def test_another_network_under_the_same_number_is_not_answered_from_memory(

@@ -1,6 +1,6 @@
 """`/invocations` as SageMaker and MLflow call it: its reader and its writers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,6 +15,7 @@ from service.predict.formats.format import Format
 from service.predict.formats.json_instances import from_columns, from_one, from_records, from_rows, from_split
 from service.predict.formats.json_lines import JSON_LINES
 from service.predict.formats.table import negotiate
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.numbers_in_json import in_slices
@@ -25,7 +26,7 @@ from storage.models.versions import ModelReference
 TARGET_MODEL = "X-Amzn-SageMaker-Target-Model"
 _TARGET_MODEL_BYTES = TARGET_MODEL.lower().encode()
 
-_MEMBERS: dict[str, Callable[[Any, str, Sequence[str], Limits], Instances]] = {
+_MEMBERS: dict[str, Callable[[Any, str, Inputs, Limits], Instances]] = {
     "dataframe_split": from_split,
     "dataframe_records": from_records,
     "instances": from_rows,
@@ -46,10 +47,10 @@ def read_invocation(http: HttpRequest, models: LoadedModels, limits: Limits) -> 
     reference = _reference(http, models.default)
     body = formats.body
 
-    def instances(names: tuple[str, ...]) -> Instances:
+    def instances(inputs: Inputs) -> Instances:
         if body is None:
-            return _from_json(http.body, names, limits)
-        return body.read(http.body, names, limits, formats.parameters)
+            return _from_json(http.body, inputs, limits)
+        return body.read(http.body, inputs, limits, formats.parameters)
 
     return PredictRequest(reference, instances, partial(_write, formats.answer), is_slow=formats.is_slow)
 
@@ -68,13 +69,13 @@ def _reference(http: HttpRequest, default: ModelReference | None) -> ModelRefere
     return default
 
 
-def _from_json(body: bytes, names: tuple[str, ...], limits: Limits) -> Instances:
+def _from_json(body: bytes, inputs: Inputs, limits: Limits) -> Instances:
     members = parse_object(body, limits)
     given = [name for name in _MEMBERS if name in members]
     if len(given) != 1:
         but = " and ".join(given) or "none of them"
         refuse(f"/{given[1]}" if given else "", f"give exactly one of {', '.join(_MEMBERS)}, not {but}")
-    return _MEMBERS[given[0]](members[given[0]], f"/{given[0]}", names, limits)
+    return _MEMBERS[given[0]](members[given[0]], f"/{given[0]}", inputs, limits)
 
 
 def _write(answer: Format | None, found: Found, _instances: Instances, outputs: Rows) -> HttpAnswer:

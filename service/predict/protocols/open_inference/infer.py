@@ -10,35 +10,28 @@ import numpy as np
 import orjson
 
 from service.http.content_coding import deflate
-from service.http.errors import BadRequestError, Fault, OutputTooLargeError, WrongDimensionError
+from service.http.errors import BadRequestError, Fault, OutputTooLargeError
 from service.http.media_types import JSON, answer_type
 from service.http.names import version_number
-from service.http.parsing import check_n_instances, parse_object, refuse
+from service.http.parsing import parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import Header, HttpAnswer, HttpRequest
-from service.predict.formats.tensors import INPUT_TYPES, Tensor, from_bytes, from_json, prediction
+from service.predict.formats.tensors import Tensor, prediction
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Matrix, Rows, as_matrix
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.predict import PredictRequest
+from service.predict.protocols.open_inference.read_inputs import HEADER_LENGTH, Input, read_inputs
 from service.settings import Limits
 from storage.models.versions import ModelReference
 
-INPUT, OUTPUT, PREDICTION = "input", "output", "prediction"
+OUTPUT, PREDICTION = "output", "prediction"
 OCTETS = "application/octet-stream"
-HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _HEADER_LENGTH = HEADER_LENGTH.lower().encode()
 _PLAIN_ACCEPTS = frozenset({b"", b"*/*"})
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _PLACE = re.compile(r" - at `\$(.*)`$")
-
-
-class _Input(msgspec.Struct):
-    name: str
-    shape: list[int]
-    datatype: str
-    parameters: dict[str, Any] | None = None
-    data: Any = msgspec.UNSET
 
 
 class _Output(msgspec.Struct):
@@ -49,7 +42,7 @@ class _Output(msgspec.Struct):
 class _Request(msgspec.Struct):
     """The protocol ignores members with other names."""
 
-    inputs: list[_Input]
+    inputs: list[Input]
     id: str | None = None
     parameters: dict[str, Any] | None = None
     outputs: list[_Output] | None = None
@@ -66,8 +59,8 @@ class InferInstances(Instances):
 
     @property
     def pointer_to_size(self) -> str:
-        """Return the JSON pointer to the first number of the shape."""
-        return f"{self.pointer}/shape/0"
+        """Return the JSON pointer to the first number of the first shape."""
+        return "/inputs/0/shape/0"
 
 
 def read_infer(http: HttpRequest, _models: LoadedModels, limits: Limits) -> PredictRequest[InferInstances]:
@@ -85,7 +78,7 @@ def read_infer(http: HttpRequest, _models: LoadedModels, limits: Limits) -> Pred
     )
 
 
-def _instances(http: HttpRequest, limits: Limits, names: tuple[str, ...]) -> InferInstances:
+def _instances(http: HttpRequest, limits: Limits, inputs: Inputs) -> InferInstances:
     """Read the body. The model is known by now, so that its statistics count an error as a failure.
 
     Raises:
@@ -96,16 +89,15 @@ def _instances(http: HttpRequest, limits: Limits, names: tuple[str, ...]) -> Inf
         answer_type(http.accept, [JSON, OCTETS])
     header, buffers = _split(http.body, http.headers.get(_HEADER_LENGTH))
     request = _parse(header, limits)
-    if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
-        given = ", ".join(repr(each.name[:128]) for each in request.inputs[:3]) or "none"
-        refuse("/inputs", f"the model has one input, {INPUT!r}, and got {given}")
-    (tensor,) = request.inputs
     is_binary = bool(_flag(request.parameters, "binary_data_output", "/parameters"))
+    given = read_inputs(request.inputs, buffers, inputs, limits)
+    datatypes = {tensor.datatype for tensor in request.inputs}
     return InferInstances(
-        _features(tensor, buffers, len(names), limits),
-        "/inputs/0",
+        given.features,
+        given.pointer,
         is_by_row=False,
-        is_single_precision=tensor.datatype == "FP32",
+        warnings=given.warnings,
+        is_single_precision="FP32" in datatypes and "FP64" not in datatypes,
         outputs=_requested_outputs(request.outputs, is_binary=is_binary),
         id=request.id,
     )
@@ -132,40 +124,6 @@ def _parse(header: bytes, limits: Limits) -> _Request:
         if missing := _MISSING.match(text):
             refuse(f"{pointer}/{missing[1]}", "Field required")
         refuse(pointer, text[: place.start()] if place else text)
-
-
-def _features(tensor: _Input, buffers: memoryview, n_features: int, limits: Limits) -> Matrix:
-    pointer = "/inputs/0"
-    if tensor.datatype not in INPUT_TYPES:
-        expected = f"FP64 or FP32, or one of {', '.join(list(INPUT_TYPES)[2:])}"
-        refuse(f"{pointer}/datatype", f"input {INPUT!r}: expected {expected}, got {tensor.datatype[:32]!r}")
-    if len(tensor.shape) != 2 or tensor.shape[1] != n_features:
-        detail = f"input {INPUT!r}: expected [-1, {n_features}], got {_shown(tensor.shape)}"
-        raise WrongDimensionError([Fault(f"{pointer}/shape", detail)])
-    n_instances = tensor.shape[0]
-    check_n_instances(n_instances, f"{pointer}/shape/0", limits)
-    shape, parameters = (n_instances, n_features), tensor.parameters or {}
-    size = parameters.get("binary_data_size")
-    if size is None:
-        if "shared_memory_region" in parameters:
-            raise BadRequestError("shared memory is not supported")
-        if tensor.data is msgspec.UNSET:
-            refuse(pointer, f"input {INPUT!r} has neither data nor a binary_data_size")
-        if len(buffers):
-            refuse(f"/{HEADER_LENGTH}", f"{len(buffers)} bytes follow the JSON that belong to no input")
-        return from_json(tensor.data, tensor.datatype, shape, f"{pointer}/data")
-    size_pointer = f"{pointer}/parameters/binary_data_size"
-    if tensor.data is not msgspec.UNSET:
-        refuse(size_pointer, "give the values as data or in binary, not both")
-    if type(size) is not int or size != len(buffers):
-        refuse(size_pointer, f"must be the number of bytes after the JSON, {len(buffers)} (see {HEADER_LENGTH})")
-    return from_bytes(buffers, tensor.datatype, shape, pointer)
-
-
-def _shown(shape: list[int]) -> str:
-    """Write a shape for an error, cut short if it is long."""
-    sizes = [str(size) if -(10**18) < size < 10**18 else "..." for size in shape[:8]]
-    return f"[{', '.join(sizes)}{', ...' if len(shape) > 8 else ''}]"
 
 
 def _requested_outputs(outputs: list[_Output] | None, *, is_binary: bool) -> tuple[tuple[str, bool], ...]:

@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from perceptron import Task
 from service.predict.formats.tensors import datatype_of_prediction
+from service.predict.inputs import Inputs
 from service.predict.memory.statistics import Counters
+from service.predict.protocols.open_inference.read_inputs import datatype_of
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 
@@ -154,11 +156,15 @@ class IndexEntry(BaseModel):
 
 
 class InferInput(BaseModel):
-    """The input."""
+    """An input."""
 
-    name: Literal["input"]
-    shape: list[int] = Field(description="[n_instances, n_features]", min_length=2, max_length=2)
-    datatype: str = Field(description="FP64, FP32, INT8 to INT64, or UINT8 to UINT64.")
+    name: str = Field(description="`input` for all features or, of a model of a table, the name of a column.")
+    shape: list[int] = Field(
+        description="[n_instances, n_features]; of a column [n_instances] or [n_instances, 1]",
+        min_length=1,
+        max_length=2,
+    )
+    datatype: str = Field(description="FP64, FP32, INT8 to INT64, or UINT8 to UINT64; of a column also BOOL and BYTES.")
     parameters: dict[str, Any] | None = Field(
         None, description="`binary_data_size`: the number of bytes of values after the JSON."
     )
@@ -187,7 +193,7 @@ class InferRequest(BaseModel):
     parameters: dict[str, Any] | None = Field(
         None, description="`binary_data_output`: whether outputs without a `binary_data` are binary."
     )
-    inputs: list[InferInput] = Field(min_length=1, max_length=1)
+    inputs: list[InferInput] = Field(min_length=1)
     outputs: list[AskedOutput] | None = Field(
         None, description="The outputs, in the order of the answer; both by default."
     )
@@ -214,11 +220,13 @@ class InferResponse(BaseModel):
     outputs: list[OutputTensor]
 
 
-def tensors_of(task: Task, n_features: int) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
-    """Return the input and the outputs of a version."""
+def tensors_of(task: Task, inputs: Inputs) -> tuple[list[TensorMetadata], list[TensorMetadata]]:
+    """Return the inputs and the outputs of a version."""
     prediction_shape = [-1, task.n_outputs] if task.is_list else [-1]
+    matrix = TensorMetadata(name="input", datatype="FP64", shape=[-1, len(inputs.names)])
+    columns = [TensorMetadata(name=each.name, datatype=datatype_of(each.kind), shape=[-1]) for each in inputs.columns]
     return (
-        [TensorMetadata(name="input", datatype="FP64", shape=[-1, n_features])],
+        [matrix] if inputs.encoder is None else columns,
         [
             TensorMetadata(name="output", datatype="FP64", shape=[-1, task.n_outputs]),
             TensorMetadata(name="prediction", datatype=datatype_of_prediction(task), shape=prediction_shape),

@@ -15,7 +15,7 @@ from service.http.names import ModelPath, VersionPath
 from service.http.openapi import body_problems, header, json_body, problems, schema_of
 from service.http.parsing import parse_payload
 from service.predict.memory.loaded_models import LoadedModels
-from service.predict.protocols.open_inference.infer import HEADER_LENGTH, OCTETS
+from service.predict.protocols.open_inference.infer import OCTETS
 from service.predict.protocols.open_inference.payloads import (
     IndexEntry,
     IndexRequest,
@@ -32,6 +32,7 @@ from service.predict.protocols.open_inference.payloads import (
     configured,
     tensors_of,
 )
+from service.predict.protocols.open_inference.read_inputs import HEADER_LENGTH
 from service.predict.routes import answered
 from service.settings import Limits
 from storage.models.store import ModelStore
@@ -79,8 +80,8 @@ def open_inference_routes(
         return to_json(ServerReady())
 
     def metadata(name: str, number: int | None) -> Response:
-        trained = loaded.get(ModelReference(name, number)).model.trained
-        inputs, outputs = tensors_of(trained.task, len(trained.feature_names))
+        model = loaded.get(ModelReference(name, number)).model
+        inputs, outputs = tensors_of(model.trained.task, model.inputs)
         versions = [str(number) for number in models.get(name).versions]
         return to_json(ModelMetadata(name=name, versions=versions, inputs=inputs, outputs=outputs))
 
@@ -89,8 +90,8 @@ def open_inference_routes(
         return to_json(ModelReady(name=name))
 
     def config(name: str, number: int | None) -> Response:
-        trained = loaded.get(ModelReference(name, number)).model.trained
-        inputs, outputs = tensors_of(trained.task, len(trained.feature_names))
+        model = loaded.get(ModelReference(name, number)).model
+        inputs, outputs = tensors_of(model.trained.task, model.inputs)
         return to_json(ModelConfig(name=name, input=configured(inputs), output=configured(outputs)))
 
     def statistics(name: str, number: int | None) -> Response:

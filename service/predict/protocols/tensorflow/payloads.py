@@ -4,7 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.predict.inputs import Inputs
 from storage.models.versions import Model
+
+_DTYPES = {"numeric": "DT_DOUBLE", "boolean": "DT_BOOL", "categorical": "DT_STRING"}
 
 
 class TensorFlowRequest(BaseModel):
@@ -14,8 +17,8 @@ class TensorFlowRequest(BaseModel):
 
     instances: list[Any] | None = Field(
         None,
-        description="Each a list of numbers in the order of the features, an object by feature name, an object like "
-        '{"input": [0, 1]}, or for a single feature a number.',
+        description="Each a list of values in the order of the features or columns, an object by their names, an "
+        'object like {"input": [0, 1]}, or for a single one a value.',
     )
     inputs: list[Any] | dict[str, Any] | None = Field(
         None, description='Instead: the rows, bare or as {"input": [...]}, or an object with a list for each feature.'
@@ -78,13 +81,16 @@ class TensorFlowMetadata(BaseModel):
     """A version's tensors, as a TensorFlow signature."""
 
     model_spec: ModelSpec
-    metadata: dict[str, Any] = Field(description="`signature_def`: the input `input` and the output `output`.")
+    metadata: dict[str, Any] = Field(
+        description="`signature_def`: the input `input`, or one for each column of a table, and the output `output`."
+    )
 
     @classmethod
-    def of(cls, model: str, version: int, *, n_features: int, n_outputs: int) -> "TensorFlowMetadata":
+    def of(cls, model: str, version: int, *, inputs: Inputs, n_outputs: int) -> "TensorFlowMetadata":
         """Return the signature of a version."""
+        columns = {each.name: _tensor(each.name, dtype=_DTYPES[each.kind]) for each in inputs.columns}
         signature = {
-            "inputs": {"input": _tensor("input", n_features)},
+            "inputs": columns or {"input": _tensor("input", len(inputs.names))},
             "outputs": {"output": _tensor("output", n_outputs)},
             "method_name": "tensorflow/serving/predict",
         }
@@ -94,6 +100,6 @@ class TensorFlowMetadata(BaseModel):
         )
 
 
-def _tensor(name: str, width: int) -> dict[str, Any]:
-    sizes = [{"size": "-1", "name": ""}, {"size": str(width), "name": ""}]
-    return {"dtype": "DT_DOUBLE", "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": f"{name}:0"}
+def _tensor(name: str, width: int | None = None, *, dtype: str = "DT_DOUBLE") -> dict[str, Any]:
+    sizes = [{"size": str(size), "name": ""} for size in (-1, width) if size is not None]
+    return {"dtype": dtype, "tensor_shape": {"dim": sizes, "unknown_rank": False}, "name": f"{name}:0"}

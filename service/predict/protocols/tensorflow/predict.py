@@ -12,6 +12,7 @@ from service.http.parsing import parse_object, refuse
 from service.http.wire import JSON as JSON_BYTES
 from service.http.wire import HttpAnswer, HttpRequest
 from service.predict.formats.json_instances import from_columns, from_rows
+from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Rows
 from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.numbers_in_json import in_slices
@@ -43,15 +44,15 @@ def _reference(path_values: Mapping[str, str]) -> ModelReference:
     return ModelReference(name, version_number(name, version) if version else None, path_values.get("alias"))
 
 
-def _instances(body: bytes, limits: Limits, names: tuple[str, ...]) -> Instances:
+def _instances(body: bytes, limits: Limits, inputs: Inputs) -> Instances:
     members = parse_object(body, limits)
     if "inputs" in members:
         if "instances" in members:
             refuse(_COLUMNS, "give instances (rows) or inputs (columns), not both")
-        return from_columns(members["inputs"], _COLUMNS, names, limits)
+        return from_columns(members["inputs"], _COLUMNS, inputs, limits)
     if "instances" not in members:
         refuse("/instances", "Field required")
-    return from_rows(members["instances"], "/instances", names, limits)
+    return from_rows(members["instances"], "/instances", inputs, limits)
 
 
 def _write(found: Found, instances: Instances, outputs: Rows) -> HttpAnswer:

@@ -90,8 +90,8 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
         return to_json(ModelStatus.of(model, number))
 
     def _metadata(reference: ModelReference) -> Response:
-        trained = models.get(reference).model.trained
-        n_features, n_outputs = len(trained.feature_names), trained.network.n_outputs
-        return to_json(TensorFlowMetadata.of(trained.name, trained.version, n_features=n_features, n_outputs=n_outputs))
+        model = models.get(reference).model
+        name, number = model.trained.name, model.trained.version
+        return to_json(TensorFlowMetadata.of(name, number, inputs=model.inputs, n_outputs=model.n_outputs))
 
     return routes
