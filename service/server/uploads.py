@@ -48,7 +48,7 @@ class Uploads:
 
     def is_one(self, scope: Scope) -> bool:
         """Whether the request uploads a data set."""
-        return scope["method"] == "POST" and scope["path"].rstrip("/") == PATH
+        return bool(scope["method"] == "POST" and scope["path"].rstrip("/") == PATH)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]) -> None:
         """Handle one upload.

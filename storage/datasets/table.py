@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from perceptron import Column
+from perceptron import UNKNOWN, Column
 from storage.blobs import BlobStore
 from storage.datasets.categories import canonical_category
 from storage.errors import CorruptDataError
@@ -109,7 +109,7 @@ def _codes(values: pa.Array, column: Column, levels: pa.Array | None) -> NDArray
         return numbers
     if not isinstance(values, pa.DictionaryArray):
         values = values.dictionary_encode()
-    code_of = pc.cast(pc.index_in(_texts(values.dictionary), levels), pa.float64())
+    code_of = pc.fill_null(pc.cast(pc.index_in(_texts(values.dictionary), levels), pa.float64()), UNKNOWN)
     codes: NDArray[np.float64] = code_of.take(values.indices).to_numpy(zero_copy_only=False)
     return codes
 

@@ -1,0 +1,121 @@
+"""Records of data sets in a real Redis."""
+
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+
+from storage import keys
+from storage.datasets.record import DatasetRecord
+from storage.datasets.schema import ColumnSchema, TableSchema
+from storage.datasets.store import DatasetStore
+from storage.errors import CorruptDataError, DatasetInUseError, DatasetNotFoundError, UnavailableError
+from storage.jobs.reports import JobError
+from storage.jobs.store import JobStore
+from tests.builders import training_spec
+
+COLUMN = ColumnSchema(name="a", type="numeric", use=True, nulls=0, distinct=2, mean=1.5, min=1.0, max=2.0)
+BLOB = "0" * 64
+
+
+def a_dataset(number: int = 1) -> DatasetRecord:
+    return DatasetRecord(
+        id=f"ds_{number:032x}",
+        name="churn.csv",
+        blob=BLOB,
+        n_rows=2,
+        n_columns=1,
+        n_bytes=7,
+        schema=TableSchema(rows=2, columns=(COLUMN,)),
+    )
+
+
+@pytest.fixture
+def datasets(redis: Redis) -> DatasetStore:
+    return DatasetStore(redis)
+
+
+def test_a_data_set_is_read_as_it_was_added(datasets: DatasetStore) -> None:
+    assert datasets.add(a_dataset())
+    found = datasets.get(a_dataset().id)
+    assert found.created_at_ms > 1_700_000_000_000
+    assert replace(found, created_at_ms=0) == a_dataset()
+
+
+def test_the_same_data_set_is_added_once(datasets: DatasetStore) -> None:
+    assert datasets.add(a_dataset())
+    assert not datasets.add(replace(a_dataset(), name="other"))
+    assert datasets.get(a_dataset().id).name == "churn.csv"
+
+
+def test_a_data_set_whose_blob_is_being_deleted_is_refused(datasets: DatasetStore, redis: Redis) -> None:
+    redis.set(keys.being_deleted(BLOB), 1)
+    with pytest.raises(UnavailableError, match="being deleted"):
+        datasets.add(a_dataset())
+    with pytest.raises(DatasetNotFoundError):
+        datasets.get(a_dataset().id)
+
+
+@pytest.mark.parametrize("dataset_id", ["", "ds_1", "ds_" + "A" * 32, f"{a_dataset().id}:jobs", "job_" + "0" * 32])
+def test_what_has_not_the_form_of_an_id_is_not_found(datasets: DatasetStore, dataset_id: str) -> None:
+    datasets.add(a_dataset())
+    with pytest.raises(DatasetNotFoundError):
+        datasets.get(dataset_id)
+
+
+def test_pages_have_the_newest_first(datasets: DatasetStore, redis: Redis) -> None:
+    for number in range(1, 6):
+        datasets.add(a_dataset(number))
+        redis.zadd(keys.DATASETS, {a_dataset(number).id: number})
+    first, has_more = datasets.page(limit=2)
+    assert [each.id[-1] for each in first] == ["5", "4"] and has_more
+    second, has_more = datasets.page(limit=3, after=first[-1].id)
+    assert [each.id[-1] for each in second] == ["3", "2", "1"] and not has_more
+    with pytest.raises(DatasetNotFoundError):
+        datasets.page(limit=1, after="ds_" + "f" * 32)
+
+
+def test_a_damaged_record_is_left_out_of_pages(datasets: DatasetStore, redis: Redis) -> None:
+    for number in (1, 2, 3):
+        datasets.add(a_dataset(number))
+    redis.hset(keys.dataset(a_dataset(1).id), "n_rows", "many")
+    redis.delete(keys.dataset(a_dataset(2).id))
+    redis.set(keys.dataset(a_dataset(2).id), "a text")
+    redis.zadd(keys.DATASETS, {"no id": 1})
+    page, _ = datasets.page(limit=10)
+    assert [each.id for each in page] == [a_dataset(3).id]
+    with pytest.raises(CorruptDataError, match="n_rows"):
+        datasets.get(a_dataset(1).id)
+    with pytest.raises(CorruptDataError, match="another type"):
+        datasets.get(a_dataset(2).id)
+
+
+def test_a_data_set_is_deleted_once(datasets: DatasetStore) -> None:
+    datasets.add(a_dataset())
+    datasets.delete(a_dataset().id)
+    assert datasets.page(limit=1) == ([], False)
+    with pytest.raises(DatasetNotFoundError):
+        datasets.delete(a_dataset().id)
+
+
+def test_a_data_set_stays_while_a_job_needs_it(datasets: DatasetStore, jobs: JobStore) -> None:
+    datasets.add(a_dataset())
+    spec = training_spec()
+    spec = replace(spec, data=replace(spec.data, dataset=a_dataset().id))
+    jobs.submit("or", training_spec(), metadata={})
+    job = jobs.submit("or", spec, metadata={})
+    with pytest.raises(DatasetInUseError, match=job.id):
+        datasets.delete(a_dataset().id)
+    attempt = jobs.claim(job.id)
+    assert attempt is not None
+    with pytest.raises(DatasetInUseError, match=job.id):
+        datasets.delete(a_dataset().id)
+    attempt.fail(JobError("diverged", "too fast"))
+    datasets.delete(a_dataset().id)
+
+
+def test_a_job_on_a_deleted_data_set_is_not_recorded(datasets: DatasetStore, jobs: JobStore) -> None:
+    spec = training_spec()
+    with pytest.raises(DatasetNotFoundError):
+        jobs.submit("or", replace(spec, data=replace(spec.data, dataset=a_dataset().id)), metadata={})
+    assert jobs.page(limit=1) == ([], False)
