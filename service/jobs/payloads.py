@@ -55,7 +55,10 @@ Records = Annotated[
     WithJsonSchema(
         {
             "type": "array",
-            "items": {"type": "object", "additionalProperties": {"type": ["number", "string", "boolean", "null"]}},
+            "items": {
+                "type": "object",
+                "additionalProperties": {"anyOf": [{"type": each} for each in ("number", "string", "boolean", "null")]},
+            },
             "minItems": 1,
         }
     ),

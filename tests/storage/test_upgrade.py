@@ -139,7 +139,7 @@ def test_a_worker_of_that_commit_trains_a_job_with_many_names_of_features(
     its_spec = json.loads(redis.hget(keys.job(job_id), "spec") or b"")
     claimed.job = replace(claimed.job, spec=replace(claimed.job.spec, feature_names=tuple(its_spec["feature_names"])))
     monkeypatch.setattr("storage.jobs.attempt.MAX_NAMES_IN_RECORD", 10**6)
-    monkeypatch.setattr("worker.training.decode_dataset", lambda content: (decode_dataset(content)[0], ()))
+    monkeypatch.setattr("worker.instances.decode_dataset", lambda content: (decode_dataset(content)[0], ()))
     publish = claimed.publish
     by_name = {"instances": [dict.fromkeys(names, 1.0)]}
 
