@@ -1,7 +1,7 @@
 """Reads one column block by block, as numbers, booleans or texts, and counts what it meets.
 
 The first values decide how it is read. Whether that was right is known after the last block: see
-`service.datasets.reading.typing`.
+`service.datasets.reading.column_types`.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from service.datasets.cells import LARGEST_WHOLE, Decimal, canonical_number, is_plain_number
+from service.datasets.cells import LARGEST_WHOLE, Decimal, canonical_number, is_null_spelling, is_plain_number
 from service.datasets.reading.classes import (
     Look,
     Looks,
@@ -110,7 +110,7 @@ class ColumnReader:
         if rules.kind != "cells":
             return "text"
         sample = trimmed(values.drop_null()[:_SAMPLE_VALUES]).drop_null()
-        looks = look_at(sample, rules.decimal)
+        looks = self._look(sample)
         is_null = looks == Look.NULL_SPELLING
         is_numeric = np.isin(looks, _NUMERIC)
         return "number" if is_numeric.any() and (is_numeric | is_null).all() else "text"
@@ -173,19 +173,18 @@ class ColumnReader:
         encoded = texts.dictionary_encode()
         uniques = encoded.dictionary
         codes = _codes(encoded)
-        looks = look_at(uniques, self.rules.decimal)
+        looks = self._look(uniques)
         self.tally.add(looks, np.bincount(codes[codes >= 0], minlength=len(uniques)))
         for look in np.unique(looks):
             row = int(np.isin(codes, np.flatnonzero(looks == look)).argmax())
             self.tally.note_first(Look(look), self.n_rows + row, uniques[int(codes[row])].as_py())
         allowed = (*_NUMERIC, *(_CODES if self.rules.asked == "numeric" else ()))
         is_number = np.isin(looks, allowed)
-        numbers = uniques.filter(pa.array(is_number))
-        self._plain.has_point_or_sign |= have_point_or_sign(numbers)
         if not is_number.all():
             self.is_contradicted = True
             return None
-        return np.append(parse_numbers(uniques, self.rules.decimal), np.nan)[codes]
+        values = np.append(parse_numbers(uniques, self.rules.decimal), np.nan)
+        return values[codes]
 
     def _check_index(self, numbers: NDArray[np.float64]) -> None:
         if self.n_rows == 0 and len(numbers):
@@ -213,13 +212,11 @@ class ColumnReader:
         return self.levels.add(texts, codes, self.n_rows, self._look)
 
     def _look(self, texts: Array) -> Looks:
-        """Give the looks of texts that were not met before."""
-        if self.rules.kind == "number":
-            return np.full(len(texts), Look.NUMBER, np.uint8)
+        """Give the looks of some different texts."""
         if self.rules.kind == "date":
             return np.full(len(texts), Look.DATE, np.uint8)
         looks = look_at(texts, self.rules.decimal)
-        if not self.rules.are_cells:
+        if self.rules.kind == "text" and not self.rules.are_cells:
             looks[~np.isin(looks, (Look.DATE, Look.NULL_SPELLING))] = Look.TEXT
         if self.rules.null_values is not None:
             looks[looks == Look.NULL_SPELLING] = Look.TEXT
@@ -245,6 +242,10 @@ class ColumnReader:
         kept, was = pc.sum(pc.binary_length(shorter)).as_py(), pc.sum(pc.binary_length(texts)).as_py()
         self.tally.was_trimmed |= (kept or 0) < (was or 0)
         return shorter
+
+    def is_missing(self, text: str) -> bool:
+        """Tell whether a text is missing in a column whose other values have a type."""
+        return self.rules.null_values is None and is_null_spelling(text)
 
     def finish(self) -> None:
         """Complete the tally after the last row."""

@@ -53,7 +53,7 @@ class LevelTable:
         """of all rows together"""
         self._looks: Looks = np.zeros(0, np.uint8)
         self._first_rows = np.zeros(0, np.int64)
-        self._max_levels = max_levels
+        self.max_levels = max_levels
         self._memory = memory
         self._rest = Tally()
 
@@ -84,7 +84,7 @@ class LevelTable:
             is_new = pa.array(is_used & met.is_null().to_numpy(zero_copy_only=False))
             new = texts.filter(is_new).unique()
             self.has_long_text |= bool(lengths[is_used].max(initial=0) > LONG_TEXT_BYTES)
-            if self.has_long_text or self.n_levels + len(new) > self._max_levels:
+            if self.has_long_text or self.n_levels + len(new) > self.max_levels:
                 self.is_complete = False
             elif len(new):
                 self._append(new, look(new))
@@ -129,6 +129,11 @@ class LevelTable:
             if Look(one) not in self._rest.first:
                 row = int(np.isin(codes, used[looks == one]).argmax())
                 self._rest.note_first(Look(one), first_row + row, texts[int(codes[row])].as_py())
+
+    def first_other(self, is_expected: Callable[[str], bool]) -> tuple[int, str] | None:
+        """Give the first row, and its text, that is not as expected."""
+        others = [(int(row), text) for row, text in zip(self._first_rows, self.texts.to_pylist(), strict=True)]
+        return min((other for other in others if not is_expected(other[1])), default=None)
 
     def count(self, tally: Tally) -> None:
         """Add the looks of all texts to a tally."""

@@ -13,7 +13,7 @@ from service.datasets.reading.limits import TableLimits
 from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.sources.characters import Characters, check_utf8
 from service.datasets.reading.sources.content import check_columns, check_rows
-from service.datasets.reading.sources.header import find_delimiter, read_names
+from service.datasets.reading.sources.header import find_delimiter, read_header
 from service.datasets.reading.sources.records import Cut, Dialect, StrayQuoteError
 from service.datasets.reading.sources.source import Block, Heading
 from service.http.errors import TableError
@@ -97,7 +97,7 @@ class DelimitedTable:
         if self.options.header is False:
             names: tuple[str, ...] = tuple(f"c{i}" for i in range(len(fields)))
         else:
-            names, of_names = read_names(fields)
+            names, of_names = read_header(fields)
             warnings += of_names
             records = records[1:]
         has_extra_field = bool(records) and all(

@@ -49,22 +49,40 @@ def _widths(text: bytes, dialect: Dialect) -> list[int]:
     return [line.count(dialect.delimiter) + 1 for line in islice(lines, _SAMPLE_RECORDS)] or [1]
 
 
-def read_names(fields: Sequence[bytes]) -> tuple[tuple[str, ...], list[TableWarning]]:
-    """Read the names of a header.
+def read_header(fields: Sequence[bytes]) -> tuple[tuple[str, ...], list[TableWarning]]:
+    """Read the names of a header of text, some of which may be empty.
 
     Raises:
         TableError: two are the same.
     """
-    written = [field.decode() for field in fields]
-    names = tuple(map(trim, written))
-    warnings = check_names(names)
-    if list(names) != written:
-        changed = next(name for name, was in zip(names, written, strict=True) if name != was)
-        warnings.insert(0, TableWarning("names_trimmed", f"blanks around names were removed, such as for {changed!r}"))
+    names, warnings = _trimmed([field.decode() for field in fields])
+    warnings += check_names(names)
     if numbers := [name for name in names if is_plain_number(name)]:
         detail = f"the first record is the header, but {numbers[0]!r} is a number; header=absent makes it a row"
         warnings.append(TableWarning("header_looks_like_data", detail))
     return names, warnings
+
+
+def checked_names(written: Sequence[str]) -> tuple[tuple[str, ...], list[TableWarning]]:
+    """Read the names of columns that must all have one.
+
+    Raises:
+        TableError: there is no column, one has no name, or two have the same.
+    """
+    names, warnings = _trimmed(written)
+    if not all(names) or not names:
+        position = next((i for i, name in enumerate(names) if not name), 0)
+        detail = f"the column at position {position} (from 0) has no name" if names else "the table has no column"
+        raise TableError("empty_name", detail, more={"position": position})
+    return names, warnings + check_names(names)
+
+
+def _trimmed(written: Sequence[str]) -> tuple[tuple[str, ...], list[TableWarning]]:
+    names = tuple(map(trim, written))
+    changed = next((name for name, was in zip(names, written, strict=True) if name != was), None)
+    if changed is None:
+        return names, []
+    return names, [TableWarning("names_trimmed", f"blanks around names were removed, such as for {changed[:100]!r}")]
 
 
 def check_names(names: Sequence[str]) -> list[TableWarning]:
@@ -87,5 +105,5 @@ def check_names(names: Sequence[str]) -> list[TableWarning]:
     if twice:
         shown = [name[:100] for name in twice][:20]
         detail = f"each column needs a name of its own; there is more than one {shown[0]!r}"
-        raise TableError("duplicate_names", detail, line=1, more={"names": shown})
+        raise TableError("duplicate_names", detail, more={"names": shown})
     return warnings
