@@ -1,7 +1,5 @@
 """Every table of ../shared/tables, as far as reading goes. The folder is no part of the repository."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -10,22 +8,19 @@ import pytest
 from service.datasets.reading import ReadOptions, TableLimits
 from service.datasets.reading.read import read_table
 from service.http.errors import TableError
-
-ABOVE = Path(__file__).resolve().parents
-TABLES = next((folder / "shared/tables" for folder in ABOVE if (folder / "shared/tables").is_dir()), Path("nowhere"))
+from tests.shared_tables import shared_cases
 
 STEADY = ("name", "type", "nulls", "use", "n_categories")
 
 
 def cases() -> list[Any]:
     found = []
-    for path in sorted(TABLES.glob("*/case.json")):
-        case = json.loads(path.read_bytes())
+    for folder, case in shared_cases():
         upload = case["upload"]
         whole = {"name": None, "upload_options": upload.get("options", {}), "expect": case["expect"]}
         for variant in (whole, *case.get("variants", ())):
             marks = f"{case['id']} {variant['name'] or ''}".strip()
-            found.append(pytest.param(path.parent, case, variant["upload_options"], variant["expect"], id=marks))
+            found.append(pytest.param(folder, case, variant["upload_options"], variant["expect"], id=marks))
     return found
 
 
