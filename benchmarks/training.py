@@ -1,4 +1,4 @@
-"""Training compared with naive NumPy, scikit-learn and torch: the targets T1 to T7 in one table.
+"""Training compared with naive NumPy, scikit-learn and torch: the targets T1 to T8 in one table.
 
 Run it as `./run bench training [T1 T3 ...]`, which also installs torch; without torch, the other rows are measured. The
 contestants of a row take turns, round after round, so that other work on the machine affects all of them alike. A ratio
@@ -338,7 +338,29 @@ def t7() -> Iterator[Row]:
         yield Row("T7", f"the same: {what}", f"{megabytes:.0f} MB", "300 MB", ratio, ratio, ratio, 1.0)
 
 
-BENCHMARKS = {"T1": t1_and_t2, "T3": t3, "T4": t4, "T5": t5, "T6": t6, "T7": t7}
+def t8() -> Iterator[Row]:
+    for n_instances, n_features, hidden, dtype, goal in (
+        (60_000, 30, (), "float32", 1.0),
+        (600_000, 100, (), "float32", 1.5),
+        (600_000, 100, (), "float64", 1.5),
+        (2_000_000, 30, (), "float32", 1.5),
+        (2_000_000, 30, (), "float64", 1.5),
+        (30_000, 30, (64, 64), "float32", 1.5),
+    ):
+        dataset = synthetic(n_instances, n_features, dtype)
+        network = NetworkConfig("sigmoid", hidden_layers=hidden)
+        config = TrainingConfig(loss="cross_entropy", optimizer="lbfgs", tolerance=0.0, max_epochs=10, dtype=dtype)
+
+        def train(n_threads: int, dataset=dataset, network=network, config=config) -> float:
+            return with_blas_threads(1, lambda: list(fit(dataset, network, config, n_threads=n_threads, every=10)))
+
+        times = rounds({"ours": lambda train=train: train(2), "one thread": lambda train=train: train(1)})
+        layers = f" with hidden layers {list(hidden)}" if hidden else ""
+        what = f"{n_instances:,} x {n_features} {dtype}{layers}, 10 epochs of lbfgs on two threads"
+        yield row("T8", what, times, "one thread", goal)
+
+
+BENCHMARKS = {"T1": t1_and_t2, "T3": t3, "T4": t4, "T5": t5, "T6": t6, "T7": t7, "T8": t8}
 
 
 def main(chosen: list[str]) -> None:

@@ -165,6 +165,9 @@ class Watch:
         on_curve = ends or not is_near
         if on_curve:
             self._last_point = epoch
+        if position.is_last and self._attempt.job.spec.sweep is None and self.deadline.used_s < REPORT_EVERY_S:
+            self._attempt.report_with_result(progress)  # which follows at once
+            return
         with self._reports.measured(), optional(self._attempt, "no progress reported"):
             self._attempt.report(progress, on_curve=on_curve)
 

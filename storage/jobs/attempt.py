@@ -36,6 +36,7 @@ class Attempt:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._queue = queue
         self._has_shown_names = False
+        self._last_report: tuple[bytes, bytes] = b"", b""
 
     def full_spec(self) -> TrainingSpec:
         """Return what to train with the names that are too many for whoever reads the record.
@@ -58,11 +59,15 @@ class Attempt:
         Args:
             on_curve: whether this becomes an event of the job, a point of its learning curve.
         """
-        point = b""
-        if on_curve:
-            figures = PROGRESS.dump_python(progress, exclude=_NOT_ON_THE_CURVE, exclude_defaults=True)
-            point = orjson.dumps({"attempt": self.number, **figures})
-        self._step("progress", PROGRESS.dump_json(progress), point)
+        self._step("progress", PROGRESS.dump_json(progress), self._point(progress) if on_curve else b"")
+
+    def report_with_result(self, progress: Progress) -> None:
+        """Report how far the attempt came in the same step that publishes its network: each step waits for a disk."""
+        self._last_report = PROGRESS.dump_json(progress), self._point(progress)
+
+    def _point(self, progress: Progress) -> bytes:
+        figures = PROGRESS.dump_python(progress, exclude=_NOT_ON_THE_CURVE, exclude_defaults=True)
+        return orjson.dumps({"attempt": self.number, **figures})
 
     def log(self, message: str) -> None:
         """Add a line to the events of the job, for its owner to read."""
@@ -117,6 +122,7 @@ class Attempt:
             digest_of(described),
             names,
             b"" if leaderboard is None else LEADERBOARD.dump_json(leaderboard),
+            *self._last_report,
             more_keys=(
                 keys.jobs_with_status("running"),
                 keys.jobs_with_status("succeeded"),

@@ -2,7 +2,8 @@
 -- KEYS: job, running jobs, succeeded jobs, version numbers, models, versions of the model, aliases of the model,
 --       prefix of the versions' keys, digests of the model.
 -- ARGV: attempt, model, weights, description as JSON, result as JSON, alias or '', digest of the version, names of the
---       features as JSON if they are not in the description, else '', leaderboard as JSON or ''.
+--       features as JSON if they are not in the description, else '', leaderboard as JSON or '', and if it has not been
+--       reported before the last progress and point of the learning curve as JSON, else '' and ''.
 -- Returns the version, also when the command was sent twice; 0 when the attempt no longer owns the job.
 if not owns(KEYS[1], ARGV[1]) then
   return has_ended_as(KEYS[1], 'succeeded', ARGV[1]) and tonumber(redis.call('HGET', KEYS[1], 'version')) or 0
@@ -12,6 +13,10 @@ for k, kind in pairs({[2] = 'zset', [3] = 'zset', [4] = 'hash', [5] = 'zset', [6
 end
 if ARGV[6] ~= '' then
   must_be('hash', KEYS[7])
+end
+if ARGV[10] ~= '' then
+  redis.call('HSET', KEYS[1], 'progress', ARGV[10])
+  note(KEYS[1], 'epoch', ARGV[11])
 end
 local now = now_ms()
 local version = redis.call('HINCRBY', KEYS[4], ARGV[2], 1)

@@ -1,9 +1,13 @@
 """Backpropagation against central finite differences, which know nothing of the chain rule."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
-from perceptron import Architecture, Dataset, NetworkConfig
+from perceptron import Architecture, Dataset, NetworkConfig, objective
+from perceptron.cost import CostKernel
 from tests.perceptron.one_network import OneNetwork
 
 OUTPUTS_AND_LOSSES = [
@@ -86,7 +90,8 @@ def test_many_blocks_of_rows_give_what_one_would():
 
 @pytest.mark.parametrize("n_threads", [2, 3])
 @pytest.mark.parametrize("hidden_layers", [(), (5,)])
-def test_threads_change_only_the_rounding_and_repeat_themselves(n_threads, hidden_layers):
+def test_threads_change_only_the_rounding_and_repeat_themselves(n_threads, hidden_layers, monkeypatch):
+    monkeypatch.setattr(objective, "MIN_BLOCKS_PER_THREAD", 1)
     architecture, small, parameters = a_problem("softmax", hidden_layers=hidden_layers, is_weighted=True)
     dataset = small.take(np.random.default_rng(0).integers(0, 9, 90_000))
     alone = OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1).evaluate(parameters)
@@ -128,3 +133,22 @@ def test_the_penalty_takes_the_weights_and_leaves_the_biases():
     cost, gradient = objective.evaluate(np.array([2.0, 3.0, 5.0]))
     assert cost == pytest.approx(26.3, rel=1e-15)
     np.testing.assert_allclose(gradient, [0.4, 0.6, 10.0], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "hidden_layers", "n_threads"), [(90_000, (), 1), (600_000, (), 2), (90_000, (8,), 2)]
+)
+def test_few_blocks_of_few_neurons_stay_with_one_thread(n_rows, hidden_layers, n_threads, monkeypatch):
+    threads = set()
+    add_block = CostKernel.add_block
+
+    def recorded(self, *args, **options):
+        threads.add(threading.get_ident())
+        time.sleep(0.001)  # so that the first thread does not take all parts before the second begins
+        add_block(self, *args, **options)
+
+    monkeypatch.setattr(CostKernel, "add_block", recorded)
+    architecture, small, parameters = a_problem("sigmoid", hidden_layers=hidden_layers)
+    dataset = small.take(np.random.default_rng(0).integers(0, 9, n_rows))
+    OneNetwork(architecture, dataset, loss="cross_entropy", n_threads=2).evaluate(parameters)
+    assert len(threads) == n_threads

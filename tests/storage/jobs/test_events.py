@@ -11,7 +11,7 @@ from storage.errors import JobNotFoundError, StaleAttemptError
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
-from tests.builders import claimed, progress, publish, training_spec
+from tests.builders import RESULT, claimed, description, progress, publish, training_spec
 
 
 def told(jobs: JobStore, job_id: str) -> list[tuple[str, dict[str, Any]]]:
@@ -48,6 +48,16 @@ def test_the_event_of_a_publish_names_the_version(jobs: JobStore) -> None:
         "status",
         {"status": "succeeded", "attempt": 1, "reason": "published", "version": 2},
     )
+
+
+def test_the_last_report_of_a_short_job_comes_with_its_result_and_once(jobs: JobStore) -> None:
+    attempt = claimed(jobs)
+    attempt.report_with_result(progress(epoch=100))
+    assert jobs.get(attempt.job.id).progress is None
+    for _ in range(2):  # as when the first answer was lost
+        attempt.publish(b"w", description(attempt), RESULT)
+    assert jobs.get(attempt.job.id).progress == progress(epoch=100)
+    assert [type for type, _ in told(jobs, attempt.job.id)] == ["status", "status", "epoch", "status"]
 
 
 def test_progress_without_a_point_is_no_event(jobs: JobStore) -> None:
