@@ -128,12 +128,46 @@ class CostSums:
             self.layers[k] = weights.astype(np.float64), bias.astype(np.float64)
 
 
+class TreeOfSums:
+    """Adds up the sums over parts of a data set along a binary tree that the numbers of the parts alone fix.
+
+    So the bytes of the total depend neither on who computed which part nor on when. The parts come in the order of
+    their numbers, and only one sum for each level of the tree is kept.
+    """
+
+    def __init__(self) -> None:
+        self._of_levels: list[CostSums | None] = []
+
+    def add(self, part: CostSums) -> None:
+        """Add the next part, which belongs to the tree then."""
+        for level, other in enumerate(self._of_levels):
+            if other is None:
+                self._of_levels[level] = part
+                return
+            other.add(part)
+            self._of_levels[level], part = None, other
+        self._of_levels.append(part)
+
+    def total(self) -> CostSums:
+        """Give the sums over all parts, at least one."""
+        total: CostSums | None = None
+        for part in self._of_levels:
+            if part is not None:
+                if total is not None:
+                    part.add(total)
+                total = part
+        assert total is not None, "there is a part"
+        return total
+
+
 def combine(parts: Sequence[CostSums]) -> CostSums:
-    """Add up the sums over parts of a data set, in this order. The parts stay as they are."""
-    total = CostSums()
+    """Add up the sums over all parts of a data set, in this order. The parts stay as they are."""
+    tree = TreeOfSums()
     for part in parts:
-        total.add(part)
-    return total
+        copy = CostSums()
+        copy.add(part)
+        tree.add(copy)
+    return tree.total()
 
 
 class CostKernel:

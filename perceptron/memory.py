@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from perceptron.architecture import Architecture
 from perceptron.arrays import block_rows
-from perceptron.objective import BLOCK_BYTES, MIN_BLOCK_ROWS, PARTS_PER_THREAD, rows_together
+from perceptron.objective import BLOCK_BYTES, MIN_BLOCK_ROWS, PARTS_OF_MANY, rows_together
 from perceptron.optimizers import OPTIMIZERS
 
 _ANY_TRAINING_BYTES = 64_000_000
@@ -38,9 +38,7 @@ def training_bytes(
     widths, n_parameters = architecture.widths, architecture.n_parameters
     record = OPTIMIZERS[optimizer]
     n_blocks = -(-n_instances // rows_together(architecture, n_networks, itemsize))
-    n_parts = (
-        min(PARTS_PER_THREAD * n_threads, n_blocks) if n_threads > 1 else 1
-    )  # each with sums of its own, in float64
+    n_parts = n_threads + min(n_blocks, 2 * PARTS_OF_MANY).bit_length()  # at a time, each with sums in float64
     data = _DATA_COPIES * 8 * n_instances * (widths[0] + widths[-1])
     folds = 2 * itemsize * n_folds * n_instances
     parameters = n_networks * n_parameters * (itemsize * record.n_arrays + 8 * n_parts)

@@ -2,14 +2,14 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.architecture import Architecture
 from perceptron.arrays import Floats, Rows
-from perceptron.cost import MAX_BLOCK_ROWS, CostKernel, CostSums, Evaluation, FoldScales, Networks, Point, combine
+from perceptron.cost import MAX_BLOCK_ROWS, CostKernel, CostSums, Evaluation, FoldScales, Networks, Point, TreeOfSums
 from perceptron.data.dataset import Dataset, WeightTotals
 from perceptron.data.mapped import WINDOW_BYTES, Pages
 
@@ -17,9 +17,10 @@ BLOCK_BYTES = 3_000_000
 """About what stays in a core's share of the cache while a block of rows goes forward and back. Smaller blocks are read
 a little faster by one thread, but two threads then wait for Python's lock more often than they compute."""
 MIN_BLOCK_ROWS = 8
-PARTS_PER_THREAD = 4
-"""Threads take one part of the rows after the other: a thread whose core has other work takes fewer."""
-FEW_NEURONS, MIN_BLOCKS_PER_THREAD = 8, 8
+FEW_NEURONS, BLOCKS_OF_FEW, PARTS_OF_MANY = 8, 4, 16
+"""The sums of few neurons are small, so their parts have 4 blocks each, whatever the number of rows. With more neurons
+there are at most about 16 parts, as the memory of the tree grows with their number."""
+MIN_BLOCKS_PER_THREAD = 8
 """A block of so few neurons is computed so fast that two threads mostly wait for Python's lock: on 60,000 rows of 30
 features they took 1.2 times as long as one. From 8 blocks for each thread on, they are not slower."""
 
@@ -59,9 +60,9 @@ def fold_weight_sums(dataset: Dataset, folds: Folds, weights: WeightTotals) -> N
 class Objective:
     """The cost of a data set as a function of the parameters of one network, or of many of one architecture.
 
-    It is computed in blocks of rows that stay in cache on their way forward and back. The blocks form parts, and the
-    parts' sums are added in a fixed order: the same data, parameters and number of threads give the same bytes,
-    whichever thread takes which part. See `CostKernel` for the equations.
+    It is computed in blocks of rows that stay in cache on their way forward and back. The blocks form parts, whose sums
+    are added along a binary tree: the same data and parameters give the same bytes, whatever the number of threads and
+    whichever takes which part. See `CostKernel` for the equations.
 
     Args:
         whole: where `dataset` is a part of a data set, the totals of the whole. Then `partial_sums` of all parts can
@@ -117,16 +118,18 @@ class Objective:
         return self.kernel.finish(point, self.partial_sums(point, rows, with_gradients=with_gradients))
 
     def partial_sums(self, point: Point, rows: Rows | slice | None = None, *, with_gradients: bool = True) -> CostSums:
-        """Sum over some rows, or all of them: over the blocks of each part in order, then over the parts."""
+        """Sum over some rows, or all of them: over the blocks of each part in order, then along the tree of parts."""
         if rows is None:
             rows = slice(0, self.dataset.n_instances)
         start, stop = (rows.start, rows.stop) if isinstance(rows, slice) else (0, len(rows))
         n_rows = rows_together(self.architecture, len(point.stack.parameters), self._itemsize)
         blocks = [slice(first, min(first + n_rows, stop)) for first in range(start, stop, n_rows)]
-        n_threads = self._threads_for(len(blocks), len(point.stack.parameters))
-        n_parts = min(PARTS_PER_THREAD * n_threads, len(blocks)) if n_threads > 1 else 1
-        bounds = [len(blocks) * part // n_parts for part in range(n_parts + 1)]
-        parts = [blocks[low:high] for low, high in pairwise(bounds)]
+        has_few = len(point.stack.parameters) * sum(self.architecture.widths[1:]) < FEW_NEURONS
+        n_in_part = BLOCKS_OF_FEW if has_few else max(len(blocks) // PARTS_OF_MANY, 1)
+        parts = [blocks[first : first + n_in_part] for first in range(0, len(blocks), n_in_part)]
+        n_threads = min(self._n_threads, len(parts))
+        if has_few:
+            n_threads = min(n_threads, len(blocks) // MIN_BLOCKS_PER_THREAD)
         block_bytes = (blocks[0].stop - start) * self.dataset.features.strides[0]
         blocks_per_window = max(WINDOW_BYTES // (block_bytes or 1), 1)
 
@@ -142,25 +145,30 @@ class Objective:
                         self._pages.release(slice(window[0].start, window[-1].stop))
             return sums
 
-        if self._threads is None or n_parts == 1:
-            return sum_part(blocks)
-        sums_of: dict[int, CostSums] = {}
-        remaining = iter(range(n_parts))  # shared: Python gives each number to one thread
+        tree = TreeOfSums()
+        if self._threads is None or n_threads <= 1:
+            for part in parts:
+                tree.add(sum_part(part))
+            return tree.total()
+        remaining = iter(range(len(parts)))  # shared: Python gives each number to one thread
+        waiting: dict[int, CostSums] = {}
+        n_added, lock = 0, Lock()
 
         def sum_remaining() -> None:
-            for part in remaining:
-                sums_of[part] = sum_part(parts[part])
+            nonlocal n_added
+            for number in remaining:
+                sums = sum_part(parts[number])
+                with lock:
+                    waiting[number] = sums
+                    while n_added in waiting:
+                        tree.add(waiting.pop(n_added))
+                        n_added += 1
 
-        others = [self._threads.submit(sum_remaining) for _ in range(min(n_threads, n_parts) - 1)]
+        others = [self._threads.submit(sum_remaining) for _ in range(n_threads - 1)]
         sum_remaining()
         for other in others:
             other.result()
-        return combine([sums_of[part] for part in range(n_parts)])
-
-    def _threads_for(self, n_blocks: int, n_networks: int) -> int:
-        """Give how many threads are faster than fewer for so many blocks."""
-        has_few = n_networks * sum(self.architecture.widths[1:]) < FEW_NEURONS
-        return min(self._n_threads, n_blocks // MIN_BLOCKS_PER_THREAD) if has_few else self._n_threads
+        return tree.total()
 
     def _add_block(self, sums: CostSums, point: Point, rows: slice | Rows, with_gradients: bool) -> None:
         self.kernel.add_block(

@@ -98,7 +98,7 @@ def fit(
         resume_from: the `state` of an epoch of a training with these same arguments; the epochs after it give the
             same results, bit by bit.
         auto_rate: what `with_learning_rate` gives for a learning rate "auto"; None: it is computed here.
-        n_threads: how many threads share the rows of a large data set; another number changes only rounding.
+        n_threads: how many threads share the rows of a large data set; their number changes no byte.
         every: yield only after so many epochs, and after the last. On a small data set an epoch takes less time
             than yielding it.
 

@@ -90,18 +90,13 @@ def test_many_blocks_of_rows_give_what_one_would():
 
 @pytest.mark.parametrize("n_threads", [2, 3])
 @pytest.mark.parametrize("hidden_layers", [(), (5,)])
-def test_threads_change_only_the_rounding_and_repeat_themselves(n_threads, hidden_layers, monkeypatch):
+def test_threads_change_no_byte(n_threads, hidden_layers, monkeypatch):
     monkeypatch.setattr(objective, "MIN_BLOCKS_PER_THREAD", 1)
     architecture, small, parameters = a_problem("softmax", hidden_layers=hidden_layers, is_weighted=True)
     dataset = small.take(np.random.default_rng(0).integers(0, 9, 90_000))
     alone = OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1).evaluate(parameters)
-    first, second = (
-        OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1, n_threads=n_threads).evaluate(parameters)
-        for _ in range(2)
-    )
-    np.testing.assert_allclose(first.gradient, alone.gradient, rtol=1e-11, atol=1e-15)
-    assert first.cost == pytest.approx(alone.cost, rel=1e-13)
-    assert (first.cost, first.gradient.tobytes()) == (second.cost, second.gradient.tobytes())
+    shared = OneNetwork(architecture, dataset, loss="cross_entropy", l2=0.1, n_threads=n_threads).evaluate(parameters)
+    assert (shared.cost, shared.gradient.tobytes()) == (alone.cost, alone.gradient.tobytes())
 
 
 def test_an_instance_of_weight_2_counts_as_two_and_one_of_weight_0_not_at_all():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from perceptron import Architecture, Dataset, Networks, Objective, Standardization
 from perceptron.cost import MAX_BLOCK_ROWS, FoldScales, combine
 from perceptron.data.dataset import WeightTotals
-from perceptron.objective import Folds, Whole, fold_weight_sums
+from perceptron.objective import BLOCKS_OF_FEW, Folds, Whole, fold_weight_sums
 from perceptron.optimizers.curvature import InputSquares
 from perceptron.preprocessing.standardization import Moments
 
@@ -87,17 +87,22 @@ def test_objectives_of_parts_sum_to_the_objective_of_the_whole(architecture, los
         assert actual.held_out_costs is None
 
 
-def test_two_threads_give_the_bytes_of_eight_parts_in_order():
-    n_rows = 8 * MAX_BLOCK_ROWS
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_any_number_of_threads_gives_the_bytes_of_the_parts_along_their_tree(n_threads):
+    n_in_part, n_parts = BLOCKS_OF_FEW * MAX_BLOCK_ROWS, 7
+    n_rows = n_parts * n_in_part
     dataset = Dataset(RNG.normal(size=(n_rows, 2)), RNG.random((n_rows, 1)))
     architecture = Architecture((2, 1), ("sigmoid",))
     parameters, networks = RNG.normal(size=(1, 3)), Networks.single()
     objective = Objective(architecture, dataset, loss="cross_entropy")
     point = objective.kernel.at(parameters, networks)
-    firsts = range(0, n_rows, MAX_BLOCK_ROWS)
-    parts = [objective.partial_sums(point, slice(first, first + MAX_BLOCK_ROWS)) for first in firsts]
-    by_parts = objective.kernel.finish(point, combine(parts))
-    by_threads = Objective(architecture, dataset, loss="cross_entropy", n_threads=2).evaluate(parameters, networks)
+    firsts = range(0, n_rows, n_in_part)
+    a, b, c, d, e, f, g = (objective.partial_sums(point, slice(first, first + n_in_part)) for first in firsts)
+    by_hand = combine([combine([combine([a, b]), combine([c, d])]), combine([combine([e, f]), g])])
+    by_parts = objective.kernel.finish(point, combine([a, b, c, d, e, f, g]))
+    assert objective.kernel.finish(point, by_hand).gradients.tobytes() == by_parts.gradients.tobytes()
+    threaded = Objective(architecture, dataset, loss="cross_entropy", n_threads=n_threads)
+    by_threads = threaded.evaluate(parameters, networks)
     assert by_parts.gradients.tobytes() == by_threads.gradients.tobytes()
     assert by_parts.costs.tobytes() == by_threads.costs.tobytes()
 
