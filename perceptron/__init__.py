@@ -8,11 +8,13 @@ Source of the maths: S. Ravi, "Neural Networks: The Math", 2022.
 
 from perceptron.activations import ACTIVATIONS
 from perceptron.architecture import Architecture, NetworkConfig, flatten, hidden_activations
+from perceptron.arrays import row_blocks
 from perceptron.config import LearningRate, TrainingConfig, ValidationConfig, check_size, resolve_training_config
 from perceptron.cost import Networks
 from perceptron.course import constant_cost
 from perceptron.data.dataset import Dataset
-from perceptron.data.splitting import assign_folds, held_out_parts, split, validation_rows
+from perceptron.data.rowwise import Rowwise
+from perceptron.data.splitting import assign_folds, held_out_parts, is_held_out, split, validation_rows
 from perceptron.data.task import (
     MAX_CLASSES,
     Task,
@@ -36,8 +38,8 @@ from perceptron.errors import (
 from perceptron.explanation import explain
 from perceptron.initialization import INITIALIZATIONS
 from perceptron.losses import LOSSES
-from perceptron.memory import training_bytes
-from perceptron.metrics import evaluate
+from perceptron.memory import is_mapped, training_bytes
+from perceptron.metrics import EXACT_ROWS, MetricSums, evaluate
 from perceptron.network import Layer, Network, forward
 from perceptron.objective import Objective
 from perceptron.one_instance import ForwardOne, forward_one
@@ -55,6 +57,7 @@ from perceptron.training import EpochResult, TrainingState, fit, result_of
 
 __all__ = [
     "ACTIVATIONS",
+    "EXACT_ROWS",
     "INITIALIZATIONS",
     "LOSSES",
     "MAX_CLASSES",
@@ -73,6 +76,7 @@ __all__ = [
     "InvalidDatasetError",
     "Layer",
     "LearningRate",
+    "MetricSums",
     "Named",
     "Network",
     "NetworkConfig",
@@ -82,6 +86,7 @@ __all__ = [
     "OutputNotFiniteError",
     "PerceptronError",
     "RaceState",
+    "Rowwise",
     "Standardization",
     "SweepProgress",
     "TableEncoder",
@@ -110,6 +115,8 @@ __all__ = [
     "forward_one",
     "held_out_parts",
     "hidden_activations",
+    "is_held_out",
+    "is_mapped",
     "predict_outputs",
     "predict_side_by_side",
     "predictions",
@@ -117,6 +124,7 @@ __all__ = [
     "resolve_task",
     "resolve_training_config",
     "result_of",
+    "row_blocks",
     "split",
     "state_types",
     "training_bytes",

@@ -14,6 +14,12 @@ _DATA_COPIES = 4
 _BYTES_PER_NETWORK = 2_000
 """Of the objects that describe one network of a sweep."""
 _HESSIAN_COPIES = 4
+_MAPPED_BYTES = 64_000_000
+
+
+def is_mapped(n_instances: int, n_features: int) -> bool:
+    """Tell whether the rows of a table are kept in a file, and their features made block by block."""
+    return n_instances * n_features * 8 > _MAPPED_BYTES
 
 
 def training_bytes(

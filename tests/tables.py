@@ -60,7 +60,8 @@ def publish_table(jobs: JobStore, model: str, text: str) -> int:
     """Train one neuron to the optimum on a CSV whose last column is the target, and publish it; return its number."""
     header, *rows = csv.reader(io.StringIO(text))
     columns, codes = zip(*(_column(name, [row[j] for row in rows]) for j, name in enumerate(header[:-1])), strict=True)
-    encoder, table = TableEncoder.learn(columns, np.column_stack(codes))
+    table = np.column_stack(codes)
+    encoder = TableEncoder.learn(columns, [(table, None)])
     last = [row[-1] for row in rows]
     task, targets = resolve_task(last if any(map(str.isalpha, last)) else [float(each) for each in last])
     if task.kind != "regression":

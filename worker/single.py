@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from perceptron import (
+    EXACT_ROWS,
     Dataset,
     EpochResult,
+    MetricSums,
     Network,
     Standardization,
     TargetScaling,
@@ -22,6 +24,7 @@ from perceptron import (
     fold,
     forward,
     result_of,
+    row_blocks,
     split,
     unfold,
     with_learning_rate,
@@ -40,6 +43,8 @@ class Inputs:
     spec: TrainingSpec
     dataset: Dataset
     n_threads: int
+    held_out: Dataset | None = None
+    """The instances to validate with, if they have been set apart already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +73,9 @@ def train_one(
     spec = inputs.spec
     if spec.validation is None:
         return _train(inputs, watch, spec.training, None, start=start, resume_from=resume_from)
-    rows, held_out = split(inputs.dataset, spec.task, spec.validation.fraction, spec.training.seed)
+    rows, held_out = inputs.dataset, inputs.held_out
+    if held_out is None:
+        rows, held_out = split(inputs.dataset, spec.task, spec.validation.fraction, spec.training.seed)
     return _train(replace(inputs, dataset=rows), watch, spec.training, held_out, start=start, resume_from=resume_from)
 
 
@@ -132,11 +139,11 @@ def _train(
     best = _best(result, units)
     with watch.deadline.paused():  # evaluation must not be ended by the time limit
         served = fold(best.network, best.standardization)
-        metrics = metrics_of(spec, raw_rows, forward(served, raw_rows.features))
+        metrics = metrics_of(spec, raw_rows, served)
         if raw_held_out is None:
             metrics = {"evaluated_on": "training", **metrics}
         else:
-            of_held_out = metrics_of(spec, raw_held_out, forward(served, raw_held_out.features))
+            of_held_out = metrics_of(spec, raw_held_out, served)
             metrics = {"evaluated_on": "validation", **of_held_out, "training": metrics}
         published = Result(
             stop_reason=result.stop_reason or "time_limit",
@@ -225,7 +232,22 @@ def n_weights(network: Network) -> int:
     return sum(layer.weights.size for layer in network.layers)
 
 
-def metrics_of(spec: TrainingSpec, dataset: Dataset, outputs: NDArray[np.floating[Any]]) -> dict[str, JsonValue]:
+def metrics_of(spec: TrainingSpec, dataset: Dataset, network: Network) -> dict[str, JsonValue]:
+    """Evaluate a network for these instances; very many of them block by block."""
+    if dataset.n_instances <= EXACT_ROWS:
+        return metrics_of_outputs(spec, dataset, forward(network, dataset.features))
+    weights = dataset.instance_weights
+    largest = max(float(dataset.targets.max()), -float(dataset.targets.min()))
+    sums = MetricSums(spec.task, largest)
+    for rows in row_blocks(dataset.n_instances, network.widest):
+        outputs = forward(network, dataset.features[rows])
+        sums.add(outputs, dataset.targets[rows], None if weights is None else weights[rows])
+    return {"n_instances": dataset.n_instances, **sums.figures()}
+
+
+def metrics_of_outputs(
+    spec: TrainingSpec, dataset: Dataset, outputs: NDArray[np.floating[Any]]
+) -> dict[str, JsonValue]:
     """Evaluate outputs (n_instances, n_outputs) for these instances."""
-    figures = evaluate(spec.task, outputs, dataset.targets, dataset.instance_weights)
+    figures = evaluate(spec.task, outputs, dataset.targets[:], dataset.instance_weights)
     return {"n_instances": dataset.n_instances, **figures}

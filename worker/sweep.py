@@ -31,7 +31,7 @@ from storage.jobs.checkpoints import Checkpoint, RefitStage
 from storage.jobs.reports import EndReason, Figures, LeaderboardEntry, Metrics, Result
 from storage.jobs.spec import TrainingSpec
 from worker.deadline import TimeUpError
-from worker.single import Inputs, Trained, constant_cost_of, metrics_of, n_weights, penalty_of, refit
+from worker.single import Inputs, Trained, constant_cost_of, metrics_of_outputs, n_weights, penalty_of, refit
 from worker.warnings import Judged, warnings_of
 from worker.watch import BestNetwork, Position, Watch, epochs_between_looks
 
@@ -278,4 +278,4 @@ def _metrics_of(sweep: _Sweep, networks: list[TrainedNetwork]) -> tuple[Metrics,
     judged = np.flatnonzero(is_judged)
     evaluated = sweep.inputs.dataset.take(judged)
     on = "training" if fold_of is None else "validation" if len(networks) == 1 else "folds"
-    return {"evaluated_on": on, **metrics_of(sweep.inputs.spec, evaluated, outputs[judged])}, evaluated
+    return {"evaluated_on": on, **metrics_of_outputs(sweep.inputs.spec, evaluated, outputs[judged])}, evaluated

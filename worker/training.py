@@ -57,7 +57,7 @@ def run_training(
     spec, encoder = loaded.spec, loaded.encoder
     target = None if spec.table is None else spec.table.target
     attempt.job = replace(attempt.job, spec=spec)
-    inputs = Inputs(spec, loaded.dataset, n_threads)
+    inputs = Inputs(spec, loaded.dataset, n_threads, loaded.held_out)
     checkpoints = Checkpoints(attempt, blobs)
     checkpoint = patience.with_store(checkpoints.load)
     deadline.begin(spec.time_limit_s, used_s=checkpoint.used_s if checkpoint else 0.0)

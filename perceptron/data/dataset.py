@@ -1,13 +1,14 @@
 """Data sets, which are valid once they exist."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from perceptron.arrays import Floats, Rows, row_blocks
 from perceptron.data.mapped import Pages
+from perceptron.data.rowwise import Rowwise
 from perceptron.errors import InvalidDatasetError
 
 
@@ -15,7 +16,8 @@ from perceptron.errors import InvalidDatasetError
 class Dataset:
     """Instances as rows: their features, targets and weights.
 
-    Numbers other than float32 and float64 become float64; arrays of floats are not copied.
+    Numbers other than float32 and float64 become float64; arrays of floats are not copied. A `Rowwise` may stand for an
+    array of features or of targets; taking rows of it makes them.
 
     Raises:
         InvalidDatasetError: a shape is wrong, a number is not finite, there is no instance or no feature,
@@ -151,7 +153,9 @@ class WeightTotals(NamedTuple):
         return WeightTotals(self.n_instances + other.n_instances, largest, total)
 
 
-def _floats(name: str, values: ArrayLike, *, n_dimensions: int) -> Floats:
+def _floats(name: str, values: ArrayLike | Rowwise, *, n_dimensions: int) -> Any:
+    if isinstance(values, Rowwise):
+        return values  # whoever wrote its source has checked it
     try:
         array = np.asarray(values)
         if array.dtype not in (np.float32, np.float64):

@@ -23,7 +23,7 @@ class Pages:
         array: (n_rows, ...), in memory or in a `numpy.memmap`, its rows one after the other.
     """
 
-    def __init__(self, array: Floats) -> None:
+    def __init__(self, array: Any) -> None:
         self._map = None if _DONT_NEED is None else _map_of(array)
         self._row_bytes = array.strides[0]
         self._start = 0

@@ -1,6 +1,7 @@
 """Splitting a data set into instances to train on and instances to validate with, once or in folds."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perceptron.arrays import Rows
 from perceptron.config import ValidationConfig
@@ -41,6 +42,24 @@ def validation_rows(dataset: Dataset, task: Task, fraction: float, seed: int) ->
     drawn = [rng.permutation(group)[:count] for group, count in zip(groups, n_validation, strict=True)]
     rows: Rows = np.sort(np.concatenate(drawn))
     return rows
+
+
+def is_held_out(rows: slice, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Tell which rows of a data set that is too large for a permutation are held out, (n_rows,): a fraction of them in
+    the mean, whatever their classes. It depends on the seed and the number of the row alone.
+
+    References:
+        G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators", 2014 (SplitMix64).
+    """
+    state = np.arange(rows.start, rows.stop, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        state += np.uint64(1) + np.uint64(seed) * np.uint64(0xD1B54A32D192ED03)
+        state *= np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+    drawn: NDArray[np.bool_] = state < np.uint64(min(int(fraction * 2**64), 2**64 - 1))
+    return drawn
 
 
 def assign_folds(dataset: Dataset, task: Task, n_folds: int, seed: int) -> Rows:

@@ -4,7 +4,8 @@ A table is a matrix (n_rows, n_columns) of float64. A column of numbers holds th
 categories their codes: k for level k, and `UNKNOWN` for a category that is no level. NaN stands for a missing value.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -12,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from perceptron.arrays import Floats, row_blocks
+from perceptron.arrays import Floats
 
 ColumnKind: TypeAlias = Literal["numeric", "boolean", "categorical"]
 
@@ -96,41 +97,60 @@ class TableEncoder:
 
     @classmethod
     def learn(
-        cls, columns: Sequence[Column], table: NDArray[np.float64], weights: Floats | None = None
-    ) -> tuple["TableEncoder", NDArray[np.float64]]:
+        cls, columns: Sequence[Column], blocks: Iterable[tuple[NDArray[np.float64], Floats | None]]
+    ) -> "TableEncoder":
         """Learn means, gaps and levels from the rows to train on; a level that none of them has is dropped.
 
         Args:
             columns: names, kinds and levels; their means and gaps are not read.
-            table: (n_rows, n_columns), in codes of these levels, none of them unknown.
-            weights: how many times each row counts, (n_rows,), above 0; None: once.
-
-        Returns:
-            The encoder, and the table in codes of its levels.
+            blocks: some rows of the table at a time, (n_rows, n_columns), in codes of these levels, none of them
+                unknown; and how many times each row counts, (n_rows,), above 0; None: once.
         """
-        learned, table = [], table.copy()
-        for column, values in zip(columns, table.T, strict=True):
-            is_missing = np.isnan(values)
-            column = replace(column, has_gaps=bool(is_missing.any()))
-            if column.kind == "categorical":
-                kept, codes = np.unique(values[~is_missing], return_inverse=True)
-                values[~is_missing] = codes
-                column = replace(column, levels=tuple(column.levels[int(k)] for k in kept))
-            else:
-                column = replace(column, mean=_mean(values, ~is_missing, weights))
-            learned.append(column)
-        return cls(tuple(learned)), table
+        tallies = [_Tally(column) for column in columns]
+        for table, weights in blocks:
+            for tally, values in zip(tallies, table.T, strict=True):
+                tally.add(values, weights)
+        return cls(tuple(tally.learned() for tally in tallies))
+
+    def recode(self, columns: Sequence[Column], table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give a table that is in codes of the levels of other columns in those of this encoder's."""
+        changed = [k for k, column in enumerate(columns) if column.levels != self.columns[k].levels]
+        if not changed:
+            return table
+        table = table.copy()
+        for k in changed:
+            code_of = {level: code for code, level in enumerate(self.columns[k].levels)}
+            codes = np.array([code_of.get(level, UNKNOWN) for level in columns[k].levels] or [UNKNOWN])
+            known = table[:, k] >= 0
+            table[known, k] = codes[table[known, k].astype(np.intp)]
+        return table
 
 
-def _mean(values: NDArray[np.float64], counted: NDArray[np.bool_], weights: Floats | None) -> float:
-    """Give the mean of the values counted, 0 if there are none; their sum would overflow where they are near 1e308."""
-    if not counted.any():
-        return 0.0
-    of_rows = np.ones(len(values)) if weights is None else weights.astype(np.float64) / weights.max()
-    unit = float(np.abs(values[counted]).max()) or 1.0
-    total = weight = 0.0
-    for rows in row_blocks(len(values)):
-        kept = counted[rows]
-        total += float(of_rows[rows][kept] @ (values[rows][kept] / unit))
-        weight += float(of_rows[rows][kept].sum())
-    return total / weight * unit
+class _Tally:
+    """What is learned of one column."""
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._has_gaps = False
+        self._occurs = np.zeros(len(column.levels), dtype=bool)
+        self._mean = self._weight = 0.0
+
+    def add(self, values: NDArray[np.float64], weights: Floats | None) -> None:
+        is_missing = np.isnan(values)
+        self._has_gaps |= bool(is_missing.any())
+        counted = values[~is_missing]
+        if self._column.kind == "categorical":
+            self._occurs[counted.astype(np.intp)] = True
+            return
+        of_rows = np.ones(len(counted)) if weights is None else weights[~is_missing].astype(np.float64)
+        weight = float(of_rows.sum())
+        if weight:
+            # Of the shares, since sums would overflow where the values are near 1e308.
+            self._weight += weight
+            self._mean = self._mean * (1 - weight / self._weight) + float(of_rows / self._weight @ counted)
+
+    def learned(self) -> Column:
+        column = replace(self._column, has_gaps=self._has_gaps)
+        if column.kind != "categorical":
+            return replace(column, mean=self._mean)
+        return replace(column, levels=tuple(itertools.compress(column.levels, self._occurs)))

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats, row_blocks
+from perceptron.data.rowwise import Rowwise
 from perceptron.network import Layer, Network
 
 SMALLEST_SCALE = 1e-150
@@ -146,6 +148,8 @@ class Standardization:
 
     def apply(self, features: Floats) -> NDArray[np.float64]:
         """Standardize features (n_instances, n_features)."""
+        if isinstance(features, Rowwise):
+            return cast(NDArray[np.float64], features.mapped(self.apply))
         standardized: NDArray[np.float64] = features - self.mean
         standardized /= self.scale
         if self.is_constant is not None:

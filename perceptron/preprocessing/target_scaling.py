@@ -1,11 +1,13 @@
 """Standardization of the targets of identity outputs, and its undoing in the last layer of a network."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats
+from perceptron.data.rowwise import Rowwise
 from perceptron.errors import InvalidDatasetError
 from perceptron.network import Layer, Network
 from perceptron.preprocessing.standardization import Standardization
@@ -46,7 +48,11 @@ class TargetScaling:
 
     def apply(self, targets: Floats) -> Floats:
         """Scale targets (n_instances, n_outputs)."""
-        return targets if self.is_identity else (targets - self.mean) / self.scale
+        if self.is_identity:
+            return targets
+        if isinstance(targets, Rowwise):
+            return cast(Floats, targets.mapped(self.apply))
+        return (targets - self.mean) / self.scale
 
     @property
     def is_identity(self) -> bool:

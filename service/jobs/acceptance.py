@@ -22,6 +22,7 @@ from perceptron import (
     check_size,
     choose_defaults,
     held_out_parts,
+    is_mapped,
     resolve_training_config,
     training_bytes,
     weights_of_classes,
@@ -38,6 +39,9 @@ from storage.blobs import BlobStore
 from storage.datasets.store import DatasetStore
 from storage.jobs.spec import DataReference, Sweep, TrainingSpec, VersionReference
 from storage.models.store import ModelStore
+
+_ROWS_AT_ONCE = 100_000
+"""Of a table that is kept in a file, the memory of more rows is not needed at the same time."""
 
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 FOLDS_OF_AUTO = 5
@@ -98,12 +102,12 @@ def prepare(
         loss=training.loss,
         l2=None if training.l2 == "auto" else training.l2,
         scale_targets=training.scale_targets,
-        validation=_validation(request, dataset),
+        validation=_validation(request, data.n_instances),
         sweeps_learning_rate=request.sweep is not None and request.sweep.learning_rate is not None,
     )
     defaults = choose_defaults(task, shape, dataset, named)
     task, validation = replace(task, loss=defaults.loss), defaults.validation
-    if validation is not None:
+    if validation is not None and dataset.cost_weights is not None and not dataset.cost_weights.all():
         _check_weights_of_parts(dataset, held_out_parts(dataset, task, validation, training.seed))
     config = resolve_training_config(
         network,
@@ -121,7 +125,17 @@ def prepare(
     n_networks = (len(sweep.candidates) if sweep else 1) * (n_folds or 1)
     _check_n_parameters(shape, n_networks, limits)
     check_size(config, shape)
-    memory_bytes = _checked_memory(config, shape, dataset, n_networks=n_networks, n_folds=n_folds, limits=limits)
+    is_in_file = table is not None and sweep is None and not n_folds and is_mapped(data.n_instances, dataset.n_features)
+    memory_bytes = training_bytes(
+        shape,
+        config.optimizer,
+        n_instances=_ROWS_AT_ONCE if is_in_file else data.n_instances,
+        n_networks=_n_together(config, n_networks, data.n_instances),
+        n_folds=n_folds,
+        itemsize=np.dtype(config.dtype).itemsize,
+        n_threads=os.cpu_count() or 1,  # the default of TRAINING_THREADS
+    )
+    _check_memory(memory_bytes, shape, data, n_networks, limits)
     start_from = _start_from(request, task, data.feature_names, shape, models)
     spec = TrainingSpec(
         task=task,
@@ -129,7 +143,7 @@ def prepare(
         training=config,
         validation=validation,
         feature_names=data.feature_names if table is None else (),
-        data=DataReference("", dataset.n_instances, dataset.n_features),
+        data=DataReference("", data.n_instances, dataset.n_features),
         table=table,
         time_limit_s=training.time_limit_s,
         alias=request.alias,
@@ -189,28 +203,22 @@ def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) ->
         refuse("/network/hidden_layers" if n_networks == 1 else "/sweep", detail)
 
 
-def _checked_memory(
-    config: TrainingConfig, shape: Architecture, dataset: Dataset, *, n_networks: int, n_folds: int, limits: Limits
-) -> int:
-    """Return how many bytes the training takes at most, by estimate."""
-    has_mini_batches = config.mini_batch_size(dataset.n_instances) is not None
-    are_together = OPTIMIZERS[config.optimizer].races and not has_mini_batches
-    needed = training_bytes(
-        shape,
-        config.optimizer,
-        n_instances=dataset.n_instances,
-        n_networks=n_networks if are_together else 1,
-        n_folds=n_folds,
-        itemsize=np.dtype(config.dtype).itemsize,
-        n_threads=os.cpu_count() or 1,  # the default of TRAINING_THREADS
+def _n_together(config: TrainingConfig, n_networks: int, n_instances: int) -> int:
+    """Return how many networks are trained at the same time."""
+    has_mini_batches = config.mini_batch_size(n_instances) is not None
+    return n_networks if OPTIMIZERS[config.optimizer].races and not has_mini_batches else 1
+
+
+def _check_memory(needed: int, shape: Architecture, data: TrainingData, n_networks: int, limits: Limits) -> None:
+    if needed <= limits.max_training_bytes:
+        return
+    of_data = "/data" if data.table is None else "/dataset"
+    is_wide = shape.n_parameters > data.n_instances * shape.widths[0]
+    refuse(
+        "/sweep" if n_networks > 1 else "/network" if is_wide else of_data,
+        f"would take about {needed / 1e6:,.0f} MB to train, of at most {limits.max_training_bytes / 1e6:,.0f} MB "
+        "(MAX_TRAINING_BYTES)",
     )
-    if needed > limits.max_training_bytes:
-        refuse(
-            "/sweep" if n_networks > 1 else "/network" if shape.n_parameters > dataset.features.size else "/data",
-            f"would take about {needed / 1e6:,.0f} MB to train, of at most {limits.max_training_bytes / 1e6:,.0f} MB "
-            "(MAX_TRAINING_BYTES)",
-        )
-    return needed
 
 
 def _sweep(request: TrainingRequest, config: TrainingConfig, limits: Limits) -> Sweep | None:
@@ -279,21 +287,21 @@ def _check_dtype(dataset: Dataset, training: TrainingSettings, *, is_table: bool
             refuse(pointer, f"float32 holds numbers up to {largest:.4g}: choose float64")
 
 
-def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig | None:
+def _validation(request: TrainingRequest, n_instances: int) -> ValidationConfig | None:
     given = request.validation
     if given is None and request.training.l2 == "auto":
         given = ValidationSettings(folds=FOLDS_OF_AUTO)
-        if 2 <= dataset.n_instances < FOLDS_OF_AUTO:
-            given = ValidationSettings(folds=dataset.n_instances)
+        if 2 <= n_instances < FOLDS_OF_AUTO:
+            given = ValidationSettings(folds=n_instances)
     if given is None:
         return None
     if given.folds is not None and given.fraction is not None:
         refuse("/validation/fraction", "give fraction or folds, not both")
-    if dataset.n_instances < (given.folds or 2):
+    if n_instances < (given.folds or 2):
         needed = given.folds or 2
         refuse(
             "/validation",
-            f"needs at least {needed} instances with a weight to hold some out, got {dataset.n_instances}",
+            f"needs at least {needed} instances with a weight to hold some out, got {n_instances}",
         )
     fraction = given.fraction if given.fraction is not None else 0.2
     return ValidationConfig(fraction, given.early_stopping_patience, given.folds)
@@ -302,8 +310,7 @@ def _validation(request: TrainingRequest, dataset: Dataset) -> ValidationConfig 
 def _check_weights_of_parts(dataset: Dataset, fold_of: NDArray[np.intp]) -> None:
     """Refuse a split that leaves nothing to train on or nothing to judge by, since classes of weight 0 fill a part."""
     weights = dataset.cost_weights
-    if weights is None or weights.all():
-        return
+    assert weights is not None, "called only where some are 0"
     for part in range(int(fold_of.max()) + 1):
         for rows, purpose in ((fold_of == part, "judge by"), (fold_of != part, "train on")):
             if not weights[rows].any():

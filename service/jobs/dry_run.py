@@ -53,9 +53,10 @@ def dry_run(prepared: Prepared, max_names: int) -> DryRunPayload:
 def _epoch_s(prepared: Prepared) -> float:
     """Train the network on some rows of random features, and scale the time of an epoch to all rows."""
     spec, dataset = prepared.spec, prepared.dataset
-    n_rows = int(np.clip(_STEPS // prepared.shape.n_parameters, 2, min(_MAX_ROWS, dataset.n_instances)))
+    n_instances = prepared.data.n_instances
+    n_rows = int(np.clip(_STEPS // prepared.shape.n_parameters, 2, min(_MAX_ROWS, n_instances)))
     rng = np.random.default_rng(0)
-    rows = rng.choice(dataset.n_instances, n_rows, replace=False)
+    rows = rng.integers(0, dataset.n_instances, n_rows)
     sample = Dataset(rng.normal(size=(n_rows, dataset.n_features)), dataset.targets[rows])
     config = spec.training.__class__(**{**vars(spec.training), "max_epochs": _MAX_EPOCHS})
     results = fit(sample, spec.network, config)
@@ -64,4 +65,4 @@ def _epoch_s(prepared: Prepared) -> float:
         epochs = result.epoch
         if time.perf_counter() - began_at > 0.1:
             break
-    return (time.perf_counter() - began_at) / epochs * dataset.n_instances / n_rows
+    return (time.perf_counter() - began_at) / epochs * n_instances / n_rows

@@ -38,7 +38,7 @@ def from_lists(request: TrainingRequest, data: InlineData, blobs: BlobStore, lim
         in_blob = names if len(names) > MAX_NAMES_IN_RECORD else ()
         return DataReference(blobs.put(encode_dataset(dataset, in_blob)), dataset.n_instances, dataset.n_features)
 
-    return TrainingData(task, dataset, names, put)
+    return TrainingData(task, dataset, dataset.n_instances, names, put)
 
 
 def with_weights(dataset: Dataset, weights: NDArray[np.float64], pointer: str = "/data/instance_weights") -> Dataset:

@@ -28,6 +28,7 @@ from service.http.parsing import pointer_to, refuse
 from service.jobs.inline_data import with_weights
 from service.jobs.leaks import leak_warnings
 from service.jobs.payloads import TrainingRequest
+from service.jobs.target_values import TargetValues
 from service.jobs.training_data import TrainingData
 from service.settings import Limits
 from storage.blobs import BlobStore
@@ -105,27 +106,25 @@ def _from_table(
     categorical = _categorical(request, columns, names, limits.tables.max_categories)
     weights = None if request.weights is None else _weights(request.weights, columns, table)
     (of_target,) = table.columns([target], frozenset(categorical) & {target})
-    values = table.matrix([of_target])[:, 0]
-    rows = np.arange(table.n_rows) if weights is None else np.flatnonzero(weights)
-    encoder, codes = TableEncoder.learn([of_target], values[rows, np.newaxis])
-    task, targets = _task(request, encoder.columns[0], codes[:, 0], rows)
+    targets = TargetValues.of(table, of_target, weights)
+    task, encoded, of_rows = _task(request, of_target, targets)
     features = tuple(
         replace(column, has_gaps=columns[column.name].nulls > 0)
         for column in table.columns(names, frozenset(categorical))
     )
     feature_names = TableEncoder(features).feature_names
     _check_names(feature_names)
-    dataset = Dataset(np.broadcast_to(0.0, (len(rows), len(feature_names))), targets)
-    if weights is not None:
-        dataset = with_weights(dataset, weights[rows], "/weights")
+    dataset = Dataset(np.broadcast_to(0.0, (len(encoded), len(feature_names))), encoded)
+    if of_rows is not None:
+        dataset = with_weights(dataset, of_rows, "/weights")
     sample = table.matrix([*features, of_target], N_SAMPLED_ROWS)
     reference = TableReference(tuple(names), target, request.weights, tuple(categorical))
 
     def put_all(dataset: Dataset) -> DataReference:
-        return DataReference(put(), dataset.n_instances, dataset.n_features, dataset_id)
+        return DataReference(put(), targets.n_rows, dataset.n_features, dataset_id)
 
     warnings = leak_warnings(features, of_target, sample)
-    return TrainingData(task, dataset, feature_names, put_all, reference, warnings)
+    return TrainingData(task, dataset, targets.n_rows, feature_names, put_all, reference, warnings)
 
 
 def _check_names(feature_names: Sequence[str]) -> None:
@@ -236,31 +235,28 @@ def _weights(name: str, columns: Mapping[str, ColumnSchema], table: Table) -> ND
 
 
 def _task(
-    request: TrainingRequest, column: Column, values: NDArray[np.float64], rows: NDArray[np.intp]
-) -> tuple[Task, NDArray[np.float64]]:
-    """Decide the task, and return the targets.
-
-    Args:
-        values: of the target in the rows that count, whose indices are `rows`.
-    """
-    is_missing = np.isnan(values)
-    if is_missing.any():
-        first = int(rows[int(is_missing.argmax())])
+    request: TrainingRequest, column: Column, targets: TargetValues
+) -> tuple[Task, NDArray[np.float64], NDArray[np.float64] | None]:
+    """Decide the task; return the targets, and how many times each counts."""
+    if targets.n_missing:
         refuse(
             "/target",
-            f"column {column.name!r} has no value in {int(is_missing.sum())} of {len(values)} rows, first in row "
-            f"{first}: leave these rows out of the table, or give them a weight of 0",
+            f"column {column.name!r} has no value in {targets.n_missing} of {targets.n_rows} rows, first in row "
+            f"{targets.first_missing}: leave these rows out of the table, or give them a weight of 0",
         )
+    encoder = TableEncoder.learn([column], [(targets.values[:, np.newaxis], None)])
+    values = encoder.recode([column], targets.values[:, np.newaxis])[:, 0]
     try:
-        return resolve_column(
+        task, encoded = resolve_column(
             values,
-            column.levels if column.kind == "categorical" else None,
+            encoder.columns[0].levels if column.kind == "categorical" else None,
             task=request.task,
             activation=request.network.activation,
             loss=request.training.loss,
         )
     except TargetsOutOfRangeError as error:
-        row = int(rows[error.index])
+        row = int(targets.rows[error.index])
         raise TargetOutOfRangeError([Fault("/target", f"column {column.name!r}, row {row}: {error}")]) from error
     except InvalidDatasetError as error:
         raise InvalidRequestError([Fault("/target", f"column {column.name!r}: {error}")]) from error
+    return task, encoded, targets.weights

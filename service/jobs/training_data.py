@@ -14,7 +14,9 @@ class TrainingData:
 
     task: Task
     dataset: Dataset
-    """Of a table without its features, which are all 0: the worker reads them."""
+    """Of a table without its features, which are all 0: the worker reads them. Of a large one only an instance for each
+    target, which counts as often as there are instances with it."""
+    n_instances: int
     feature_names: tuple[str, ...]
     put: Callable[[Dataset], DataReference]
     """Stores them, given the data set with the weights of its classes."""

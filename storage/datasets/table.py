@@ -60,19 +60,25 @@ class Table:
         """
         n_rows = self.n_rows if n_rows is None else min(n_rows, self.n_rows)
         matrix = np.empty((n_rows, len(columns)))
-        levels = [None if column.kind != "categorical" else pa.array(column.levels, pa.string()) for column in columns]
         first = 0
-        for batch in self._batches([column.name for column in columns]):
-            batch = batch.slice(0, n_rows - first)
-            part = matrix[first : first + len(batch)]
-            for k, (values, column) in enumerate(zip(batch.columns, columns, strict=True)):
-                part[:, k] = _codes(values, column, levels[k])
-            first += len(batch)
+        for block in self.blocks(columns):
+            part = matrix[first : first + len(block)]
+            part[...] = block[: len(part)]
+            first += len(part)
             if first == n_rows:
                 break
         if first < n_rows:
             raise CorruptDataError(f"the table has {first} rows, not {n_rows}")
         return matrix
+
+    def blocks(self, columns: Sequence[Column]) -> Iterator[NDArray[np.float64]]:
+        """Yield all rows as `matrix` gives them, some at a time."""
+        levels = [None if column.kind != "categorical" else pa.array(column.levels, pa.string()) for column in columns]
+        for batch in self._batches([column.name for column in columns]):
+            block = np.empty((len(batch), len(columns)))
+            for k, (values, column) in enumerate(zip(batch.columns, columns, strict=True)):
+                block[:, k] = _codes(values, column, levels[k])
+            yield block
 
     def columns(self, names: Sequence[str], categorical: frozenset[str] = frozenset()) -> tuple[Column, ...]:
         """Return the columns with these names as the file has them.

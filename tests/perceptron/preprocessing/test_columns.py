@@ -10,15 +10,22 @@ NAN = float("nan")
 AGE, PLAN, MEMBER = Column("age", "numeric"), Column("plan", "categorical", ("basic", "pro")), Column("m", "boolean")
 
 
+def learned(
+    columns: list[Column], table: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[TableEncoder, np.ndarray]:
+    encoder = TableEncoder.learn(columns, [(table, weights)])
+    return encoder, encoder.recode(columns, table)
+
+
 def test_numbers_stay_and_each_level_is_a_feature() -> None:
-    encoder, table = TableEncoder.learn([AGE, PLAN, MEMBER], np.array([[20.0, 1, 0], [40, 0, 1]]))
+    encoder, table = learned([AGE, PLAN, MEMBER], np.array([[20.0, 1, 0], [40, 0, 1]]))
 
     assert encoder.feature_names == ("age", "plan=basic", "plan=pro", "m")
     assert encoder.encode(table).tolist() == [[20, 0, 1, 0], [40, 1, 0, 1]]
 
 
 def test_a_missing_number_is_the_mean_and_has_an_indicator_where_training_had_gaps() -> None:
-    encoder, table = TableEncoder.learn([AGE, MEMBER], np.array([[1.0, 1], [NAN, 0], [4, 0]]))
+    encoder, table = learned([AGE, MEMBER], np.array([[1.0, 1], [NAN, 0], [4, 0]]))
 
     assert encoder.feature_names == ("age", "age:missing", "m")
     assert encoder.encode(table).tolist() == [[1, 0, 1], [2.5, 1, 0], [4, 0, 0]]
@@ -26,7 +33,7 @@ def test_a_missing_number_is_the_mean_and_has_an_indicator_where_training_had_ga
 
 
 def test_a_missing_category_is_a_level_of_its_own_and_an_unknown_one_is_all_zeros() -> None:
-    encoder, table = TableEncoder.learn([PLAN], np.array([[1.0], [NAN], [0]]))
+    encoder, table = learned([PLAN], np.array([[1.0], [NAN], [0]]))
 
     assert encoder.feature_names == ("plan=<missing>", "plan=basic", "plan=pro")
     assert encoder.encode(table).tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
@@ -34,7 +41,7 @@ def test_a_missing_category_is_a_level_of_its_own_and_an_unknown_one_is_all_zero
 
 
 def test_a_missing_category_is_all_zeros_where_training_had_no_gaps() -> None:
-    encoder, _ = TableEncoder.learn([PLAN], np.array([[1.0], [0]]))
+    encoder, _ = learned([PLAN], np.array([[1.0], [0]]))
 
     assert encoder.encode(np.array([[NAN]])).tolist() == [[0, 0]]
 
@@ -42,7 +49,7 @@ def test_a_missing_category_is_all_zeros_where_training_had_no_gaps() -> None:
 def test_a_level_that_no_row_has_is_dropped() -> None:
     levels = Column("plan", "categorical", ("basic", "plus", "pro"))
 
-    encoder, table = TableEncoder.learn([levels], np.array([[2.0], [0], [NAN]]))
+    encoder, table = learned([levels], np.array([[2.0], [0], [NAN]]))
 
     assert encoder.columns[0].levels == ("basic", "pro")
     assert table[:2].tolist() == [[1], [0]]
@@ -51,14 +58,23 @@ def test_a_level_that_no_row_has_is_dropped() -> None:
 def test_a_row_that_counts_twice_is_the_row_twice() -> None:
     rows = np.array([[1.0, 0], [NAN, 1], [4, 1]])
 
-    weighted, _ = TableEncoder.learn([AGE, PLAN], rows, np.array([2.0, 1, 1]))
-    repeated, _ = TableEncoder.learn([AGE, PLAN], rows[[0, 0, 1, 2]])
+    weighted, _ = learned([AGE, PLAN], rows, np.array([2.0, 1, 1]))
+    repeated, _ = learned([AGE, PLAN], rows[[0, 0, 1, 2]])
 
     assert weighted == repeated
 
 
+def test_blocks_of_rows_give_what_all_together_give() -> None:
+    table = np.array([[1.0, 0], [NAN, 1], [4, 1], [7, NAN], [0, 0]])
+
+    together, _ = learned([AGE, PLAN], table)
+    by_blocks = TableEncoder.learn([AGE, PLAN], [(table[:2], None), (table[2:3], None), (table[3:], None)])
+
+    assert by_blocks == together
+
+
 def test_the_mean_of_numbers_near_the_largest_does_not_overflow() -> None:
-    encoder, _ = TableEncoder.learn([AGE], np.array([[1.7e308], [1.7e308], [NAN]]))
+    encoder, _ = learned([AGE], np.array([[1.7e308], [1.7e308], [NAN]]))
 
     assert encoder.columns[0].mean == pytest.approx(1.7e308)
 
@@ -77,7 +93,7 @@ def test_it_is_scikit_learns_one_hot_encoder_and_imputer_with_indicator() -> Non
     )
     expected = theirs.fit_transform(table)
 
-    encoder, codes = TableEncoder.learn([AGE, levels], table)
+    encoder, codes = learned([AGE, levels], table)
 
     missing_first = [0, 1, 6, 2, 3, 4, 5]  # theirs comes last, as NaN sorts there
     assert np.allclose(encoder.encode(codes), expected[:, missing_first], rtol=1e-14)
