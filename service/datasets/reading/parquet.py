@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from service.datasets.reading.ahead import ahead
 from service.datasets.reading.output import OutputColumn, as_floats, rows_of_parts
 from service.datasets.reading.sources.source import Array
 from service.datasets.reading.statistics import NumberStatistics, RowSample
@@ -46,7 +47,7 @@ def write_parquet(
         dictionary_pagesize_limit=2**30,  # beyond it, codes would become texts
         write_statistics=False,
     ) as writer:
-        for part in _parts(blocks, columns, n_rows_of_part):
+        for part in ahead(_parts(blocks, columns, n_rows_of_part)):
             n = len(part[0])
             sampled = sample.of(first_row, n)
             for of_column, values in zip(statistics, part, strict=True):
