@@ -161,7 +161,7 @@ class JsonRecords:
                     _refuse("something follows the object", row, line)
                 yield record
                 row += 1
-        if line <= 1 and row == 0:
+        if row == 0:
             raise TableError("empty_file", "the file is empty")
 
     def _items(self) -> Iterator[dict[str, Any]]:
@@ -232,6 +232,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 def _decode(text: str, start: int, row: int, line: int) -> tuple[dict[str, Any], int]:
     """Read one record, and say where it ends."""
+    if text[start] in "]},":
+        _refuse(f"{text[start]!r} is not expected here", row, line)
     if text[start] != "{":
         raise TableError("not_records", f"row {row} (line {line}) is not an object", row=row, line=line)
     try:
