@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.http.arrow_header import Header, read_header
 from service.http.parsing import check_n_instances, pointer_to, refuse
-from service.predict.formats.arrow_header import Header, read_header
 from service.predict.formats.format import Format, in_order, output_names, require_finite
 from service.predict.instances import Instances, Matrix
 from service.settings import Limits

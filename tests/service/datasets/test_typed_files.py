@@ -193,6 +193,18 @@ def test_parquet_in_gzip_is_read(read):
     assert read.rows() == [[1], [2]]
 
 
+def test_an_arrow_stream_that_expands_beyond_the_limit_is_refused_before_it_is_read(read):
+    zeros = pa.record_batch([np.zeros(1_000_000)], ["a"])
+    body = arrow(zeros, zeros, options=pa.ipc.IpcWriteOptions(compression="zstd"))
+    assert len(body) < 10_000
+    assert read.error(body, ARROW, limits=TableLimits(max_dataset_bytes=10_000_000))["limit"] == 10_000_000
+
+
+def test_an_arrow_schema_whose_names_are_long_together_is_refused(read):
+    batch = pa.record_batch([pa.array([1])] * 200, [f"{i}" + "x" * 100_000 for i in range(200)])
+    assert read.error(arrow(batch), ARROW)["code"] == "damaged_file"
+
+
 # npy and npz
 
 
