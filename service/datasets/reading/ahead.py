@@ -1,14 +1,14 @@
 """Runs an iterator one step ahead in a thread: reading, counting and writing leave the lock of Python."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items; the next one is made meanwhile, so one more is in memory."""
+def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
+    """Yield the items; the next one is made meanwhile, so one more is in memory. Close it: it waits for the thread."""
     end = object()
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, end)

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,11 +108,12 @@ def _read_once(
         for name, kind, reading in zip(heading.names, heading.kinds, readings, strict=True)
     ]
     n_rows = 0
-    for block in ahead(table.blocks()):
-        read = [column.add(values) for column, values in zip(columns, block.columns, strict=True)]
-        n_rows += block.n_rows
-        if not any(column.is_contradicted for column in columns):
-            spill.append(read)
+    with closing(ahead(table.blocks())) as blocks:
+        for block in blocks:
+            read = [column.add(values) for column, values in zip(columns, block.columns, strict=True)]
+            n_rows += block.n_rows
+            if not any(column.is_contradicted for column in columns):
+                spill.append(read)
     if n_rows == 0:
         raise TableError("no_rows", "the table has columns and no row")
     for column in columns:

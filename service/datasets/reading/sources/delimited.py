@@ -163,26 +163,31 @@ class DelimitedTable:
     def _texts(self, before: _Text) -> Iterator[_Text]:
         """Yield all records of the file after the text that is passed over, in blocks."""
         n_skipped, line, offset = len(before.text), before.line, before.offset
-        text, n_wanted = b"", BLOCK_BYTES
+        waiting: list[bytes] = []
+        n_waiting, n_wanted = 0, BLOCK_BYTES
         chunks = self.characters.chunks()
         for chunk in chunks:
             kept, n_skipped = chunk[n_skipped:], max(0, n_skipped - len(chunk))
-            text += kept
-            if len(text) < n_wanted:
+            waiting.append(kept)
+            n_waiting += len(kept)
+            if n_waiting < n_wanted:
                 continue
+            text = b"".join(waiting)
             cut = self._cut(text, line)
             if cut.end == 0:
                 if len(text) > self.limits.max_line_bytes:
                     self._refuse_long(text, line, cut, chunks)
+                waiting, n_wanted = [text], n_waiting + 1
                 continue
-            whole, text = text[: cut.end], text[cut.end :]
+            whole, waiting = text[: cut.end], [text[cut.end :]]
+            n_waiting = len(waiting[0])
             self._check_lines(whole, line)
             yield _Text(whole, line, offset)
             n_records = whole.count(self._dialect.newline)
             line += n_records
             offset += len(whole)
             n_wanted = min(max(BLOCK_BYTES, len(whole) // n_records * _ROWS_OF_WIDE_TABLES), MAX_BLOCK_BYTES)
-        if text:
+        if text := b"".join(waiting):
             cut = self._cut(text, line)
             if cut.open_quote is not None:
                 self._refuse_unclosed(text, line, cut.open_quote)
