@@ -22,7 +22,7 @@ from service.datasets.reading.classes import (
     parse_numbers,
     trimmed,
 )
-from service.datasets.reading.levels import LevelTable
+from service.datasets.reading.levels import LevelTable, codes_of
 from service.datasets.reading.number_texts import PlainNumbers
 from service.datasets.reading.options import AskedType
 from service.datasets.reading.sources.source import Array, Kind
@@ -74,6 +74,8 @@ class ColumnReader:
         self.levels = levels
         self.n_rows = 0
         self.n_nulls = 0
+        self.first_row: int | None = None
+        """the first one that has a value, be it blanks"""
         self.is_contradicted = False
         """whether a value is no number in a column that is read as numbers"""
         self.is_index = True
@@ -88,13 +90,15 @@ class ColumnReader:
         Returns:
             Floats, booleans, the codes of levels (int32), texts, or nulls if nothing was met yet.
         """
+        if self.first_row is None and values.null_count < len(values):
+            self.first_row = self.n_rows + int(values.is_valid().to_numpy(zero_copy_only=False).argmax())
         if self.reading is None:
             if values.null_count == len(values):
                 self.n_rows += len(values)
                 self.n_nulls += len(values)
                 return pa.nulls(len(values))
             self.reading = self._first_reading(values)
-        read = {"number": self._numbers, "boolean": self._booleans, "text": self._texts}[self.reading](values)
+        read: Array = {"number": self._numbers, "boolean": self._booleans, "text": self._texts}[self.reading](values)
         self.n_rows += len(read)
         self.n_nulls += read.null_count
         return read
@@ -109,6 +113,8 @@ class ColumnReader:
             return "boolean"
         if rules.kind != "cells":
             return "text"
+        if PlainNumbers(rules.decimal).read(values[:_SAMPLE_VALUES]) is not None:
+            return "number"
         sample = trimmed(values.drop_null()[:_SAMPLE_VALUES]).drop_null()
         looks = self._look(sample)
         is_null = looks == Look.NULL_SPELLING
@@ -172,7 +178,7 @@ class ColumnReader:
     def _look_closely(self, texts: Array) -> NDArray[np.float64] | None:
         encoded = texts.dictionary_encode()
         uniques = encoded.dictionary
-        codes = _codes(encoded)
+        codes = codes_of(encoded.indices)
         looks = self._look(uniques)
         self.tally.add(looks, np.bincount(codes[codes >= 0], minlength=len(uniques)))
         for look in np.unique(looks):
@@ -202,14 +208,15 @@ class ColumnReader:
         self.is_index = False
         if self.rules.kind in ("number", "boolean"):
             values = _as_texts(values)
+        if not self.levels.is_complete and not pa.types.is_dictionary(values.type):
+            values = pa.DictionaryArray.from_arrays(np.arange(len(values), dtype=np.int32), values)
         encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-        codes = _codes(encoded)
         texts = self._trim(encoded.dictionary)
         if self.rules.null_values and pc.any(nulls := pc.is_in(texts, value_set=self._null_values)).as_py():
-            used = np.isin(np.arange(len(texts)), codes)
-            self.tally.note_spellings(texts.filter(pc.and_(nulls, pa.array(used))))
+            used = pc.is_in(pa.array(np.arange(len(texts))), value_set=pc.cast(encoded.indices, pa.int64()))
+            self.tally.note_spellings(texts.filter(pc.and_(nulls, used)))
             texts = pc.if_else(nulls, None, texts)
-        return self.levels.add(texts, codes, self.n_rows, self._look)
+        return self.levels.add(texts, encoded.indices, self.n_rows, self._look)
 
     def _look(self, texts: Array) -> Looks:
         """Give the looks of some different texts."""
@@ -252,12 +259,6 @@ class ColumnReader:
         self.tally.has_point_or_sign = self._plain.has_point_or_sign
         if self.reading == "text":
             self.levels.count(self.tally)
-
-
-def _codes(encoded: Array) -> NDArray[np.int64]:
-    """Give the codes of a dictionary array, -1 for nulls."""
-    codes: NDArray[np.int64] = pc.fill_null(pc.cast(encoded.indices, pa.int64()), -1).to_numpy(zero_copy_only=False)
-    return codes
 
 
 def _as_texts(values: Array) -> Array:

@@ -62,12 +62,12 @@ class LevelTable:
         """How many different texts have a code."""
         return len(self.counts)
 
-    def add(self, texts: Array, codes: NDArray[np.int64], first_row: int, look: Callable[[Array], Looks]) -> Array:
+    def add(self, texts: Array, indices: Array, first_row: int, look: Callable[[Array], Looks]) -> Array:
         """Read the next rows.
 
         Args:
             texts: the different texts of these rows; two may be the same, or null.
-            codes: (n_rows,), the index into them; -1: missing.
+            indices: (n_rows,), into them; null: missing.
             first_row: the number of the first of these rows.
             look: says what texts look like that were not met before.
 
@@ -75,7 +75,7 @@ class LevelTable:
             The codes of the levels (int32), or the texts themselves if there are too many.
         """
         # What the dictionary of another program holds beyond these rows counts for nothing.
-        counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+        counts = np.bincount(indices.drop_null().to_numpy(), minlength=len(texts))
         is_used = (counts > 0) & ~texts.is_null().to_numpy(zero_copy_only=False)
         lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
         self.n_text_bytes += int(counts @ lengths)
@@ -90,18 +90,18 @@ class LevelTable:
                 self._append(new, look(new))
                 met = pc.index_in(texts, value_set=self.texts)
         if not self.is_complete:
-            self._count_rest(texts, codes, is_used, counts, first_row, look)
-            return texts.take(pa.array(codes, mask=codes < 0)) if len(texts) else pa.nulls(len(codes), pa.string())
+            self._count_rest(texts, indices, is_used, counts, first_row, look)
+            return texts.take(indices)
         of_texts = pc.fill_null(met, -1).to_numpy(zero_copy_only=False)
-        read = np.append(of_texts, -1)[codes]
-        is_there = read >= 0
-        self.counts += np.bincount(read[is_there], minlength=self.n_levels)
+        np.add.at(self.counts, of_texts[is_used], counts[is_used])
         unseen = np.flatnonzero(self._first_rows < 0)
         if len(unseen):
+            read = np.append(of_texts, -1)[codes_of(indices)]
+            rows = np.flatnonzero(read >= 0)[::-1]
             first = np.full(self.n_levels, -1)
-            first[read[is_there][::-1]] = np.flatnonzero(is_there)[::-1]  # the first row wins: it is written last
+            first[read[rows]] = rows  # the first row wins: it is written last
             self._first_rows[unseen] = first_row + first[unseen]
-        return pa.array(read.astype(np.int32), mask=~is_there)
+        return met.take(indices)
 
     def _append(self, new: Array, looks: Looks) -> None:
         self._memory.add(new.nbytes)
@@ -113,7 +113,7 @@ class LevelTable:
     def _count_rest(
         self,
         texts: Array,
-        codes: NDArray[np.int64],
+        indices: Array,
         is_used: NDArray[np.bool_],
         counts: NDArray[np.int64],
         first_row: int,
@@ -127,6 +127,7 @@ class LevelTable:
             self._rest.note_spellings(kept.filter(pa.array(is_spelling)))
         for one in np.unique(looks):
             if Look(one) not in self._rest.first:
+                codes = codes_of(indices)
                 row = int(np.isin(codes, used[looks == one]).argmax())
                 self._rest.note_first(Look(one), first_row + row, texts[int(codes[row])].as_py())
 
@@ -147,3 +148,9 @@ class LevelTable:
             tally.note_first(Look(one), int(self._first_rows[level]), self.texts[int(level)].as_py())
         spelled = self.texts.filter(pa.array(self._looks == Look.NULL_SPELLING))
         tally.spellings.update(dict.fromkeys([*spelled.to_pylist(), *self._rest.spellings]))
+
+
+def codes_of(indices: Array) -> NDArray[np.int64]:
+    """Give the indices of a dictionary array, -1 for nulls."""
+    codes: NDArray[np.int64] = pc.fill_null(pc.cast(indices, pa.int64()), -1).to_numpy(zero_copy_only=False)
+    return codes

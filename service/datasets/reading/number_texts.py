@@ -65,6 +65,7 @@ class PlainNumbers:
 def _have_leading_zeros(data: NDArray[np.uint8], offsets: NDArray[np.int32]) -> bool:
     """Tell whether a text begins with a zero and another digit; it may then be a code or, as 00.5, a number."""
     starts = offsets[:-1]
-    starts = starts[np.diff(offsets) > 1]
-    second = data[starts[data[starts] == _ZERO] + 1]
+    rows = np.flatnonzero(data[np.minimum(starts, len(data) - 1)] == _ZERO)
+    starts = starts[rows]
+    second = data[starts[offsets[rows + 1] - starts > 1] + 1]
     return bool(((second >= _ZERO) & (second <= _NINE)).any())

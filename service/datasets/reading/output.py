@@ -116,12 +116,12 @@ class OutputColumn:
 
 
 def rows_of_parts(columns: Sequence[OutputColumn], n_rows: int) -> int:
-    """Give how many rows each part of a table has: about 16 MB decoded, and never the rest of a part alone."""
+    """Give how many rows each part of a table has: about 12 MB decoded, and never the rest of a part alone."""
     n_parts = max(1, round(sum(column.n_bytes for column in columns) / PART_BYTES))
     return -(-n_rows // n_parts)
 
 
-PART_BYTES = 16 * 2**20
+PART_BYTES = 12 * 2**20
 
 
 def as_floats(values: Array) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -1,11 +1,13 @@
 """Writes the Parquet file of a table, part by part, and computes its statistics on the way."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from service.datasets.reading.ahead import ahead
 from service.datasets.reading.output import OutputColumn, as_floats, rows_of_parts
 from service.datasets.reading.sources.source import Array
 from service.datasets.reading.statistics import NumberStatistics, RowSample
@@ -37,16 +39,19 @@ def write_parquet(
     sample = RowSample(n_rows, sum(each is not None for each in statistics))
     n_rows_of_part = rows_of_parts(columns, n_rows)
     first_row = 0
-    with pq.ParquetWriter(
-        destination,
-        schema,
-        version="2.6",
-        compression="lz4",
-        use_dictionary=with_levels or False,
-        dictionary_pagesize_limit=2**30,  # beyond it, codes would become texts
-        write_statistics=False,
-    ) as writer:
-        for part in _parts(blocks, columns, n_rows_of_part):
+    with (
+        closing(ahead(_parts(blocks, columns, n_rows_of_part))) as parts,
+        pq.ParquetWriter(
+            destination,
+            schema,
+            version="2.6",
+            compression="lz4",
+            use_dictionary=with_levels or False,
+            dictionary_pagesize_limit=2**30,  # beyond it, codes would become texts
+            write_statistics=False,
+        ) as writer,
+    ):
+        for part in parts:
             n = len(part[0])
             sampled = sample.of(first_row, n)
             for of_column, values in zip(statistics, part, strict=True):

@@ -2,10 +2,11 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from service.datasets.reading.classes import Look
+from service.datasets.reading.ahead import ahead
 from service.datasets.reading.column_types import Verdict, decide, reading_of
 from service.datasets.reading.columns import ColumnReader, Reading, Rules
 from service.datasets.reading.describe import describe
@@ -107,11 +108,12 @@ def _read_once(
         for name, kind, reading in zip(heading.names, heading.kinds, readings, strict=True)
     ]
     n_rows = 0
-    for block in table.blocks():
-        read = [column.add(values) for column, values in zip(columns, block.columns, strict=True)]
-        n_rows += block.n_rows
-        if not any(column.is_contradicted for column in columns):
-            spill.append(read)
+    with closing(ahead(table.blocks())) as blocks:
+        for block in blocks:
+            read = [column.add(values) for column, values in zip(columns, block.columns, strict=True)]
+            n_rows += block.n_rows
+            if not any(column.is_contradicted for column in columns):
+                spill.append(read)
     if n_rows == 0:
         raise TableError("no_rows", "the table has columns and no row")
     for column in columns:
@@ -162,7 +164,7 @@ def _named_columns(heading: Heading, read: _Pass) -> tuple[list[int], list[Table
 
 
 def _refuse_extra_field(column: ColumnReader, n_columns: int) -> None:
-    row, _ = column.tally.first_of(*Look)
+    row = column.first_row or 0
     detail = f"row {row} has {n_columns + 1} fields, but the header has {n_columns}: no value is guessed"
     raise TableError("ragged_row", detail, row=row, more={"expected": n_columns, "got": n_columns + 1})
 

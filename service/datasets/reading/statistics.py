@@ -1,9 +1,14 @@
 """Statistics of a column of numbers, part by part in bounded memory."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from perceptron.preprocessing.standardization import Moments
+from perceptron.preprocessing.standardization import SMALLEST_SCALE
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -34,11 +39,46 @@ class RowSample:
         return np.flatnonzero(mixed < np.uint64(self._share * 2.0**64))
 
 
+@dataclass(frozen=True)
+class _Moments:
+    """Mean and squared deviations of some values, in units of a power of two: scaling is exact and nothing overflows.
+
+    `perceptron`'s Moments are in units of the largest value, which would cost the last digit of the mean of 1, 2, 4.
+    """
+
+    n: int
+    unit: float
+    mean: float
+    squared_deviations: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> "_Moments":
+        unit = 2.0 ** min(int(np.frexp(np.abs(values).max())[1]), 1023)
+        scaled = values / unit
+        scaled -= scaled[0]  # so that equal values have their own mean, and no deviation
+        mean = float(scaled.mean())
+        return cls(len(values), unit, float(values[0]) / unit + mean, float(np.square(scaled - mean).sum()))
+
+    def combine(self, other: "_Moments") -> "_Moments":
+        """Give the moments of both, after T. Chan, G. Golub and R. LeVeque (1983)."""
+        unit, n = max(self.unit, other.unit), self.n + other.n
+        left, right = self.unit / unit, other.unit / unit
+        difference = other.mean * right - self.mean * left
+        return _Moments(
+            n,
+            unit,
+            self.mean * left + difference * (other.n / n),
+            self.squared_deviations * left**2
+            + other.squared_deviations * right**2
+            + difference**2 * (self.n * other.n / n),
+        )
+
+
 class NumberStatistics:
     """Mean, deviation, range, quantiles and number of different values, of those that are not missing."""
 
     def __init__(self, max_distinct: int) -> None:
-        self.moments: Moments | None = None
+        self.moments: _Moments | None = None
         """None: there is no value"""
         self.min = np.inf
         self.max = -np.inf
@@ -59,28 +99,34 @@ class NumberStatistics:
             values = values[~is_missing]
         if len(values) == 0:
             return
-        moments = Moments.of(values[:, np.newaxis])
+        moments = _Moments.of(values)
         self.moments = moments if self.moments is None else self.moments.combine(moments)
         self.min = min(self.min, float(values.min()))
         self.max = max(self.max, float(values.max()))
         if self._distinct is not None:
-            distinct = np.unique(np.append(self._distinct, np.unique(values)))
+            of_these = pc.unique(pa.array(values)).to_numpy()
+            is_few = len(of_these) <= self._max_distinct
+            distinct = np.unique(np.append(self._distinct, of_these)) if is_few else of_these
             self._distinct = distinct if len(distinct) <= self._max_distinct else None
 
     @property
     def mean(self) -> float | None:
         """The mean; None: there is no value."""
-        return None if self.moments is None else float((self.moments.mean * self.moments.unit)[0])
+        return None if self.moments is None else self.moments.mean * self.moments.unit
 
     @property
     def std(self) -> float | None:
         """The standard deviation of the population."""
-        return None if self.moments is None else float(self.moments.deviation[0])
+        if self.moments is None:
+            return None
+        return math.sqrt(self.moments.squared_deviations / self.moments.n) * self.moments.unit
 
     @property
     def is_constant(self) -> bool:
-        """Whether all values are the same but for rounding."""
-        return self.moments is not None and bool(self.moments.is_constant[0])
+        """Whether all values are the same but for rounding, as 0.3 and 0.1 + 0.2 are."""
+        if self.mean is None or self.std is None:
+            return False
+        return self.std <= max(np.finfo(np.float64).eps * abs(self.mean), SMALLEST_SCALE)
 
     @property
     def distinct(self) -> tuple[int, bool]:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.http.arrow_header import MAX_NAME_BYTES, RECORD_BATCH, SCHEMA, Header, Message, messages
 from service.http.parsing import check_n_instances, pointer_to, refuse
-from service.predict.formats.arrow_header import MAX_NAME_BYTES, RECORD_BATCH, SCHEMA, Header, Message, messages
 from service.predict.formats.arrow_typed import read_typed
 from service.predict.formats.format import Format, in_order, output_names, require_finite
 from service.predict.inputs import Inputs

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.http.parsing import check_n_instances, pointer_to, refuse
 from service.predict.columns.codes import Cells
 from service.predict.columns.table import ExtraNames, as_instances, match_names
-from service.predict.formats.arrow_header import (
+from service.http.arrow_header import (
     DICTIONARY_BATCH,
     MAX_NAME_BYTES,
     RECORD_BATCH,

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from service.datasets.reading.limits import TableLimits
+from service.datasets.reading.sources.arrow_messages import check_messages
 from service.datasets.reading.sources.content import check_bytes, check_columns, check_rows
 from service.datasets.reading.sources.header import checked_names
 from service.datasets.reading.sources.source import Array, Block, Heading, Kind
@@ -83,6 +84,8 @@ class ArrowStream:
         """
         if self.path.stat().st_size == 0:
             raise TableError("empty_file", "the file is empty")
+        with self.path.open("rb") as messages:
+            check_messages(messages, self.limits)
         with pa.OSFile(str(self.path)) as file, _damage_of("Arrow stream"):
             return _heading(pa.ipc.open_stream(file).schema, self.limits)
 
@@ -121,6 +124,8 @@ def _damage_of(what: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the bytes
+            raise
         text = " ".join(str(error).split())[:200]
         is_cut = "expected to read" in text.lower() or "expected to be able to read" in text.lower()
         code, state = ("truncated", "cut off") if is_cut else ("damaged_file", "damaged, or no such file")

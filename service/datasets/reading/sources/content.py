@@ -54,7 +54,7 @@ class Content:
                 try:
                     chunk: bytes = file.read(size or CHUNK_BYTES)
                 except OSError as error:
-                    if self.coding is None:
+                    if error.errno is not None:  # of the disk, not of the bytes
                         raise
                     raise TableError("malformed_encoding", f"the body is not valid {self.coding}: {error}") from error
                 if not chunk:

@@ -7,6 +7,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from service.datasets.reading.limits import TableLimits
@@ -14,12 +15,13 @@ from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.sources.characters import Characters, check_utf8
 from service.datasets.reading.sources.content import check_columns, check_rows
 from service.datasets.reading.sources.header import find_delimiter, read_header
-from service.datasets.reading.sources.records import Cut, Dialect, StrayQuoteError
-from service.datasets.reading.sources.source import Block, Heading
+from service.datasets.reading.sources.records import Cut, Dialect, Record, StrayQuoteError
+from service.datasets.reading.sources.source import Array, Block, Heading
 from service.http.errors import TableError
 from storage.datasets.schema import TableWarning
 
 BLOCK_BYTES = 2**20
+_SAMPLE_BYTES = 2**18
 MAX_BLOCK_BYTES = 16 * 2**20
 _ROWS_OF_WIDE_TABLES = 500
 """A block has so many at least, as far as its largest size allows: each column of each block has a cost."""
@@ -63,14 +65,14 @@ class DelimitedTable:
         return Dialect(delimiter.encode(), newline)
 
     @cached_property
-    def _first_records(self) -> list[tuple[int, list[bytes]]]:
+    def _first_records(self) -> list[Record]:
         """The header, if there is one, and up to 1,000 records after it."""
         text, is_whole = self._start
         check_utf8(text if is_whole else text[: text.rfind(self._dialect.newline) + 1], 1, self.characters.n_mark_bytes)
         records = []
         for record in self._dialect.records(text):
             records.append(record)
-            if len(records) > 1_000 or record[0] > BLOCK_BYTES // 4:
+            if len(records) > 1_000 or record.start > _SAMPLE_BYTES:
                 break
         if not is_whole and len(records) > 1:
             records.pop()  # it may be cut off
@@ -91,7 +93,7 @@ class DelimitedTable:
             TableError: there is nothing, or the names are no names.
         """
         records = self._first_records
-        fields = records[0][1]
+        fields = records[0].fields
         check_columns(len(fields), self.limits)
         warnings = list(self.characters.warnings)
         if self.options.header is False:
@@ -101,7 +103,7 @@ class DelimitedTable:
             warnings += of_names
             records = records[1:]
         has_extra_field = bool(records) and all(
-            len(fields) == len(names) + 1 and fields[-1] == b"" for _, fields in records
+            len(record.fields) == len(names) + 1 and record.fields[-1] == b"" for record in records
         )
         if has_extra_field:
             detail = "each record ends with a delimiter, and the header does not: it was left out"
@@ -123,7 +125,7 @@ class DelimitedTable:
         """
         n_names = len(self.heading.names)
         columns = [str(i) for i in range(n_names)]
-        parse = pa.csv.ParseOptions(delimiter=self._dialect.delimiter.decode(), newlines_in_values=True)
+        delimiter = self._dialect.delimiter.decode()
         convert = pa.csv.ConvertOptions(
             check_utf8=False,
             column_types=dict.fromkeys(columns, pa.string()),
@@ -134,6 +136,8 @@ class DelimitedTable:
         for text in self._texts(self._after_header()):
             check_utf8(*text)
             read = pa.csv.ReadOptions(use_threads=False, block_size=len(text.text) + 1, column_names=columns)
+            has_quotes = b'"' in text.text
+            parse = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=has_quotes)
             try:
                 table = pa.csv.read_csv(pa.py_buffer(text.text), read, parse, convert)
             except pa.ArrowInvalid as error:
@@ -141,15 +145,17 @@ class DelimitedTable:
                     continue  # empty lines alone
                 self._refuse(text, first_row, error)
             check_rows(first_row + len(table), self.limits)
-            yield Block(list(map(_one_array, table.columns)), len(table), partial(self._line, text))
+            arrays = list(map(_one_array, table.columns))
+            if has_quotes and len(text.text) > self.limits.max_line_bytes:
+                self._check_fields(text, arrays)
+            yield Block(arrays, len(table), partial(self._line, text))
             first_row += len(table)
 
     def _after_header(self) -> _Text:
         """Say where the rows begin; its text is all that comes before them."""
         text, start = self._start[0], 0
         if self.options.header is not False:
-            second = self._first_records[1:2]
-            start = second[0][0] if second else len(text)
+            start = self._first_records[0].end
         return _Text(
             text[:start], 1 + text.count(self._dialect.newline, 0, start), self.characters.n_mark_bytes + start
         )
@@ -157,26 +163,31 @@ class DelimitedTable:
     def _texts(self, before: _Text) -> Iterator[_Text]:
         """Yield all records of the file after the text that is passed over, in blocks."""
         n_skipped, line, offset = len(before.text), before.line, before.offset
-        text, n_wanted = b"", BLOCK_BYTES
+        waiting: list[bytes] = []
+        n_waiting, n_wanted = 0, BLOCK_BYTES
         chunks = self.characters.chunks()
         for chunk in chunks:
             kept, n_skipped = chunk[n_skipped:], max(0, n_skipped - len(chunk))
-            text += kept
-            if len(text) < n_wanted:
+            waiting.append(kept)
+            n_waiting += len(kept)
+            if n_waiting < n_wanted:
                 continue
+            text = b"".join(waiting)
             cut = self._cut(text, line)
             if cut.end == 0:
                 if len(text) > self.limits.max_line_bytes:
                     self._refuse_long(text, line, cut, chunks)
+                waiting, n_wanted = [text], n_waiting + 1
                 continue
-            whole, text = text[: cut.end], text[cut.end :]
+            whole, waiting = text[: cut.end], [text[cut.end :]]
+            n_waiting = len(waiting[0])
             self._check_lines(whole, line)
             yield _Text(whole, line, offset)
             n_records = whole.count(self._dialect.newline)
             line += n_records
             offset += len(whole)
             n_wanted = min(max(BLOCK_BYTES, len(whole) // n_records * _ROWS_OF_WIDE_TABLES), MAX_BLOCK_BYTES)
-        if text:
+        if text := b"".join(waiting):
             cut = self._cut(text, line)
             if cut.open_quote is not None:
                 self._refuse_unclosed(text, line, cut.open_quote)
@@ -201,6 +212,13 @@ class DelimitedTable:
             line += int((lengths > limit).argmax())
             self._refuse_line(line)
 
+    def _check_fields(self, text: _Text, columns: list[Array]) -> None:
+        """Check the fields whose lines are short, since they have line breaks within quotes."""
+        for column in columns:
+            lengths = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+            if lengths.max(initial=0) > self.limits.max_line_bytes:
+                self._refuse_line(self._line(text, int((lengths > self.limits.max_line_bytes).argmax())))
+
     def _refuse_line(self, line: int) -> NoReturn:
         limit = self.limits.max_line_bytes
         detail = f"a record or field may have at most {limit} bytes (MAX_LINE_BYTES); line {line} has more"
@@ -219,7 +237,7 @@ class DelimitedTable:
     def _refuse(self, text: _Text, first_row: int, error: pa.ArrowInvalid) -> NoReturn:
         """Say which record is not as wide as the header."""
         expected = len(self.heading.names)
-        for row, (start, fields) in enumerate(self._dialect.records(text.text), first_row):
+        for row, (start, _, fields) in enumerate(self._dialect.records(text.text), first_row):
             if len(fields) != expected:
                 line = text.line + text.text.count(self._dialect.newline, 0, start)
                 detail = f"line {line} has {_fields(len(fields))}, but the header has {expected}: no value is guessed"
@@ -237,7 +255,7 @@ def _fields(n: int) -> str:
     return "1 field" if n == 1 else f"{n} fields"
 
 
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
+def _one_array(column: pa.ChunkedArray) -> Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 

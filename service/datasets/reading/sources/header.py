@@ -44,7 +44,7 @@ def find_delimiter(text: bytes, *, is_whole: bool, options: ReadOptions, newline
 
 def _widths(text: bytes, dialect: Dialect) -> list[int]:
     if b'"' in text:
-        return [len(fields) for _, fields in islice(dialect.records(text), _SAMPLE_RECORDS)] or [1]
+        return [len(record.fields) for record in islice(dialect.records(text), _SAMPLE_RECORDS)] or [1]
     lines = (line for line in text.splitlines() if line)
     return [line.count(dialect.delimiter) + 1 for line in islice(lines, _SAMPLE_RECORDS)] or [1]
 

@@ -161,7 +161,7 @@ class JsonRecords:
                     _refuse("something follows the object", row, line)
                 yield record
                 row += 1
-        if line <= 1 and row == 0:
+        if row == 0:
             raise TableError("empty_file", "the file is empty")
 
     def _items(self) -> Iterator[dict[str, Any]]:
@@ -187,9 +187,8 @@ class JsonRecords:
                 elif character == "]" and expected == "{]":
                     position, expected = position + 1, ""
                 else:
-                    where = line + text.count("\n", 0, position)
                     try:
-                        record, position = _decode(text, position, row, where)
+                        record, position = _decode(text, position, row, line)
                     except TableError:
                         if len(text) - position > self.limits.max_line_bytes:
                             raise
@@ -198,13 +197,12 @@ class JsonRecords:
                     row += 1
                     expected = ",]"
         rest = _after_blanks(text, position)
-        line += text.count("\n", 0, rest)
         if expected == "[" and rest == len(text):
             raise TableError("empty_file", "the file is empty")
         if rest < len(text):
             _decode(text, rest, row, line)
         if expected:
-            _refuse("the list does not end", row, line)
+            _refuse("the list does not end", row, line + text.count("\n"))
 
     def _refuse_long(self, row: int, line: int) -> NoReturn:
         limit = self.limits.max_line_bytes
@@ -231,16 +229,23 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
 def _decode(text: str, start: int, row: int, line: int) -> tuple[dict[str, Any], int]:
-    """Read one record, and say where it ends."""
+    """Read one record, and say where it ends.
+
+    Args:
+        line: of the file, where the text begins.
+    """
     if text[start] != "{":
+        line += text.count("\n", 0, start)
+        if text[start] in "]},":
+            _refuse(f"{text[start]!r} is not expected here", row, line)
         raise TableError("not_records", f"row {row} (line {line}) is not an object", row=row, line=line)
     try:
         record, end = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
-        line += text.count("\n", start, error.pos)
-        _refuse(error.msg, row, line, error)
+        _refuse(error.msg, row, line + text.count("\n", 0, error.pos), error)
     except (ValueError, RecursionError) as error:
-        _refuse("it is nested too deeply" if isinstance(error, RecursionError) else str(error), row, line, error)
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        _refuse(what, row, line + text.count("\n", 0, start), error)
     return record, end
 
 

@@ -1,5 +1,7 @@
 """npy and npz, the arrays of NumPy. Headers are checked before anything is allocated, and nothing is unpickled."""
 
+import ast
+import errno
 import math
 import zipfile
 import zlib
@@ -21,6 +23,7 @@ from service.datasets.reading.sources.source import Array, Block, Heading, Kind
 from service.http.errors import TableError
 
 _BLOCK_BYTES = 2**20
+_MAX_HEADER_BYTES = 2**16
 _KINDS: dict[str, Kind] = {
     "f": "number",
     "i": "number",
@@ -160,17 +163,17 @@ def _extracted(path: Path, folder: Path, limits: TableLimits) -> Iterator[tuple[
                         check_bytes(n_bytes, limits)
                         file.write(chunk)
                 yield entry.filename.removesuffix(".npy"), array
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # it is for a place before the file's start
+            raise
         raise TableError("malformed_encoding", f"the archive is damaged, or no npz: {error}"[:300]) from error
 
 
 def _layout(path: Path, what: str, limits: TableLimits) -> _Layout:
     with path.open("rb") as file:
         try:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, is_fortran, dtype = read(file)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            shape, is_fortran, dtype = _read_header(file)
+        except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
             raise TableError("damaged_file", f"{what} has no valid header of npy: {error}"[:300]) from error
         start = file.tell()
     if dtype.hasobject:
@@ -188,6 +191,21 @@ def _layout(path: Path, what: str, limits: TableLimits) -> _Layout:
     if n_left > n_bytes:
         raise TableError("damaged_file", f"{what} is followed by {n_left - n_bytes} bytes that are not part of it")
     return _Layout(path, start, dtype, n_rows, width, is_fortran and width > 1)
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read what NumPy's own reader reads, but for the headers of Python 2, of which that one warns."""
+    magic = file.read(8)
+    if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\x01\0", b"\x02\0", b"\x03\0"):
+        raise ValueError("it does not begin with the magic bytes of npy")
+    n_bytes = int.from_bytes(file.read(2 if magic[6] == 1 else 4), "little")
+    if n_bytes > _MAX_HEADER_BYTES:
+        raise ValueError(f"it may have {_MAX_HEADER_BYTES} bytes, not {n_bytes}")
+    header = ast.literal_eval(file.read(n_bytes).decode("utf-8" if magic[6] == 3 else "latin-1"))
+    shape, is_fortran = header["shape"], header["fortran_order"]
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise ValueError("the shape is none")
+    return shape, bool(is_fortran), np.lib.format.descr_to_dtype(header["descr"])
 
 
 def _as_arrow(values: NDArray[Any]) -> Array:

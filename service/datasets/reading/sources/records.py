@@ -24,6 +24,14 @@ class Cut(NamedTuple):
     """Where the quote is that opens a field whose end is not there."""
 
 
+class Record(NamedTuple):
+    """One record: where it begins, where the next one does, and its fields without quotes."""
+
+    start: int
+    end: int
+    fields: list[bytes]
+
+
 class StrayQuoteError(Exception):
     """Text follows a closing quote. Taken literally, a quote that is never closed would swallow records."""
 
@@ -80,8 +88,8 @@ class Dialect:
                 raise StrayQuoteError(close)
         return Cut(max(end, text.rfind(self.newline, position) + 1), None)
 
-    def records(self, text: bytes) -> Iterator[tuple[int, list[bytes]]]:
-        """Yield the start and the fields of each record, one by one: for headers, samples and errors.
+    def records(self, text: bytes) -> Iterator[Record]:
+        """Yield the records one by one: for headers, samples and errors.
 
         Empty lines are no records.
         """
@@ -100,14 +108,14 @@ class Dialect:
             position = match.end()
             if match[3] != self.delimiter:
                 if not is_empty_line:
-                    yield start, fields
+                    yield Record(start, position, fields)
                 start, fields = position, []
                 if match[3] == b"":
                     return
 
     def start_of_record(self, text: bytes, number: int) -> int:
         """Give where a record begins, from its number from 0."""
-        return next(islice(self.records(text), number, None))[0]
+        return next(islice(self.records(text), number, None)).start
 
 
 def _are_among(values: "np.ndarray[tuple[int], np.dtype[np.uint8]]", allowed: tuple[int, ...]) -> bool:

@@ -110,7 +110,7 @@ def messages(body: bytes) -> Iterator[Message]:
             return
         if not 0 < n_bytes <= len(body) - at:
             refuse("", f"announces a message of {n_bytes} bytes, and has {len(body) - at}")
-        message = _read_header(body[at : at + n_bytes])
+        message = read_header(body[at : at + n_bytes])
         at += n_bytes
         version, kind, body_length = message.number(0, "h"), message.number(1, "B"), message.number(3, "q")
         if version not in (_V4, _V5):
@@ -125,6 +125,6 @@ def messages(body: bytes) -> Iterator[Message]:
     refuse("", f"must have fewer than {_MAX_MESSAGES} messages: send larger batches")
 
 
-def _read_header(content: bytes) -> Header:
+def read_header(content: bytes) -> Header:
     """Return the table at the root."""
     return Header(content, int(struct.unpack_from("<I", content)[0]))
