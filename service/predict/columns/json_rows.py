@@ -168,7 +168,7 @@ def _extra_keys(rows: Sequence[dict[str, Any]], place: Callable[[int, str], str]
     for i, row in enumerate(rows):
         if not row.keys() <= known:
             first_at |= {name: i for name in row if name not in known}
-            known |= row.keys()
+            known.update(row)
     return ExtraNames(first_at, place)
 
 

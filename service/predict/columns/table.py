@@ -16,6 +16,7 @@ from service.predict.inputs import InputColumn, Inputs
 from service.predict.instances import Instances, TableRows
 
 _MAX_NAME = 128
+_MAX_GIVEN = 100_000
 
 
 class ExtraNames(NamedTuple):
@@ -107,6 +108,8 @@ def match_names(
     Raises:
         InvalidRequestError: a column is missing, or there are two of one name.
     """
+    if len(given) > _MAX_GIVEN:
+        refuse(pointer, f"must have at most {_MAX_GIVEN} columns, not {len(given)}")
     index_of = {name: k for k, name in enumerate(given)}
     if len(index_of) < len(given):
         name = next(name for k, name in enumerate(given) if index_of[name] != k)
