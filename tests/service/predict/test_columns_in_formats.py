@@ -185,6 +185,13 @@ def test_a_first_row_without_numbers_is_no_header(http: FlaskClient) -> None:
     assert y_hat(post(http, ",,true,plus\n52,25.5,true,plus\n", "text/csv"))[1] == pytest.approx(0.0356365493, abs=1e-6)
 
 
+def test_cells_of_a_table_may_hold_what_separates_other_tables(http: FlaskClient) -> None:
+    text = "age,income,member,plan,note\n52,25.5,true,plus,a;b|c\n"
+    assert y_hat(post(http, text, "text/csv")) == [pytest.approx(0.0356365493, abs=1e-6)]
+    answer = post(http, "age;income;member;plan\n52;25.5;true;plus\n", "text/csv")
+    assert "separate columns by commas" in fault(answer)[1]
+
+
 def test_encoded_features_are_taken_as_a_matrix(http: FlaskClient) -> None:
     # age, income, income:missing, member, plan=<missing>, basic, plus, pro
     encoded = np.array([[52, 25.5, 0, 1, 0, 0, 1, 0], [52, 25.5, 0, 1, 0, 0, 0, 0]])
