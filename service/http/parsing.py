@@ -27,6 +27,7 @@ _MAX_POINTER = 2_000
 """Keys may be as long as a body."""
 _LARGE_BODY_BYTES = 1_000_000
 _NUMBERS = {int, float}
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MEMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
 
 _OUR_WORDS = {
@@ -136,9 +137,12 @@ def _parse_with_infinities(body: bytes, pointer: str) -> Any:
         raise ValueError(f"{constant} is not a JSON number")
 
     try:
-        return json.loads(body, parse_constant=refuse, parse_int=_int_or_infinity)
+        value = json.loads(body, parse_constant=refuse, parse_int=_int_or_infinity)
+        if _SURROGATE.search(body):
+            json.dumps(value, ensure_ascii=False).encode()  # half of a pair of surrogates is no text
     except (ValueError, RecursionError) as error:
         raise _malformed(body, error, pointer) from error
+    return value
 
 
 def _int_or_infinity(digits: str) -> int | float:

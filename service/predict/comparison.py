@@ -16,7 +16,6 @@ from service.http.room import LONG_STEPS, Room
 from service.http.wire import HttpRequest
 from service.predict.columns.forward import outputs_of_table
 from service.predict.columns.json_rows import read_rows
-from service.predict.inputs import Inputs
 from service.predict.instances import Features, Matrix, TableRows, as_matrix
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found, LoadedModels
@@ -122,13 +121,14 @@ def compare(
 
 
 def _outputs_of(found: Sequence[Found], instances: Sequence[Any]) -> dict[int, dict[str, Any]]:
-    by_inputs: dict[Inputs, list[LoadedModel]] = {}
+    groups: dict[Any, list[LoadedModel]] = {}
     for one in found:
-        by_inputs.setdefault(one.model.inputs, []).append(one.model)
+        inputs = one.model.inputs
+        groups.setdefault((inputs.names, inputs.encoder, inputs.target), []).append(one.model)
     by_version: dict[int, dict[str, Any]] = {}
-    for inputs, group in by_inputs.items():
+    for group in groups.values():
         try:
-            given = read_rows(instances, "/instances", inputs)
+            given = read_rows(instances, "/instances", group[0].inputs)
         except InvalidRequestError as error:
             fault = error.faults[0]
             detail = f"{fault.detail} for version {group[0].trained.version}"

@@ -1,8 +1,6 @@
 """What a version takes: features, or the columns of a table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -27,16 +25,30 @@ class InputColumn:
         """The code of each level as it is written, and of a missing one: most cells need no other rule."""
 
 
-@dataclass(frozen=True)
 class Inputs:
-    """What a reader must know to read instances for a version."""
+    """What a reader must know to read instances for a version.
 
-    names: tuple[str, ...]
-    """Of the features or, with an encoder, of the columns, in order."""
-    encoder: TableEncoder | None = None
-    """Turns rows of a table into features; None: the version takes features."""
-    target: str | None = None
-    """A column that rows may have, too: the one that was learned."""
+    Args:
+        names: of the features or, with an encoder, of its columns, in order.
+        encoder: turns rows of a table into features; None: the version takes features.
+        target: a column that rows may have, too: the one that was learned.
+    """
+
+    __slots__ = ("columns", "encoder", "has_only_numbers", "is_categorical", "is_never_missing", "names", "target")
+
+    def __init__(self, names: tuple[str, ...], encoder: TableEncoder | None = None, target: str | None = None) -> None:
+        self.names = names
+        self.encoder = encoder
+        self.target = target
+        columns = () if encoder is None else encoder.columns
+        self.columns = tuple(map(InputColumn, columns))
+        """The columns, ready to read cells for; none without an encoder."""
+        self.has_only_numbers = all(column.kind == "numeric" for column in columns)
+        """Whether every value is a number: there is no encoder, or all of its columns are numeric."""
+        self.is_categorical: NDArray[np.bool_] = np.array([column.kind == "categorical" for column in columns], bool)
+        """(n_columns,)"""
+        self.is_never_missing: NDArray[np.bool_] = np.array([not column.has_gaps for column in columns], bool)
+        """(n_columns,): whether training had a value in every row."""
 
     @classmethod
     def of(cls, trained: TrainedModel) -> "Inputs":
@@ -44,23 +56,3 @@ class Inputs:
         if trained.encoder is None:
             return cls(trained.feature_names)
         return cls(tuple(column.name for column in trained.encoder.columns), trained.encoder, trained.target)
-
-    @cached_property
-    def columns(self) -> tuple[InputColumn, ...]:
-        """The columns, ready to read cells for; none without an encoder."""
-        return () if self.encoder is None else tuple(map(InputColumn, self.encoder.columns))
-
-    @cached_property
-    def is_categorical(self) -> NDArray[np.bool_]:
-        """(n_columns,)"""
-        return np.array([column.kind == "categorical" for column in self.columns])
-
-    @cached_property
-    def is_never_missing(self) -> NDArray[np.bool_]:
-        """(n_columns,): whether training had a value in every row."""
-        return np.array([not column.has_gaps for column in self.columns])
-
-    @cached_property
-    def has_only_numbers(self) -> bool:
-        """Whether every value is a number: there is no encoder, or all of its columns are numeric."""
-        return self.encoder is None or all(column.kind == "numeric" for column in self.encoder.columns)

@@ -27,9 +27,6 @@ _STALE_HEADER: Header = (b"x-model-stale", b"true")
 _MAX_STEPS_ON_LOOP = 1_000_000
 """About a millisecond."""
 
-_MAX_COLUMNS_ON_LOOP = 100
-"""Of a table: each takes about 10 microseconds, even for one row."""
-
 _MANY_OUTPUTS = 10_000
 """The memory of fewer is not counted."""
 
@@ -91,16 +88,13 @@ def predict(
             found = find_network(request.reference, models)
         else:
             found = models.get(request.reference) if may_wait else models.find(request.reference)
-            if found is None:
+            if found is None or (found.model.reads_slowly and not may_wait):
                 raise WouldWaitError
-        inputs = found.model.inputs
-        if inputs.encoder is not None and not may_wait and len(inputs.names) > _MAX_COLUMNS_ON_LOOP:
-            raise WouldWaitError
-        instances = request.instances(inputs)
+        instances = request.instances(found.model.inputs)
         if request.add is not None:
             found = request.add(found, instances)
-        if instances.warnings is not None:
-            found = found._replace(members={**found.members, "warnings": instances.warnings.shown(instances.pointer)})
+        if (warnings := instances.warnings) is not None:
+            found = found._replace(members={**found.members, "warnings": warnings.shown(instances.pointer)})
         read_ns = perf_counter_ns()
         if may_wait:
             _take_room(held, http.room, found, instances, limits)
@@ -109,8 +103,8 @@ def predict(
         answer = request.write(found, instances, outputs)
         if found.is_stale:
             answer.headers += (_STALE_HEADER,)
-        if instances.warnings is not None:
-            answer.headers += ((b"x-warnings", b"%d" % instances.warnings.n),)
+        if warnings is not None:
+            answer.headers += ((b"x-warnings", b"%d" % warnings.n),)
         if request.is_counted:
             trained, times_ns = found.model.trained, (started_ns, read_ns, computed_ns, perf_counter_ns())
             models.statistics.succeeded(trained.name, trained.version, n_instances=len(outputs), times_ns=times_ns)

@@ -11,6 +11,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.api_process import Api, running_api
 from tests.builders import publish, publish_network
+from tests.tables import CHURN, publish_table
 
 FEATURES = np.array([[0.5, -1.5], [2.0, 1.0], [-1.0, -1.0]])
 # weights 1 and 1, bias 0: z is the sum of the features
@@ -24,6 +25,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         publish(api.jobs, "counted"), publish(api.jobs, "counted")
         # y_hat is softmax of (x0, x1, 0): the largest of the three decides
         publish_network(api.jobs, "animals", classes=["bär", "cat", "日本"], weights=[[1, 0, 0], [0, 1, 0]])
+        publish_table(api.jobs, "churn", CHURN)
         publish_network(api.jobs, "lists", classes=None, is_list=True, weights=[[1, 2], [3, -4]])
         yield api
 
@@ -69,7 +71,7 @@ def test_it_sees_what_is_there(client: triton.InferenceServerClient) -> None:
     assert config["max_batch_size"] == 0
     index = client.get_model_repository_index()
     assert [(entry["name"], entry["version"]) for entry in index] == [
-        ("animals", "1"), ("counted", "1"), ("counted", "2"), ("lists", "1"), ("or", "1"), ("or", "2")
+        ("animals", "1"), ("churn", "1"), ("counted", "1"), ("counted", "2"), ("lists", "1"), ("or", "1"), ("or", "2")
     ]  # fmt: skip
     assert all((entry["state"], entry["reason"]) == ("READY", "") for entry in index)
 
@@ -172,7 +174,7 @@ def test_it_counts(client: triton.InferenceServerClient) -> None:
     assert client.get_inference_statistics("counted", "2")["model_stats"] == [second]
     everything = client.get_inference_statistics()["model_stats"]
     assert [entry for entry in everything if entry["name"] == "counted"] == [first, second]
-    assert {entry["name"] for entry in everything} == {"animals", "counted", "lists", "or"}
+    assert {entry["name"] for entry in everything} == {"animals", "churn", "counted", "lists", "or"}
 
 
 @pytest.mark.parametrize(
@@ -247,3 +249,27 @@ def test_the_client_for_asyncio_gets_the_same(api: Api, client: triton.Inference
                 await client.infer("or", given(FEATURES[:, :1]))
 
     asyncio.run(run())
+
+
+def column(name: str, values: np.ndarray, datatype: str, *, binary: bool = True) -> triton.InferInput:
+    tensor = triton.InferInput(name, values.shape, datatype)
+    tensor.set_data_from_numpy(values, binary_data=binary)
+    return tensor
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_it_sends_a_tensor_for_each_column_of_a_table(client: triton.InferenceServerClient, binary: bool) -> None:
+    metadata = client.get_model_metadata("churn")
+    assert [(each["name"], each["datatype"]) for each in metadata["inputs"]] == [
+        ("age", "FP64"), ("income", "FP64"), ("member", "BOOL"), ("plan", "BYTES")
+    ]  # fmt: skip
+    inputs = [
+        column("plan", np.array(["plus", "gold", "pro"], dtype=np.object_), "BYTES", binary=binary),
+        column("age", np.array([[52.0], [52.0], [20.0]]), "FP64", binary=binary),
+        column("income", np.array([25.5, 25.5, 10.0]), "FP64", binary=binary),
+        column("member", np.array([True, True, False]), "BOOL", binary=binary),
+    ]
+    result = client.infer("churn", inputs)
+    y_hat = result.as_numpy("output")[:2, 0]
+    np.testing.assert_allclose(y_hat, [0.0356365493, 0.0503273762], rtol=0, atol=1e-6)  # scikit-learn's
+    assert result.as_numpy("prediction")[:2].tolist() == [b"churn", b"churn"]

@@ -151,9 +151,12 @@ def _read_objects(rows: Sequence[Any], pointer: str, inputs: Inputs) -> Instance
     except KeyError:
         for i, row in enumerate(rows):
             _require_keys(row, f"{pointer}/{i}", inputs)
-    ends = [pointer_to([name]) for name in inputs.names]
-    extra = _extra_keys(rows, lambda i, name: f"{pointer}/{i}{pointer_to([name])}", inputs)
-    return in_columns(columns, inputs, pointer, lambda i, j: f"{pointer}/{i}{ends[j]}", extra=extra)
+
+    def place(i: int, name: str) -> str:
+        return f"{pointer}/{i}{pointer_to([name])}"
+
+    extra = _extra_keys(rows, place, inputs)
+    return in_columns(columns, inputs, pointer, lambda i, j: place(i, inputs.names[j]), extra=extra)
 
 
 def _require_keys(row: dict[str, Any], pointer: str, inputs: Inputs) -> None:
@@ -168,7 +171,7 @@ def _extra_keys(rows: Sequence[dict[str, Any]], place: Callable[[int, str], str]
     for i, row in enumerate(rows):
         if not row.keys() <= known:
             first_at |= {name: i for name in row if name not in known}
-            known |= row.keys()
+            known.update(row)
     return ExtraNames(first_at, place)
 
 

@@ -16,6 +16,8 @@ from service.predict.inputs import InputColumn, Inputs
 from service.predict.instances import Instances, TableRows
 
 _MAX_NAME = 128
+_MAX_GIVEN = 100_000
+_NONE_IS_SET = "all of its features are 0"
 
 
 class ExtraNames(NamedTuple):
@@ -72,9 +74,9 @@ def _about_name(extra: ExtraNames, name: str, at: int) -> InputWarning:
 def _about_cell(cells: Cells, index: int, column: InputColumn, *, is_missing: bool) -> InputWarning:
     name, pointer = column.name[:_MAX_NAME], cells.pointer_to(index)
     if not is_missing:
-        detail = f"{shown(cells.values[index])} is no category of column {name!r} in training: none of them is set"
+        detail = f"{shown(cells.values[index])} did not occur in column {name!r} in training: {_NONE_IS_SET}"
         return InputWarning(pointer, "unknown_category", detail)
-    instead = "no category is set" if column.kind == "categorical" else f"its mean there, {column.mean!r}, is taken"
+    instead = _NONE_IS_SET if column.kind == "categorical" else f"its mean, {column.mean!r}, is used"
     return InputWarning(pointer, "missing_value", f"column {name!r} was never missing in training: {instead}")
 
 
@@ -107,6 +109,8 @@ def match_names(
     Raises:
         InvalidRequestError: a column is missing, or there are two of one name.
     """
+    if len(given) > _MAX_GIVEN:
+        refuse(pointer, f"must have at most {_MAX_GIVEN} columns, not {len(given)}")
     index_of = {name: k for k, name in enumerate(given)}
     if len(index_of) < len(given):
         name = next(name for k, name in enumerate(given) if index_of[name] != k)

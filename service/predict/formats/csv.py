@@ -84,13 +84,12 @@ def _split_names(text: str, inputs: Inputs, *, has_names: bool | None) -> tuple[
         first = next(_records(text if '"' in text else text.partition("\n")[0]), [])
     except csv.Error as error:
         refuse("/0", f"must be a line of CSV: {error}")
-    if len(first) != len(names) and any(map(_SEPARATORS.search, first)):
+    # Rows of a table may have other columns, and text with such marks: only a line without a comma is suspect.
+    is_other_width = len(first) != len(names) and (inputs.encoder is None or len(first) == 1)
+    if is_other_width and any(map(_SEPARATORS.search, first)):
         refuse("", f"expected {len(names)} columns, got {len(first)}: {_COMMAS_NEEDED}")
     if has_names is None:
-        known = {*names, inputs.target}
-        # The first row of a table may have no number, so there only a column's name is a sign.
-        is_named = any(cell.strip() in known for cell in first)
-        has_names = _looks_like_names(first, names) if inputs.encoder is None else is_named
+        has_names = _looks_like_names(first, inputs)
     if not has_names:
         return None, text
     columns = first if set(first) == set(names) else [name.strip() for name in first]
@@ -98,12 +97,17 @@ def _split_names(text: str, inputs: Inputs, *, has_names: bool | None) -> tuple[
     return columns, "".join(text.split("\n", n_lines)[n_lines:])
 
 
-def _looks_like_names(first: Sequence[str], names: Sequence[str]) -> bool:
-    """Tell whether the first line is a header: a cell is a feature's name, or none is a number and one is a text."""
+def _looks_like_names(first: Sequence[str], inputs: Inputs) -> bool:
+    """Tell whether the first line is a header: a cell is a feature's name, or none is a number and one is a text.
+
+    A row of a table may have text and no number, so there only the name of a column is a sign.
+    """
     if all(_is_number(cell) or cell.strip().lower() in _MISSING for cell in first):
         return False
-    known = set(names)
-    return any(cell.strip() in known for cell in first) or not any(map(_is_number, first))
+    known = {*inputs.names, inputs.target}
+    if any(cell.strip() in known for cell in first):
+        return True
+    return inputs.encoder is None and not any(map(_is_number, first))
 
 
 def _cells(text: str, given: list[str] | None, inputs: Inputs) -> Instances:

@@ -24,6 +24,9 @@ _STEPS_OF_A_NEURON = 20
 """The same for an activation in a wide layer."""
 
 
+_MAX_COLUMNS_ON_LOOP = 100
+"""Of a table: each takes about 10 microseconds for one row."""
+
 _BYTES_OF_A_COLUMN = 900
 """Measured: a column of a table, and what reads its cells."""
 
@@ -43,12 +46,22 @@ class LoadedModel:
     """A trained model with everything that can be prepared for its answers."""
 
     __slots__ = (
-        "_forward_one", "head", "inputs", "n_bytes", "n_outputs", "n_steps_each", "n_steps_forward", "trained"
-    )  # fmt: skip
+        "_forward_one",
+        "head",
+        "inputs",
+        "n_bytes",
+        "n_outputs",
+        "n_steps_each",
+        "n_steps_forward",
+        "reads_slowly",
+        "trained",
+    )
 
     def __init__(self, trained: TrainedModel) -> None:
         self.trained = trained
         self.inputs = Inputs.of(trained)
+        self.reads_slowly = len(self.inputs.columns) > _MAX_COLUMNS_ON_LOOP
+        """Whether reading even one row would hold up the event loop."""
         version = {"version": trained.version} if trained.version else {}
         self.head = orjson.dumps({"model": trained.name, **version})[:-1]
         """The beginning of every JSON answer of the native route."""

@@ -8,9 +8,11 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
+from perceptron import Column, Layer, Network, TableEncoder, Task
 from storage import keys
 from storage.jobs.store import JobStore
 from tests.builders import publish
+from tests.tables import publish_encoder
 
 
 def test_a_model_shows_its_versions_and_aliases(http: FlaskClient, jobs: JobStore) -> None:
@@ -55,6 +57,16 @@ def test_weights_that_are_not_shown_are_not_decoded(http: FlaskClient, train: Ca
     train({"model": "m", "data": data, "network": {"hidden_layers": [100, 100]}, "training": {"max_epochs": 1}})
     redis.hset(keys.version("m", 1), "weights", b"no safetensors")
     assert http.get("/models/m/versions/1").get_json()["weights"] is None
+
+
+def test_a_large_network_of_a_table_shows_its_columns(http: FlaskClient, jobs: JobStore) -> None:
+    encoder = TableEncoder((Column("c", "categorical", tuple(f"{k:05d}" for k in range(10_000))),))
+    network = Network((Layer(np.ones((10_000, 1)), np.zeros(1), "identity"),))  # and its bias: 10,001 parameters
+    publish_encoder(jobs, "m", encoder, network, Task("regression", None, "identity", "mean_squared_error", 1))
+    version = http.get("/models/m/versions/1").get_json()
+    assert version["weights"] is None
+    assert version["columns"][0]["categories"][:2] == ["00000", "00001"]
+    assert (version["target"], "has_columns" in version) == ("y", False)
 
 
 def test_an_alias_moves_and_is_forgotten(http: FlaskClient, jobs: JobStore) -> None:

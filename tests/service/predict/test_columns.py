@@ -249,3 +249,21 @@ def test_whole_numbers_name_categories_exactly(http: FlaskClient, jobs: JobStore
     publish_table(jobs, "ids", "id,y\n9007199254740993,1\n9007199254740992,2\nx,3\n")
     first, second = outputs(predict(http, "ids", [9007199254740993], [9007199254740992]))
     assert np.sign(second - first) == 1
+
+
+def test_minus_one_is_a_number_though_it_is_the_code_of_an_unknown_category(http: FlaskClient, jobs: JobStore) -> None:
+    publish_table(jobs, "trees", TREES)
+    answer = predict(http, "trees", {"a": -1, "c": "elm"}, explain=True)
+    assert codes(answer) == []
+    at_seven = predict(http, "trees", {"a": 7, "c": "elm"}, explain=True)
+    (of_minus_one, _), (of_seven, _) = (each.get_json()["contributions"][0] for each in (answer, at_seven))
+    assert of_minus_one == pytest.approx(of_seven / -7, rel=1e-12)
+
+
+@pytest.mark.parametrize(("cell", "column"), [('{"a": 1e999, "c": "elm"}', "a"), ('{"a": 1, "c": -1e999}', "c")])
+def test_a_number_that_no_float_holds_is_named(http: FlaskClient, jobs: JobStore, cell: str, column: str) -> None:
+    publish_table(jobs, "trees", TREES)
+    body = '{"model": "trees", "instances": [{"a": 1, "c": "elm"}, %s]}' % cell  # noqa: UP031 (braces)
+    answer = http.post("/predict", data=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "invalid_request")
+    assert answer.get_json()["errors"][0]["pointer"] == f"/instances/1/{column}"

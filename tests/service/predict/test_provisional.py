@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from perceptron import Layer, Network, Standardization
+from perceptron import Column, Layer, Network, Standardization, TableEncoder
 from storage.codec import encode_model
 from storage.jobs.attempt import Attempt
 from storage.jobs.reports import Figures
@@ -40,6 +40,26 @@ def test_a_running_job_predicts_with_its_best_network_so_far(http: FlaskClient, 
         "outputs": [[pytest.approx(1 / (1 + np.exp(-2.0)), rel=1e-15)]],
         "predictions": [1],
     }
+
+
+def test_the_network_of_a_table_takes_its_rows(http: FlaskClient, jobs: JobStore) -> None:
+    attempt = claimed(jobs)
+    encoder = TableEncoder((Column("c", "categorical", ("elm", "fir")),))
+    network = Network((Layer(np.array([[2.0], [-1.0]]), np.zeros(1), "sigmoid"),))
+    attempt.show_best(encode_model(network, None, encoder, "y"), FIGURES)
+    rows = [{"c": "elm"}, {"c": "fir", "y": 1}, {"c": "oak"}]
+    answer = predict(http, job=attempt.job.id, instances=rows).get_json()
+    expected = [1 / (1 + np.exp(-2.0)), 1 / (1 + np.exp(1.0)), 0.5]  # z is the weight of the category, else 0
+    assert [row[0] for row in answer["outputs"]] == pytest.approx(expected, rel=1e-15)
+    assert (answer["provisional"], len(answer["warnings"])) == (True, 1)
+
+
+def test_columns_that_do_not_fit_the_network_are_damaged_data(http: FlaskClient, jobs: JobStore) -> None:
+    attempt = claimed(jobs)
+    encoder = TableEncoder((Column("c", "categorical", ("elm",)),))
+    network = Network((Layer(np.array([[2.0], [-1.0]]), np.zeros(1), "sigmoid"),))
+    attempt.show_best(encode_model(network, None, encoder), FIGURES)
+    assert predict(http, job=attempt.job.id, instances=[{"c": "elm"}]).status_code == 503
 
 
 def test_it_can_be_explained(http: FlaskClient, running: Attempt) -> None:
