@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.http.parsing import check_n_instances, pointer_to, refuse
-from service.predict.columns.codes import Cells
-from service.predict.columns.table import ExtraNames, as_instances, match_names
 from service.http.arrow_header import (
     DICTIONARY_BATCH,
     MAX_NAME_BYTES,
@@ -22,6 +19,9 @@ from service.http.arrow_header import (
     Header,
     messages,
 )
+from service.http.parsing import check_n_instances, pointer_to, refuse
+from service.predict.columns.codes import Cells
+from service.predict.columns.table import ExtraNames, as_instances, match_names
 from service.predict.inputs import InputColumn, Inputs
 from service.predict.instances import Instances
 from service.settings import Limits
