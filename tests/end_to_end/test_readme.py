@@ -20,7 +20,8 @@ def test_the_curl_lines_give_what_stands_below_them(stack: Stack) -> None:
     pasted = "\n".join(commands).replace("http://127.0.0.1:8000", stack.url)
     ran = subprocess.run(["bash", "-c", pasted], capture_output=True, text=True, timeout=30)
     assert ran.returncode == 0, ran.stderr
-    job, done, prediction = (json.loads(line) for line in ran.stdout.splitlines())
+    job, done, of_table, prediction = (json.loads(line) for line in ran.stdout.splitlines())
+    assert (of_table["model"], of_table["config"]["target"]) == ("planes", "seats")
     assert {name: job[name] for name in ("model", "status", "done")} == {
         name: accepted[name] for name in ("model", "status", "done")
     }

@@ -51,9 +51,9 @@ def test_progress_is_seen_while_a_job_runs(stack: Stack) -> None:
     assert all(progress["estimated_finish_at"].endswith("Z") for progress in seen)
 
 
-def test_the_example_reaches_0_95_on_held_out_rows(stack: Stack) -> None:
+def test_the_example_reaches_an_r2_of_0_9_on_held_out_rows(stack: Stack) -> None:
     ran = subprocess.run(
-        [sys.executable, "examples/breast_cancer.py", "--url", stack.url],
+        [sys.executable, "examples/planes.py", "--url", stack.url],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -61,8 +61,9 @@ def test_the_example_reaches_0_95_on_held_out_rows(stack: Stack) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     (line,) = (line for line in ran.stdout.splitlines() if "held-out" in line)
-    assert float(line.split()[-1]) >= 0.95
-    assert ran.stdout.count("the diagnosis is") == 3
+    assert float(line.split()[-1]) >= 0.9
+    assert "EMB-145XR: 55 seats" in ran.stdout
+    assert "warning at /instances/1/model" in ran.stdout
 
 
 def test_a_model_survives_the_loss_of_every_process(own_stack: Callable[..., Stack]) -> None:

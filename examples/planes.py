@@ -1,12 +1,11 @@
-"""Train a model on the breast cancer data and try it: `./run example`.
+"""Train a model on a table of aeroplanes, and ask it for the seats of some: `./run example`.
 
-    breast_cancer.py [--url http://127.0.0.1:8000]
+    planes.py [--url http://127.0.0.1:8000]
 
 Without --url it uses the service that runs on this machine, or starts one of its own.
 """
 
 import argparse
-import csv
 import os
 import signal
 import socket
@@ -23,7 +22,16 @@ import httpx
 
 HERE = Path(__file__).resolve().parent
 DEFAULT_URL = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}"
-N_SHOWN = 3
+PLANE = {
+    "year": 2004,
+    "type": "Fixed wing multi engine",
+    "manufacturer": "EMBRAER",
+    "model": "EMB-145XR",
+    "engines": 2,
+    "speed": None,
+    "engine": "Turbo-fan",
+}
+"""Its seats are 55."""
 
 
 def main() -> int:
@@ -33,7 +41,7 @@ def main() -> int:
     url = parser.parse_args().url
     if url is None and is_perceptron_service(DEFAULT_URL):
         url = DEFAULT_URL
-        print(f"using the service at {url}: its model breast-cancer gets one more version")
+        print(f"using the service at {url}: its model planes gets one more version")
     try:
         if url is not None:
             run(url)
@@ -47,18 +55,29 @@ def main() -> int:
 
 
 def run(url: str) -> None:
-    """Train, watch, predict."""
-    names, features, targets = read_csv(HERE / "breast_cancer.csv")
-    print(f"{len(features)} instances with {len(names)} features from breast_cancer.csv, to {url}")
+    """Upload, train, watch, predict."""
+    table = HERE / "planes.csv"
     with httpx.Client(base_url=url, timeout=30) as http:
+        dataset = answer(
+            http.post(
+                "/datasets",
+                params={"name": table.name},
+                content=table.read_bytes(),
+                headers={"Content-Type": "text/csv"},
+            )
+        )
+        print(f"{dataset['rows']} planes from {table.name}, to {url}: POST /datasets -> {dataset['id']}")
+        for column in dataset["columns"]:
+            show_column(column)
         job = answer(
             http.post(
                 "/jobs",
                 json={
-                    "model": "breast-cancer",
-                    "data": {"features": features, "targets": targets, "feature_names": names},
+                    "model": "planes",
+                    "dataset": dataset["id"],
+                    "target": "seats",
                     "validation": {"fraction": 0.2},
-                    "metadata": {"example": "breast_cancer"},
+                    "metadata": {"example": "planes"},
                 },
             )
         )
@@ -71,28 +90,26 @@ def run(url: str) -> None:
             raise RuntimeError(f"the job {job['status']}: {job['error']}")
         result = job["result"]
         metrics = result["metrics"]
-        print(
-            f"model breast-cancer, version {result['version']}: {result['stop_reason']} after {result['epochs']} "
-            f"epochs, cost {result['cost']:.4f}"
-        )
-        print(f"accuracy on {metrics['n_instances']} held-out instances: {metrics['accuracy']:.4f}")
-        training = metrics["training"]
-        print(f"accuracy on {training['n_instances']} training instances: {training['accuracy']:.4f}")
+        print(f"model planes, version {result['version']}: {result['stop_reason']} after {result['epochs']} epochs")
+        print(f"R2 of the seats of {metrics['n_instances']} held-out planes: {metrics['r2']:.3f}")
 
-        shown = [0, len(features) // 2, len(features) - 1]
-        answered = answer(
-            http.post("/predict", json={"model": "breast-cancer", "instances": [features[i] for i in shown]})
-        )
+        records = [PLANE, {**PLANE, "model": "never seen", "speed": 432}]
+        answered = answer(http.post("/predict", json={"model": "planes", "instances": records}))
         print("POST /predict")
-        for i, outputs, prediction in zip(shown, answered["outputs"], answered["predictions"], strict=True):
-            print(f"  row {i + 1:3}: output {outputs[0]:.4f} -> {prediction:9} (the diagnosis is {targets[i]})")
+        for record, seats in zip(records, answered["predictions"], strict=True):
+            print(f"  {record['manufacturer']} {record['model']}: {seats:.0f} seats")
+        for warning in answered.get("warnings", []):
+            print(f"  warning at {warning['pointer']}: {warning['detail']}")
 
 
-def read_csv(path: Path) -> tuple[list[str], list[list[float]], list[str]]:
-    """Return the feature names, the features and the class names of the last column."""
-    with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    return header[:-1], [[float(value) for value in row[:-1]] for row in rows], [row[-1] for row in rows]
+def show_column(column: dict[str, Any]) -> None:
+    """Print in one line what a column holds."""
+    if column["type"] == "numeric":
+        what = f"{column['min']:g} to {column['max']:g}"
+    else:
+        what = f"{column['distinct']} different values"
+    missing = f", {column['nulls']} missing" if column["nulls"] else ""
+    print(f"  {column['name']}: {column['type']}, {what}{missing}{'' if column['use'] else ', not used'}")
 
 
 def answer(response: httpx.Response) -> Any:
