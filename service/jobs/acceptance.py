@@ -31,6 +31,7 @@ from service.http.errors import Fault, InvalidRequestError
 from service.http.parsing import refuse
 from service.jobs.candidates import expand
 from service.jobs.inline_data import from_lists
+from service.jobs.lists_as_records import as_records, is_of_columns
 from service.jobs.payloads import TrainingRequest, TrainingSettings, ValidationSettings
 from service.jobs.table_data import from_dataset, from_records
 from service.jobs.training_data import TrainingData
@@ -174,6 +175,8 @@ def _training_data(request: TrainingRequest, blobs: BlobStore, datasets: Dataset
     for name in ("features", "targets"):
         if getattr(data, name) is None:
             refuse(f"/data/{name}", "Field required")
+    if is_of_columns(data):
+        return from_records(*as_records(request, data), blobs, limits)
     return from_lists(request, data, blobs, limits)
 
 

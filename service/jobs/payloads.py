@@ -97,7 +97,11 @@ ColumnTypes = Annotated[
 class InlineData(RequestPayload):
     """The instances to learn from: features and targets, or records."""
 
-    features: Matrix | None = Field(None, description="One row of numbers for each instance.")
+    features: Matrix | None = Field(
+        None,
+        description="One row of numbers for each instance. With feature_names also texts, booleans and null, by the "
+        "rules for data sets.",
+    )
     targets: Targets | None = Field(
         None,
         description="One target for each instance. All are numbers, booleans, class names, or lists of numbers of one "

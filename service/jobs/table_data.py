@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +23,7 @@ from perceptron import (
 from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.read import read_table
 from service.http.errors import Fault, InvalidRequestError, TargetOutOfRangeError
+from service.http.nearest import nearest
 from service.http.parsing import pointer_to, refuse
 from service.jobs.inline_data import with_weights
 from service.jobs.leaks import leak_warnings
@@ -178,8 +178,8 @@ def _features(request: TrainingRequest, columns: Mapping[str, ColumnSchema], tar
 def _known(name: str, columns: Mapping[str, ColumnSchema], pointer: str) -> ColumnSchema:
     if name in columns:
         return columns[name]
-    nearest = get_close_matches(name, columns, 1)
-    refuse(pointer, f"there is no column {name[:128]!r}" + (f": is {nearest[0]!r} meant?" if nearest else ""))
+    meant = nearest(name, columns)
+    refuse(pointer, f"there is no column {name[:128]!r}" + (f": is {meant!r} meant?" if meant else ""))
 
 
 def _reason(column: ColumnSchema) -> str:
