@@ -13,7 +13,6 @@ from perceptron.config import LearningRate, TrainingConfig, ValidationConfig, ch
 from perceptron.cost import Networks
 from perceptron.course import constant_cost
 from perceptron.data.dataset import Dataset
-from perceptron.data.rowwise import Rowwise
 from perceptron.data.splitting import assign_folds, held_out_parts, is_held_out, split, validation_rows
 from perceptron.data.task import (
     MAX_CLASSES,
@@ -49,6 +48,7 @@ from perceptron.prediction import predict_outputs, predict_side_by_side, predict
 from perceptron.preprocessing.columns import UNKNOWN, Column, TableEncoder
 from perceptron.preprocessing.standardization import Standardization, fold, unfold, without_centre, without_constants
 from perceptron.preprocessing.target_scaling import TargetScaling
+from perceptron.rowwise import Rowwise
 from perceptron.states import state_types
 from perceptron.sweeps.candidates import Candidate, SweepProgress, TrainedNetwork
 from perceptron.sweeps.states import OneByOneState, RaceState

@@ -1,8 +1,9 @@
 """The cost of a data set, or of a part of one, as a function of the parameters: what the optimizers minimise."""
 
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,23 +152,23 @@ class Objective:
                 tree.add(sum_part(part))
             return tree.total()
         remaining = iter(range(len(parts)))  # shared: Python gives each number to one thread
-        waiting: dict[int, CostSums] = {}
-        n_added, lock = 0, Lock()
+        sums_of: dict[int, CostSums] = {}
 
-        def sum_remaining() -> None:
-            nonlocal n_added
+        def sum_remaining() -> Iterator[None]:
             for number in remaining:
-                sums = sum_part(parts[number])
-                with lock:
-                    waiting[number] = sums
-                    while n_added in waiting:
-                        tree.add(waiting.pop(n_added))
-                        n_added += 1
+                sums_of[number] = sum_part(parts[number])
+                yield
 
-        others = [self._threads.submit(sum_remaining) for _ in range(n_threads - 1)]
-        sum_remaining()
+        others = [self._threads.submit(deque, sum_remaining()) for _ in range(n_threads - 1)]
+        n_added = 0
+        for _ in sum_remaining():  # this thread alone adds to the tree
+            while n_added in sums_of:
+                tree.add(sums_of.pop(n_added))
+                n_added += 1
         for other in others:
             other.result()
+        for number in sorted(sums_of):
+            tree.add(sums_of[number])
         return tree.total()
 
     def _add_block(self, sums: CostSums, point: Point, rows: slice | Rows, with_gradients: bool) -> None:

@@ -36,7 +36,7 @@ ROOMS = {
         "observe": {"http"},
         "predict": {"http", "observe", "datasets"},
         "console": {"http"},
-        "server": {"http", "jobs", "observe", "predict"},
+        "server": {"http", "datasets", "jobs", "observe", "predict"},
     },
     "storage": {
         "datasets": set(),

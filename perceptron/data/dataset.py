@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 
 from perceptron.arrays import Floats, Rows, row_blocks
 from perceptron.data.mapped import Pages
-from perceptron.data.rowwise import Rowwise
 from perceptron.errors import InvalidDatasetError
+from perceptron.rowwise import Rowwise
 
 
 @dataclass(frozen=True, eq=False)

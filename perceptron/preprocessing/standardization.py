@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats, row_blocks
-from perceptron.data.rowwise import Rowwise
 from perceptron.network import Layer, Network
+from perceptron.rowwise import Rowwise
 
 SMALLEST_SCALE = 1e-150
 """A feature with a smaller scale counts as constant: weights divided by it could overflow."""

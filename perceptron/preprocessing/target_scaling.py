@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron.arrays import Floats
-from perceptron.data.rowwise import Rowwise
 from perceptron.errors import InvalidDatasetError
 from perceptron.network import Layer, Network
 from perceptron.preprocessing.standardization import Standardization
+from perceptron.rowwise import Rowwise
 
 _MAX_SCALE = 1e150
 """Far enough from the root of the largest float that sums of squares over all rows are finite, too."""
