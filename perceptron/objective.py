@@ -159,7 +159,7 @@ class Objective:
                 sums_of[number] = sum_part(parts[number])
                 yield
 
-        others = [self._threads.submit(deque, sum_remaining()) for _ in range(n_threads - 1)]
+        others = [self._threads.submit(deque, sum_remaining(), 0) for _ in range(n_threads - 1)]
         n_added = 0
         for _ in sum_remaining():  # this thread alone adds to the tree
             while n_added in sums_of:

@@ -40,7 +40,7 @@ ROOMS = {
     },
     "storage": {
         "datasets": set(),
-        "jobs": set(),
+        "jobs": {"datasets"},
         "models": {"jobs"},
     },
 }
