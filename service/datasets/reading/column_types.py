@@ -105,7 +105,7 @@ def _by_looks(name: str, tally: Tally) -> Verdict:
         return Verdict("date")
     if tally.counts[Look.LIKE_A_NUMBER] == n:
         _, text = tally.first_of(Look.LIKE_A_NUMBER)
-        detail = f"{text[:60]!r} is no plain number, so its values are categories: write 1234.5, or give decimal=, for a comma"
+        detail = f"{text[:60]!r} is no plain number, so its values are categories: write 1234.5, or give decimal=,"
         return Verdict("categorical", (TableWarning("looks_numeric", detail),))
     return Verdict("categorical")
 
