@@ -23,8 +23,6 @@ MIN_SHARE_OF_IDS = 0.9
 MIN_SHARE_OF_NUMBERS = 0.9
 """Where so many values are numbers, the others are more likely faults than categories."""
 
-_NUMBERS_AS_CATEGORIES = '; types={"...": "categorical"} keeps texts, null_values=... names what is missing'
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -57,7 +55,9 @@ def decide(name: str, column: ColumnReader, limits: TableLimits, mixture: Mixtur
             mixture = Mixture(tally.number_of(*_NUMERIC), *tally.first_of(*others))
         if mixture is not None:
             _check_mixture(name, mixture, column, limits)
-            detail = f"numbers and texts, such as {mixture.first_value[:60]!r} in row {mixture.first_row}: categories"
+            text = mixture.first_value[:60]
+            detail = f"numbers and texts, such as {text!r} in row {mixture.first_row}, so its values are categories"
+            detail += f"; null_values={text} makes that one missing"
             verdict = replace(verdict, warnings=(TableWarning("mixed_numbers_and_text", detail), *verdict.warnings))
         if column.rules.null_values is None and tally.spellings:
             spelling = next(iter(tally.spellings))
@@ -105,7 +105,7 @@ def _by_looks(name: str, tally: Tally) -> Verdict:
         return Verdict("date")
     if tally.counts[Look.LIKE_A_NUMBER] == n:
         _, text = tally.first_of(Look.LIKE_A_NUMBER)
-        detail = f"{text[:60]!r} is no plain number, so the values are categories: write 1234.5, or give decimal=,"
+        detail = f"{text[:60]!r} is no plain number, so its values are categories: write 1234.5, or give decimal=,"
         return Verdict("categorical", (TableWarning("looks_numeric", detail),))
     return Verdict("categorical")
 
@@ -121,7 +121,7 @@ def _numbers(name: str, tally: Tally) -> Verdict:
         warnings.append(TableWarning("whole_numbers_too_large", detail))
     if tally.counts[Look.EXPONENT_CODE] and not tally.has_point_or_sign:
         _, text = tally.first_of(Look.EXPONENT_CODE)
-        detail = f'{text[:60]!r} may be a code: categories; types={{"...": "numeric"}} makes the values numbers'
+        detail = f'{text[:60]!r} may be a code: categories; types={{"{name}": "numeric"}} makes the values numbers'
         warnings.append(TableWarning("exponent_codes", detail))
     if not warnings and tally.counts[Look.NOT_FINITE]:
         _refuse_infinite(name, tally)
@@ -173,5 +173,8 @@ def _check_mixture(name: str, mixture: Mixture, column: ColumnReader, limits: Ta
     n_values = int(column.tally.counts.sum())
     if mixture.n_numbers >= MIN_SHARE_OF_NUMBERS * n_values and uselessness(column, limits) is not None:
         text = mixture.first_value
-        detail = f"column {name!r} has numbers, and {text[:60]!r} in row {mixture.first_row}{_NUMBERS_AS_CATEGORIES}"
+        detail = (
+            f"column {name!r} has numbers, and {text[:60]!r} in row {mixture.first_row}; null_values={text[:60]} makes"
+        )
+        detail += f' it missing, types={{"{name}": "categorical"}} makes all of them categories'
         raise TableError("mixed_column", detail, row=mixture.first_row, column=name, value=text)

@@ -58,6 +58,11 @@ class Rules:
         """Whether a text may be a number."""
         return self.kind == "cells" or (self.kind == "text" and self.asked in ("numeric", "boolean"))
 
+    @property
+    def can_be_plain(self) -> bool:
+        """Whether texts that are all plain numbers are read as such."""
+        return self.kind == "cells" and self.asked is None and not self.null_values
+
 
 class ColumnReader:
     """One column, from its first row to its last."""
@@ -97,8 +102,14 @@ class ColumnReader:
                 self.n_rows += len(values)
                 self.n_nulls += len(values)
                 return pa.nulls(len(values))
+            if self.rules.can_be_plain and (numbers := self._read_plain(values)) is not None:
+                self.reading = "number"
+                return self._count(self._as_array(numbers))
             self.reading = self._first_reading(values)
         read: Array = {"number": self._numbers, "boolean": self._booleans, "text": self._texts}[self.reading](values)
+        return self._count(read)
+
+    def _count(self, read: Array) -> Array:
         self.n_rows += len(read)
         self.n_nulls += read.null_count
         return read
@@ -113,8 +124,6 @@ class ColumnReader:
             return "boolean"
         if rules.kind != "cells":
             return "text"
-        if PlainNumbers(rules.decimal).read(values[:_SAMPLE_VALUES]) is not None:
-            return "number"
         sample = trimmed(values.drop_null()[:_SAMPLE_VALUES]).drop_null()
         looks = self._look(sample)
         is_null = looks == Look.NULL_SPELLING
@@ -125,8 +134,9 @@ class ColumnReader:
 
     def _numbers(self, values: Array) -> Array:
         numbers = self._typed_numbers(values) if self.rules.kind in ("number", "boolean") else self._cells(values)
-        if numbers is None:
-            return pa.nulls(len(values))
+        return pa.nulls(len(values)) if numbers is None else self._as_array(numbers)
+
+    def _as_array(self, numbers: NDArray[np.float64]) -> Array:
         if self.is_index:
             self._check_index(numbers)
         return pa.array(numbers, from_pandas=True)  # NaN is null

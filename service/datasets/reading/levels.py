@@ -1,7 +1,8 @@
 """The different texts of a column, counted until there are too many."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,10 @@ MAX_LEVEL_BYTES = 64 * 2**20
 
 @dataclass
 class LevelMemory:
-    """How many bytes the levels of all columns take."""
+    """How many bytes the levels of all columns take. Several threads may add."""
 
     n_bytes: int = 0
+    _lock: Lock = field(default_factory=Lock)
 
     def add(self, n_bytes: int) -> None:
         """Count bytes.
@@ -32,7 +34,8 @@ class LevelMemory:
         Raises:
             TableError: they are too many.
         """
-        self.n_bytes += n_bytes
+        with self._lock:
+            self.n_bytes += n_bytes
         if self.n_bytes > MAX_LEVEL_BYTES:
             detail = (
                 f"the categories of all columns together may take {MAX_LEVEL_BYTES} bytes; leave columns of text out"

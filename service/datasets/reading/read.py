@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.output import OutputColumn
 from service.datasets.reading.parquet import write_parquet
 from service.datasets.reading.sources.choose import open_source
-from service.datasets.reading.sources.source import Heading, Source
+from service.datasets.reading.sources.source import Array, Heading, Source
 from service.datasets.reading.spill import Spill
 from service.http.errors import TableError
 from storage.datasets.schema import TableSchema, TableWarning
@@ -108,9 +109,12 @@ def _read_once(
         for name, kind, reading in zip(heading.names, heading.kinds, readings, strict=True)
     ]
     n_rows = 0
-    with closing(ahead(table.blocks())) as blocks:
+    with closing(ahead(table.blocks())) as blocks, ThreadPoolExecutor(1) as thread:
+        middle = len(columns) // 2
         for block in blocks:
-            read = [column.add(values) for column, values in zip(columns, block.columns, strict=True)]
+            others = thread.submit(_add, columns[:middle], block.columns[:middle])
+            read = _add(columns[middle:], block.columns[middle:])
+            read = [*others.result(), *read]
             n_rows += block.n_rows
             if not any(column.is_contradicted for column in columns):
                 spill.append(read)
@@ -123,6 +127,10 @@ def _read_once(
         for i, (name, column) in enumerate(zip(heading.names, columns, strict=True))
     ]
     return _Pass(columns, verdicts)
+
+
+def _add(columns: Sequence[ColumnReader], values: Sequence[Array]) -> list[Array]:
+    return [column.add(of_column) for column, of_column in zip(columns, values, strict=True)]
 
 
 def _write(heading: Heading, read: _Pass, spill: Spill, limits: TableLimits, destination: Path) -> TableSchema:

@@ -137,9 +137,12 @@ class NumberStatistics:
     def quantiles(self) -> dict[str, float] | None:
         """Those of the sample; None: it has no value."""
         sample = np.concatenate([*self._sample, np.zeros(0)])
-        sample = sample[~np.isnan(sample)]
+        sample = np.sort(sample[~np.isnan(sample)])
         if len(sample) == 0:
             return None
-        # Halved, since the difference of two large numbers may overflow.
-        values = np.quantile(sample / 2, QUANTILES) * 2
+        at = np.array(QUANTILES) * (len(sample) - 1)
+        below = at.astype(np.intp)
+        above = np.minimum(below + 1, len(sample) - 1)
+        part = at - below
+        values = sample[below] * (1 - part) + sample[above] * part  # their difference may overflow
         return {str(share): float(value) for share, value in zip(QUANTILES, values, strict=True)}

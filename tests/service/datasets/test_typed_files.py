@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.datasets.reading import TableLimits
+from service.datasets.reading.sources.arrow_tables import ParquetTable
 from tests.service.datasets.reader import Reader, codes
 
 PARQUET, ARROW = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
@@ -188,12 +189,20 @@ def test_the_size_of_typed_tables_is_limited_as_decoded(read):
     assert answer["limit"] == 100
 
 
+def test_texts_of_parquet_stay_dictionaries(tmp_path):
+    path = tmp_path / "table.parquet"
+    path.write_bytes(parquet(pa.table({"s": ["x" * 1_000] * 5_000})))
+    for block in ParquetTable(path, TableLimits()).blocks():
+        assert block.columns[0].nbytes < 50_000  # 5,000,000 as plain texts
+
+
 def test_parquet_in_gzip_is_read(read):
     read(gzip.compress(parquet(pa.table({"a": [1, 2]}))), PARQUET)
     assert read.rows() == [[1], [2]]
 
 
-def test_an_arrow_stream_that_expands_beyond_the_limit_is_refused_before_it_is_read(read):
+def test_an_arrow_stream_that_expands_beyond_the_limit_is_refused_before_it_is_read(read, monkeypatch):
+    monkeypatch.setattr(pa.ipc, "open_stream", None)
     zeros = pa.record_batch([np.zeros(1_000_000)], ["a"])
     body = arrow(zeros, zeros, options=pa.ipc.IpcWriteOptions(compression="zstd"))
     assert len(body) < 10_000

@@ -66,7 +66,12 @@ class Dialect:
         after = data[closing[closing < len(data) - 1] + 1]
         if not (_are_among(before, separators) and _are_among(after, (*separators, _SPACE, _TAB))):
             return self._cut_one_by_one(text)
-        open_quote = int(quotes[-1]) if len(quotes) % 2 else None
+        open_quote = None
+        if len(quotes) % 2:
+            last = len(quotes) - 1
+            while last and quotes[last] == quotes[last - 1] + 1:  # the second one of a doubled quote
+                last -= 2
+            open_quote = int(quotes[last])
         end = text.rfind(self.newline, 0, open_quote)
         while end >= 0 and (n_before := int(np.searchsorted(quotes, end))) % 2:  # within quotes
             end = text.rfind(self.newline, 0, int(quotes[n_before - 1]))
