@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.datasets.cells import LARGEST_WHOLE
 from service.http.parsing import check_n_instances, pointer_to, refuse
 from service.predict.columns.codes import Cells
 from service.predict.columns.table import ExtraNames, as_instances, match_names
@@ -28,7 +29,6 @@ from service.settings import Limits
 
 _MAX_FIELDS = 20_000
 _MAX_METADATA = 50_000
-_LARGEST_WHOLE = 2**53
 
 
 def read_typed(body: bytes, inputs: Inputs, limits: Limits) -> Instances:
@@ -204,7 +204,7 @@ def _numbers(array: Any, of_type: Any, first: int, place: int) -> NDArray[np.flo
     if not is_good.all():
         refuse(f"/{first + int(is_good.argmin())}/{place}", "must be finite")
     if pa.types.is_integer(of_type):
-        is_good = is_missing | (np.abs(numbers) < _LARGEST_WHOLE)
+        is_good = is_missing | (np.abs(numbers) < LARGEST_WHOLE)
         if not is_good.all():
             refuse(f"/{first + int(is_good.argmin())}/{place}", "must be exact as a 64-bit float")
     return numbers
