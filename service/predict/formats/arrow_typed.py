@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+<<<<<<< HEAD
 from service.http.arrow_header import (
+=======
+from service.datasets.cells import LARGEST_WHOLE
+from service.http.parsing import check_n_instances, pointer_to, refuse
+from service.predict.columns.codes import Cells
+from service.predict.columns.table import ExtraNames, as_instances, match_names
+from service.predict.formats.arrow_header import (
+>>>>>>> predicting
     DICTIONARY_BATCH,
     MAX_NAME_BYTES,
     RECORD_BATCH,
@@ -28,7 +36,6 @@ from service.settings import Limits
 
 _MAX_FIELDS = 20_000
 _MAX_METADATA = 50_000
-_LARGEST_WHOLE = 2**53
 
 
 def read_typed(body: bytes, inputs: Inputs, limits: Limits) -> Instances:
@@ -204,7 +211,7 @@ def _numbers(array: Any, of_type: Any, first: int, place: int) -> NDArray[np.flo
     if not is_good.all():
         refuse(f"/{first + int(is_good.argmin())}/{place}", "must be finite")
     if pa.types.is_integer(of_type):
-        is_good = is_missing | (np.abs(numbers) < _LARGEST_WHOLE)
+        is_good = is_missing | (np.abs(numbers) < LARGEST_WHOLE)
         if not is_good.all():
             refuse(f"/{first + int(is_good.argmin())}/{place}", "must be exact as a 64-bit float")
     return numbers

@@ -186,7 +186,7 @@ def test_a_first_row_without_numbers_is_no_header(http: FlaskClient) -> None:
 
 
 def test_cells_of_a_table_may_hold_what_separates_other_tables(http: FlaskClient) -> None:
-    text = "age,income,member,plan,note\n52,25.5,true,plus,a;b|c\n"
+    text = "age,income,member,plan,note|more\n52,25.5,true,plus,a;b|c\n"
     assert y_hat(post(http, text, "text/csv")) == [pytest.approx(0.0356365493, abs=1e-6)]
     answer = post(http, "age;income;member;plan\n52;25.5;true;plus\n", "text/csv")
     assert "separate columns by commas" in fault(answer)[1]

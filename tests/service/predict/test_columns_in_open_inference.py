@@ -154,6 +154,15 @@ def test_damaged_binary_texts_are_refused(http: FlaskClient, buffer: bytes, size
     assert words in answer.get_json()["detail"]
 
 
+@pytest.mark.parametrize(("buffer", "words"), [(b"\1\0\2", "value at 2 of BOOL"), (b"\1\0", "must be 3 for BOOL")])
+def test_damaged_binary_booleans_are_refused(http: FlaskClient, buffer: bytes, words: str) -> None:
+    size = {"binary_data_size": len(buffer)}
+    inputs = tensors()
+    inputs[2] = {"name": "member", "shape": [3], "datatype": "BOOL", "parameters": size}
+    answer = infer(http, inputs, buffer)
+    assert (answer.status_code, words in answer.get_json()["detail"]) == (422, True)
+
+
 def test_two_inputs_of_one_name_and_none_at_all(http: FlaskClient) -> None:
     assert "two columns 'age'" in infer(http, [*tensors(), tensors()[0]]).get_json()["detail"]
     assert infer(http, []).status_code == 422

@@ -19,6 +19,7 @@ from service.predict.protocols.tensorflow.predict import read_tensorflow
 from service.settings import Limits
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
+from storage.models.versions import ModelReference
 from tests.builders import loaded_models
 from tests.tables import TREES, publish_encoder, publish_table
 
@@ -39,9 +40,9 @@ def answered(
 ) -> HttpAnswer:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     http = HttpRequest(data, "r", media_type, query=b"model=trees", path_values={"name": "trees"}, **more)
-    started = time.perf_counter()
+    started = time.thread_time()  # whatever else the machine does
     answer = predict(read, http, loaded, Limits())
-    assert time.perf_counter() - started < MOST_S
+    assert time.thread_time() - started < MOST_S
     assert answer.status < 500, answer.body
     assert b"NaN" not in answer.body or answer.status == 400
     return answer
@@ -239,12 +240,35 @@ def test_a_column_of_very_many_categories_is_expanded_a_block_at_a_time(
     assert widest <= 1_000_000
 
 
-def test_rows_of_very_many_columns_are_left_to_a_thread(jobs: JobStore, models: ModelStore) -> None:
-    encoder = TableEncoder(tuple(Column(f"x{j}", "boolean") for j in range(101)))
-    network = Network((Layer(np.ones((101, 1)), np.zeros(1), "identity"),))
+def test_an_output_that_is_not_finite_is_named_in_whatever_block_it_is(
+    jobs: JobStore, models: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.predict.instances._VALUES_PER_BLOCK", 4)  # two rows of two columns
+    encoder = TableEncoder((Column("a", "numeric"), Column("b", "boolean")))
+    publish_encoder(
+        jobs, "trees", encoder, Network((Layer(np.array([[1e308], [1.0]]), np.zeros(1), "identity"),)), REGRESSION
+    )
+    given = rows([1, True], [1, True], [1, True], [1, True], [100, True])
+    for body in (given, given | {"version": 1, "versions": [1]}):
+        answer = answered(loaded_models(models), body)
+        assert (answer.status, json.loads(answer.body)["code"]) == (422, "output_not_finite")
+        assert json.loads(answer.body)["errors"][0]["pointer"] == "/instances/4"
+
+
+@pytest.mark.parametrize("n_columns", [100, 101])
+def test_rows_of_very_many_columns_are_left_to_a_thread(
+    jobs: JobStore, models: ModelStore, monkeypatch: pytest.MonkeyPatch, n_columns: int
+) -> None:
+    encoder = TableEncoder(tuple(Column(f"x{j}", "boolean") for j in range(n_columns)))
+    network = Network((Layer(np.ones((n_columns, 1)), np.zeros(1), "identity"),))
     publish_encoder(jobs, "trees", encoder, network, REGRESSION)
-    http = HttpRequest(json.dumps(rows([True] * 101)).encode(), "r")
+    http = HttpRequest(json.dumps(rows([True] * n_columns)).encode(), "r")
     loaded = loaded_models(models)
+    found = loaded.get(ModelReference("trees"))
+    monkeypatch.setattr(loaded, "find", lambda _: found)  # as if it heard of every change
     assert predict(read_native, http, loaded, Limits()).status == 200
-    with pytest.raises(WouldWaitError):
-        predict(read_native, http, loaded, Limits(), may_wait=False)
+    if n_columns == 100:
+        assert predict(read_native, http, loaded, Limits(), may_wait=False).status == 200
+    else:
+        with pytest.raises(WouldWaitError):
+            predict(read_native, http, loaded, Limits(), may_wait=False)
