@@ -11,15 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
-from service.http.arrow_header import (
-=======
 from service.datasets.cells import LARGEST_WHOLE
-from service.http.parsing import check_n_instances, pointer_to, refuse
-from service.predict.columns.codes import Cells
-from service.predict.columns.table import ExtraNames, as_instances, match_names
-from service.predict.formats.arrow_header import (
->>>>>>> predicting
+from service.http.arrow_header import (
     DICTIONARY_BATCH,
     MAX_NAME_BYTES,
     RECORD_BATCH,
