@@ -5,10 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from storage.datasets.categories import BLANKS as BLANKS
-from storage.datasets.categories import canonical_category as canonical_category
-from storage.datasets.categories import canonical_number as canonical_number
-from storage.datasets.categories import trim as trim
+from storage.datasets.categories import canonical_number, trim
 
 Decimal: TypeAlias = Literal[".", ","]
 """The decimal mark of numbers in text."""

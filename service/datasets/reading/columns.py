@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from service.datasets.cells import LARGEST_WHOLE, Decimal, canonical_number, is_null_spelling, is_plain_number
+from service.datasets.cells import LARGEST_WHOLE, Decimal, is_null_spelling, is_plain_number
 from service.datasets.reading.classes import (
     Look,
     Looks,
@@ -27,6 +27,7 @@ from service.datasets.reading.number_texts import PlainNumbers
 from service.datasets.reading.options import AskedType
 from service.datasets.reading.sources.source import Array, Kind
 from service.datasets.reading.tally import Tally
+from storage.datasets.categories import canonical_number
 
 Reading: TypeAlias = Literal["number", "boolean", "text"]
 

@@ -9,8 +9,9 @@ from typing import Literal, NoReturn, TypeAlias, get_args
 
 import orjson
 
-from service.datasets.cells import Decimal, trim
+from service.datasets.cells import Decimal
 from service.http.errors import Fault, InvalidRequestError
+from storage.datasets.categories import trim
 
 AskedType: TypeAlias = Literal["numeric", "boolean", "categorical", "date"]
 

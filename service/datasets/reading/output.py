@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from service.datasets.cells import canonical_number
 from service.datasets.reading.classes import Look
 from service.datasets.reading.column_types import Verdict, as_boolean
 from service.datasets.reading.columns import ColumnReader
 from service.datasets.reading.limits import TableLimits
 from service.datasets.reading.sources.source import Array
+from storage.datasets.categories import canonical_number
 
 _WHOLE_AS_FLOAT = re.compile(r"(-?[0-9]+)\.0+")
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceptron import UNKNOWN
-from service.datasets.cells import boolean_of, canonical_category, is_null_spelling, trim
+from service.datasets.cells import boolean_of, is_null_spelling
 from service.http.parsing import json_type, refuse
 from service.predict.inputs import InputColumn
+from storage.datasets.categories import canonical_category, trim
 
 Codes: TypeAlias = NDArray[np.float64]
 

@@ -4,14 +4,8 @@ import math
 
 import pytest
 
-from service.datasets.cells import (
-    Levels,
-    boolean_of,
-    canonical_category,
-    is_null_spelling,
-    is_plain_number,
-    trim,
-)
+from service.datasets.cells import Levels, boolean_of, is_null_spelling, is_plain_number
+from storage.datasets.categories import canonical_category, trim
 
 
 def test_equal_numbers_of_json_are_one_category():

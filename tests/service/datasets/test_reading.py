@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.datasets.cells import trim
 from service.datasets.reading import ReadOptions, TableLimits
 from service.datasets.reading.sources import content, delimited
 from service.http.errors import InvalidRequestError, TableError, UnsupportedEncodingError, UnsupportedMediaTypeError
+from storage.datasets.categories import trim
 from storage.datasets.schema import ColumnSchema, TableSchema
 from tests.service.datasets.reader import Reader, codes
 

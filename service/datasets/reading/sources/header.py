@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from itertools import islice
 
-from service.datasets.cells import is_plain_number, trim
+from service.datasets.cells import is_plain_number
 from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.sources.records import Dialect
 from service.http.errors import TableError
+from storage.datasets.categories import trim
 from storage.datasets.schema import TableWarning
 
 DELIMITERS = ",;\t|"

@@ -9,13 +9,14 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from service.datasets.cells import LARGEST_WHOLE, canonical_category, trim
+from service.datasets.cells import LARGEST_WHOLE
 from service.datasets.reading.limits import TableLimits
 from service.datasets.reading.sources.characters import Characters
 from service.datasets.reading.sources.content import check_columns, check_rows
 from service.datasets.reading.sources.header import checked_names
 from service.datasets.reading.sources.source import Array, Block, Heading, Kind, Mixture
 from service.http.errors import TableError
+from storage.datasets.categories import canonical_category, trim
 
 _BLOCK_CHARACTERS = 2**20
 _BLANKS = " \t\r\n"
