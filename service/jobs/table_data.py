@@ -24,7 +24,7 @@ from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.read import read_table
 from service.http.errors import Fault, InvalidRequestError, TargetOutOfRangeError
 from service.http.nearest import nearest
-from service.http.parsing import pointer_to, refuse
+from service.http.parsing import check_cells, pointer_to, refuse
 from service.jobs.inline_data import with_weights
 from service.jobs.leaks import leak_warnings
 from service.jobs.payloads import TrainingRequest
@@ -69,6 +69,8 @@ def from_records(request: TrainingRequest, records: Sequence[Any], blobs: BlobSt
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             refuse(f"/data/records/{index}", "must be an object by column name")
+        names = list(record)
+        check_cells(record.values(), lambda k: f"/data/records/{index}{pointer_to([names[k]])}")  # noqa: B023 (called at once)
     with TemporaryDirectory(prefix="perceptron-") as folder:
         source, stored = Path(folder) / "records.json", Path(folder) / "table.parquet"
         source.write_bytes(orjson.dumps(records))

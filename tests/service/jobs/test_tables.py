@@ -136,3 +136,42 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(http: FlaskClient, d
     assert told["memory_bytes"] > 0 and 0 < told["epoch_s"] < 1 and told["at_most_s"] <= 0.5
     assert http.get("/jobs").get_json()["data"] == []
     assert http.post("/jobs?dry_run=true", json={**body, "target": "no"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("[" * 400 + "]" * 400, "not an array"),  # deeper than the writer of JSON goes
+        ('{"b": 1}', "not an object"),
+        ("1e999", "must be finite"),  # no float holds it: it must not pass for a missing value
+        ("-1e999", "must be finite"),
+    ],
+)
+def test_a_cell_that_is_no_value_is_refused_where_it_is(http: FlaskClient, cell: str, says: str) -> None:
+    records = f'{{"records": [{{"a": 1, "y": 1}}, {{"a": {cell}, "y": 2}}, {{"a": 3, "y": 4}}]}}, "target": "y"'
+    lists = f'{{"features": [["u", 1], ["v", {cell}], ["w", 3]], "targets": [1, 2, 4], "feature_names": ["b", "a"]}}'
+    targets = f'{{"features": [["u"], ["v"], ["w"]], "targets": [1, {cell}, 4], "feature_names": ["b"]}}'
+    for data, pointer in (
+        (records, "/data/records/1/a"),
+        (lists, "/data/features/1/1"),
+        (targets, "/data/targets/1"),
+    ):
+        answer = http.post("/jobs", data=f'{{"model": "m", "data": {data}}}', content_type="application/json")
+        assert answer.status_code == 422, answer.get_json()
+        (fault,) = answer.get_json()["errors"]
+        assert fault["pointer"] == pointer
+        assert says in fault["detail"] or pointer == "/data/targets/1"
+
+
+def test_targets_and_weights_beside_lists_of_texts_are_refused_where_they_are(http: FlaskClient) -> None:
+    data = {"features": [["u", 1], ["v", 2], [None, 3]], "targets": [1, 2, 4], "feature_names": ["b", "a"]}
+    for change, pointer in (
+        ({"targets": [1, None, 4]}, "/data/targets/1"),
+        ({"targets": [[1, 2], [2, 3], [4, 5]]}, "/data/targets/0"),
+        ({"instance_weights": [1, "x", 1]}, "/data/instance_weights/1"),
+        ({"instance_weights": [1, -1, 1]}, "/data/instance_weights"),
+        ({"instance_weights": [0, 0, 0]}, "/data/instance_weights"),
+    ):
+        assert refusal(http, data={**data, **change})[:2] == (422, pointer)
+    assert config_of(http, data={**data, "targets": [1, None, 4], "instance_weights": [1, 0, 2]})["n_instances"] == 2
+    assert config_of(http, data={**data, "targets": [[1], [2], [4]]})["n_instances"] == 3  # a column, as of numbers
