@@ -61,7 +61,9 @@ def _check_targets(targets: list[Any], weights: list[Any] | None) -> None:
     check_cells(targets, lambda k: f"/data/targets/{k}")
     if weights is not None:
         ones = np.ones((len(weights), 1))
-        with_weights(Dataset(ones, ones), parse_vector(weights, "/data/instance_weights"))
+        counted = with_weights(Dataset(ones, ones), parse_vector(weights, "/data/instance_weights"))
+        if counted.n_instances < 2:
+            refuse("/data/instance_weights", "leaves 1 instance that counts: no network learns from one alone")
     for index, target in enumerate(targets):
         if target is None and (weights is None or weights[index]):
             refuse(f"/data/targets/{index}", "must not be null: leave the instance out, or give it a weight of 0")
