@@ -4,9 +4,10 @@ import codecs
 import contextlib
 import gc
 import json
+import math
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
@@ -27,6 +28,8 @@ _MAX_POINTER = 2_000
 """Keys may be as long as a body."""
 _LARGE_BODY_BYTES = 1_000_000
 _NUMBERS = {int, float}
+_CELLS = {str, bool, int, type(None)}
+_NOT_FINITE = "must be finite: it is larger than a 64-bit float can hold"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MEMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"\s*+:', re.DOTALL)
 
@@ -241,6 +244,23 @@ def parse_vector(values: Sequence[Any], pointer: str) -> NDArray[np.float64]:
     return vector
 
 
+def check_cells(cells: Iterable[Any], place: Callable[[int], str]) -> None:
+    """Check that every cell is a text, a finite number, a boolean or null.
+
+    Args:
+        place: gives the pointer to a cell by its index.
+
+    Raises:
+        InvalidRequestError: one is something else.
+    """
+    for k, cell in enumerate(cells):
+        if type(cell) in _CELLS or (type(cell) is float and math.isfinite(cell)):
+            continue
+        if isinstance(cell, float):
+            refuse(place(k), _NOT_FINITE)
+        refuse(place(k), f"must be a number, a text, a boolean or null, not {json_type(cell)}")
+
+
 def by_feature(row: Any, names: Sequence[str], pointer: str) -> list[Any]:
     """Return the values of an object by feature name, in the order of the features.
 
@@ -263,7 +283,7 @@ def _require_finite(array: NDArray[np.float64], pointer_of: Callable[[int], str]
     if np.isfinite(array).all():
         return
     position = int(np.flatnonzero(~np.isfinite(array))[0])
-    refuse(pointer_of(position), "must be finite: it is larger than a 64-bit float can hold")
+    refuse(pointer_of(position), _NOT_FINITE)
 
 
 def check_n_instances(n_instances: int, pointer: str, limits: Limits) -> None:

@@ -1,7 +1,7 @@
 """The columns of a data set, or of records that come with a request, as instances to train on."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.read import read_table
 from service.http.errors import Fault, InvalidRequestError, TargetOutOfRangeError
 from service.http.nearest import nearest
-from service.http.parsing import pointer_to, refuse
+from service.http.parsing import check_cells, pointer_to, refuse
 from service.jobs.inline_data import with_weights
 from service.jobs.leaks import leak_warnings
 from service.jobs.payloads import TrainingRequest
@@ -69,6 +69,8 @@ def from_records(request: TrainingRequest, records: Sequence[Any], blobs: BlobSt
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             refuse(f"/data/records/{index}", "must be an object by column name")
+        names = list(record)
+        check_cells(record.values(), lambda k: f"/data/records/{index}{pointer_to([names[k]])}")  # noqa: B023 (called at once)
     with TemporaryDirectory(prefix="perceptron-") as folder:
         source, stored = Path(folder) / "records.json", Path(folder) / "table.parquet"
         source.write_bytes(orjson.dumps(records))
@@ -104,7 +106,9 @@ def _from_table(
     if not names:
         refuse("/features", "no column is left to learn from: " + _why_not(columns, target, request))
     categorical = _categorical(request, columns, names, limits.tables.max_categories)
-    weights = None if request.weights is None else _weights(request.weights, columns, table)
+    weights = None if request.weights is None else _weights(request.weights, target, columns, table)
+    if weights is not None and np.count_nonzero(weights) < 2:
+        refuse("/weights", f"column {request.weights!r} leaves 1 row that counts: no network learns from one alone")
     (of_target,) = table.columns([target], frozenset(categorical) & {target})
     targets = TargetValues.of(table, of_target, weights)
     task, encoded, of_rows = _task(request, of_target, targets)
@@ -112,7 +116,7 @@ def _from_table(
         replace(column, has_gaps=columns[column.name].nulls > 0)
         for column in table.columns(names, frozenset(categorical))
     )
-    feature_names = TableEncoder(features).feature_names
+    feature_names = TableEncoder(_of_counted_rows(features, table, weights)).feature_names
     _check_names(feature_names)
     dataset = Dataset(np.broadcast_to(0.0, (len(encoded), len(feature_names))), encoded)
     if of_rows is not None:
@@ -125,6 +129,24 @@ def _from_table(
 
     warnings = leak_warnings(features, of_target, sample)
     return TrainingData(task, dataset, targets.n_rows, feature_names, put_all, reference, warnings)
+
+
+def _of_counted_rows(
+    columns: Sequence[Column], table: Table, weights: NDArray[np.float64] | None
+) -> tuple[Column, ...]:
+    """Return the columns with the levels and gaps that training meets: those in rows of weight 0 are none of them."""
+    doubtful = [column for column in columns if column.kind == "categorical" or column.has_gaps]
+    if weights is None or weights.all() or not doubtful:
+        return tuple(columns)
+
+    def counted() -> Iterator[tuple[NDArray[np.float64], None]]:
+        first = 0
+        for block in table.blocks(doubtful):
+            yield block[weights[first : first + len(block)] > 0], None
+            first += len(block)
+
+    learned = {column.name: column for column in TableEncoder.learn(doubtful, counted()).columns}
+    return tuple(learned.get(column.name, column) for column in columns)
 
 
 def _check_names(feature_names: Sequence[str]) -> None:
@@ -208,7 +230,7 @@ def _categorical(
             refuse(
                 pointer,
                 f"column {name!r} is {column.type}, and only numbers can be taken for categories here: upload "
-                f"the file again with types={{{name!r}: {wanted!r}}}",
+                f"the file again with types={orjson.dumps({name: wanted}).decode()}",
             )
         if column.distinct > max_levels:
             detail = f"column {name!r} has {column.distinct} different values, of at most {max_levels} (MAX_CATEGORIES)"
@@ -218,9 +240,11 @@ def _categorical(
     return found
 
 
-def _weights(name: str, columns: Mapping[str, ColumnSchema], table: Table) -> NDArray[np.float64]:
+def _weights(name: str, target: str, columns: Mapping[str, ColumnSchema], table: Table) -> NDArray[np.float64]:
     """Return how many times each row counts."""
     column = _known(name, columns, "/weights")
+    if name == target:
+        refuse("/weights", f"column {name!r} is the target")
     if column.type != "numeric":
         refuse("/weights", f"column {name!r} must hold numbers, and is {column.type}")
     if column.nulls:

@@ -63,7 +63,8 @@ def test_numbers_can_be_taken_for_categories(http: FlaskClient, dataset: str) ->
         ({"target": "y", "weights": "plan"}, "/weights", "must hold numbers"),
         ({"target": "y", "weights": "age"}, "/weights", "no value in 1 of 5 rows"),
         ({"target": "age"}, "/target", "no value in 1 of 5 rows, first in row 1"),
-        ({"target": "y", "types": {"plan": "numeric"}}, "/types/plan", "upload the file again"),
+        ({"target": "w", "weights": "w"}, "/weights", "is the target"),
+        ({"target": "y", "types": {"plan": "numeric"}}, "/types/plan", 'again with types={"plan":"numeric"}'),
         ({"target": "y", "exclude": ["age", "plan", "w", "id"]}, "/features", "no column is left"),
         ({"target": "y", "data": {"records": RECORDS}}, "/dataset", "not both"),
         ({"target": "w", "network": {"activation": "sigmoid"}}, "/target", "row 1"),
@@ -136,3 +137,59 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(http: FlaskClient, d
     assert told["memory_bytes"] > 0 and 0 < told["epoch_s"] < 1 and told["at_most_s"] <= 0.5
     assert http.get("/jobs").get_json()["data"] == []
     assert http.post("/jobs?dry_run=true", json={**body, "target": "no"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("[" * 400 + "]" * 400, "not an array"),  # deeper than the writer of JSON goes
+        ('{"b": 1}', "not an object"),
+        ("1e999", "must be finite"),  # no float holds it: it must not pass for a missing value
+        ("-1e999", "must be finite"),
+    ],
+)
+def test_a_cell_that_is_no_value_is_refused_where_it_is(http: FlaskClient, cell: str, says: str) -> None:
+    records = f'{{"records": [{{"a": 1, "y": 1}}, {{"a": {cell}, "y": 2}}, {{"a": 3, "y": 4}}]}}, "target": "y"'
+    lists = f'{{"features": [["u", 1], ["v", {cell}], ["w", 3]], "targets": [1, 2, 4], "feature_names": ["b", "a"]}}'
+    targets = f'{{"features": [["u"], ["v"], ["w"]], "targets": [1, {cell}, 4], "feature_names": ["b"]}}'
+    for data, pointer in (
+        (records, "/data/records/1/a"),
+        (lists, "/data/features/1/1"),
+        (targets, "/data/targets/1"),
+    ):
+        answer = http.post("/jobs", data=f'{{"model": "m", "data": {data}}}', content_type="application/json")
+        assert answer.status_code == 422, answer.get_json()
+        (fault,) = answer.get_json()["errors"]
+        assert fault["pointer"] == pointer
+        assert says in fault["detail"] or pointer == "/data/targets/1"
+
+
+def test_targets_and_weights_beside_lists_of_texts_are_refused_where_they_are(http: FlaskClient) -> None:
+    data = {"features": [["u", 1], ["v", 2], [None, 3]], "targets": [1, 2, 4], "feature_names": ["b", "a"]}
+    for change, pointer in (
+        ({"targets": [1, None, 4]}, "/data/targets/1"),
+        ({"targets": [[1, 2], [2, 3], [4, 5]]}, "/data/targets/0"),
+        ({"instance_weights": [1, "x", 1]}, "/data/instance_weights/1"),
+        ({"instance_weights": [1, -1, 1]}, "/data/instance_weights"),
+        ({"instance_weights": [0, 0, 0]}, "/data/instance_weights"),
+        ({"instance_weights": [0, 0, 3]}, "/data/instance_weights"),
+    ):
+        assert refusal(http, data={**data, **change})[:2] == (422, pointer)
+    assert config_of(http, data={**data, "targets": [1, None, 4], "instance_weights": [1, 0, 2]})["n_instances"] == 2
+    assert config_of(http, data={**data, "targets": [[1], [2], [4]]})["n_instances"] == 3  # a column, as of numbers
+
+
+def test_levels_and_gaps_in_rows_of_weight_0_make_no_features(http: FlaskClient) -> None:
+    rows = b"a,c,d,w,y\n1,p,p,1,1\n2,q,p,1,2\n,z,p,0,3\n4,q,,2,4\n"  # the worker, too, learns from 3 rows
+    dataset = http.post("/datasets", data=rows, content_type="text/csv").get_json()["id"]
+    body = {"model": "m", "dataset": dataset, "target": "y", "features": ["a", "c", "d"]}
+    names = http.post("/jobs?dry_run=true", json={**body, "weights": "w"}).get_json()["feature_names"]
+    assert names == ["a", "c=p", "c=q", "d=<missing>", "d=p"]
+    names = http.post("/jobs?dry_run=true", json=body).get_json()["feature_names"]
+    assert names == ["a", "a:missing", "c=p", "c=q", "c=z", "d=<missing>", "d=p"]
+
+
+def test_one_row_that_counts_is_refused_as_a_table_of_one_row_is(http: FlaskClient) -> None:
+    records = [{"a": 1, "w": 0, "y": 1}, {"a": 2, "w": 3, "y": 2}, {"a": 3, "w": 0, "y": 4}]
+    status, at, detail = refusal(http, data={"records": records}, target="y", weights="w")
+    assert (status, at) == (422, "/weights") and "1 row that counts" in detail
