@@ -87,7 +87,7 @@ SOME_KEYS = list(KEYS)[:90_000]
         (b'{"model":"trees","instances":[{"a":7,"c":' + b"[" * 99_999 + b"]" * 99_999 + b"}]}", 400, 0),
         (b'{"model":"trees","instances":[{"a":7,"a":8,"c":"elm"}]}', 422, 0),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: getattr(value, "__name__", str(value)[:40]),
 )
 def test_json(loaded: LoadedModels, body: Any, status: int, n_warnings: int) -> None:
     answer = answered(loaded, body)
@@ -112,7 +112,7 @@ def test_json(loaded: LoadedModels, body: Any, status: int, n_warnings: int) -> 
         (b"\n\n7,elm\n", 422),
         (b"", 422),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: getattr(value, "__name__", str(value)[:40]),
 )
 def test_csv(loaded: LoadedModels, body: bytes, status: int) -> None:
     answer = answered(loaded, body, b"text/csv")
@@ -134,7 +134,7 @@ def test_csv(loaded: LoadedModels, body: bytes, status: int) -> None:
         (read_tensorflow, {"instances": [None]}, 422),
         (read_tensorflow, {"instances": [{"input": [7, "elm"]}, 3]}, 422),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: getattr(value, "__name__", str(value)[:40]),
 )
 def test_other_forms_of_json(loaded: LoadedModels, read: Read, body: Any, status: int) -> None:
     answer = answered(loaded, body, read=read)
