@@ -30,8 +30,10 @@ class Table:
     def __init__(self, file: IO[bytes]) -> None:
         with _readable():
             self._file = pq.ParquetFile(file)
+            schema = self._file.schema_arrow  # made anew each time, in a time that grows with the columns
         self.n_rows: int = self._file.metadata.num_rows
-        self.names: tuple[str, ...] = tuple(self._file.schema_arrow.names)
+        self._types: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
+        self.names: tuple[str, ...] = tuple(schema.names)
 
     @classmethod
     @contextmanager
@@ -86,7 +88,7 @@ class Table:
         Args:
             categorical: columns of numbers to take for categories.
         """
-        kinds = {name: self._file.schema_arrow.field(name).type for name in names}
+        kinds = {name: self._types[name] for name in names}
         found = self._levels([name for name in names if pa.types.is_dictionary(kinds[name]) or name in categorical])
         return tuple(
             Column(name, "categorical", found[name])

@@ -65,3 +65,21 @@ def test_rows_are_objects_by_name_with_null_for_what_is_missing() -> None:
 def test_a_file_that_is_none_is_said_to_be_damaged() -> None:
     with pytest.raises(CorruptDataError, match="cannot be read"):
         Table(io.BytesIO(b"no table"))
+
+
+def test_the_schema_of_the_file_is_made_once_however_many_columns_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_made = 0  # each time takes about as long as there are columns: 400 s for 20,000 of them
+
+    class Counted(pq.ParquetFile):
+        @property
+        def schema_arrow(self) -> pa.Schema:
+            nonlocal n_made
+            n_made += 1
+            return super().schema_arrow
+
+    monkeypatch.setattr(pq, "ParquetFile", Counted)
+    table = a_table(COLUMNS)
+    table.columns(table.names)
+    assert n_made == 1
