@@ -82,7 +82,10 @@ class _JobTable:
         self._columns = table.columns(
             [*self._wanted.features, self._wanted.target], frozenset(self._wanted.categorical)
         )
-        self.columns, self._target = self._columns[:-1], self._columns[-1]
+        self.columns = tuple(
+            replace(column, null_values=self._wanted.null_values.get(column.name, ())) for column in self._columns[:-1]
+        )
+        self._target = self._columns[-1]
         self._weights: NDArray[np.float64] | None = None
         if self._wanted.weights is not None:
             self._weights = table.matrix(table.columns([self._wanted.weights]))[:, 0]

@@ -4,6 +4,7 @@ A table is a matrix (n_rows, n_columns) of float64. A column of numbers holds th
 categories their codes: k for level k, and `UNKNOWN` for a category that is no level. NaN stands for a missing value.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ class Column:
     """of the others: what a missing number counts as"""
     has_gaps: bool = False
     """whether a value was missing in training: being missing is then a feature of its own"""
+    null_values: tuple[str, ...] = ()
+    """texts that stood for a missing value where the table came from; of a column of numbers also numbers"""
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -46,6 +49,19 @@ class Column:
         """Their number."""
         return (len(self.levels) if self.kind == "categorical" else 1) + self.has_gaps
 
+    @cached_property
+    def _null_numbers(self) -> tuple[float, ...]:
+        found = []
+        for text in self.null_values if self.kind == "numeric" else ():
+            with contextlib.suppress(ValueError):
+                found.append(float(text))
+        return tuple(found)
+
+    def is_missing(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which values (n_rows,) are missing: NaN, and numbers that stand for it."""
+        is_nan = np.isnan(values)
+        return is_nan | np.isin(values, self._null_numbers) if self._null_numbers else is_nan
+
     def encode(self, values: NDArray[np.float64], features: Floats) -> None:
         """Write the features of values (n_rows,) into features (n_rows, n_features).
 
@@ -54,7 +70,7 @@ class Column:
 
         All places of a category that is no level are 0, and of a missing one if training had no gaps.
         """
-        is_missing = np.isnan(values)
+        is_missing = self.is_missing(values)
         if self.kind != "categorical":
             features[:, 0] = np.where(is_missing, self.mean, values)
             if self.has_gaps:
@@ -136,7 +152,7 @@ class _Tally:
         self._mean = self._weight = 0.0
 
     def add(self, values: NDArray[np.float64], weights: Floats | None) -> None:
-        is_missing = np.isnan(values)
+        is_missing = self._column.is_missing(values)
         self._has_gaps |= bool(is_missing.any())
         counted = values[~is_missing]
         if self._column.kind == "categorical":

@@ -87,6 +87,9 @@ def dataset_routes(
         unknown = next((name for name in request.args if name not in _QUERY), None)
         if unknown is not None:
             refuse(f"/{unknown[:128]}", "there is no such parameter")
+        twice = next((name for name, values in request.args.lists() if len(values) > 1), None)
+        if twice is not None:
+            refuse(f"/{twice}", "is given twice")
         with ExitStack() as stack:
             upload = request.environ.get("asgi.scope", {}).get(UPLOAD)
             if upload is None:

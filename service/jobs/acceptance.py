@@ -108,7 +108,8 @@ def prepare(
     )
     defaults = choose_defaults(task, shape, dataset, named)
     task, validation = replace(task, loss=defaults.loss), defaults.validation
-    if validation is not None and dataset.cost_weights is not None and not dataset.cost_weights.all():
+    has_all_rows = dataset.n_instances == data.n_instances  # else a part would be one of targets
+    if validation is not None and has_all_rows and dataset.cost_weights is not None and not dataset.cost_weights.all():
         _check_weights_of_parts(dataset, held_out_parts(dataset, task, validation, training.seed))
     config = resolve_training_config(
         network,

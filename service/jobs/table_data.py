@@ -20,6 +20,7 @@ from perceptron import (
     Task,
     resolve_column,
 )
+from service.datasets.cells import is_null_spelling
 from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.read import read_table
 from service.http.errors import Fault, InvalidRequestError, TargetOutOfRangeError
@@ -122,7 +123,8 @@ def _from_table(
     if of_rows is not None:
         dataset = with_weights(dataset, of_rows, "/weights")
     sample = table.matrix([*features, of_target], N_SAMPLED_ROWS)
-    reference = TableReference(tuple(names), target, request.weights, tuple(categorical))
+    null_values = _null_values(columns, names, categorical)
+    reference = TableReference(tuple(names), target, request.weights, tuple(categorical), null_values=null_values)
 
     def put_all(dataset: Dataset) -> DataReference:
         return DataReference(put(), targets.n_rows, dataset.n_features, dataset_id)
@@ -237,6 +239,19 @@ def _categorical(
             refuse(pointer, detail)
         if name in names or name == request.target:
             found.append(name)
+    return found
+
+
+def _null_values(
+    columns: Mapping[str, ColumnSchema], names: Sequence[str], categorical: Sequence[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return what rows to predict for may have, too, in place of a missing value."""
+    found = {}
+    for name in names:
+        is_text = columns[name].type == "categorical" or name in categorical
+        texts = columns[name].null_spellings
+        if given := tuple(text for text in texts if is_text or not is_null_spelling(text)):
+            found[name] = given
     return found
 
 

@@ -1,6 +1,7 @@
 """The values of the column to learn: of each row, or of a large table each of them once."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +47,21 @@ class TargetValues:
         )
 
 
+class _Found(NamedTuple):
+    """Distinct values in ascending order, the first row that has each, and the number of rows that have it."""
+
+    values: NDArray[np.float64]
+    rows: NDArray[np.intp]
+    counts: NDArray[np.intp]
+
+
 def _distinct(table: Table, column: Column) -> TargetValues:
     """Read the distinct values, a block of rows at a time.
 
     Of more numbers than there may be classes some are kept, among them those that decide the task: the smallest, the
     largest, and one with a fraction.
     """
-    found: dict[float, tuple[int, int]] = {}  # the first row, and the number of rows
+    found = _Found(np.empty(0), np.empty(0, np.intp), np.empty(0, np.intp))
     n_missing, first_missing, n_rows = 0, None, 0
     for block in table.blocks([column]):
         values = block[:, 0]
@@ -60,31 +69,29 @@ def _distinct(table: Table, column: Column) -> TargetValues:
         if is_missing.any():
             n_missing += int(is_missing.sum())
             first_missing = n_rows + int(is_missing.argmax()) if first_missing is None else first_missing
-        for value, first, count in zip(
-            *(each.tolist() for each in np.unique(values[~is_missing], return_index=True, return_counts=True)),
-            strict=True,
-        ):
-            known = found.get(value)
-            row = n_rows + int(np.flatnonzero(~is_missing)[first]) if known is None else known[0]
-            found[value] = row, count + (known[1] if known else 0)
+        rows = np.flatnonzero(~is_missing)
+        found = _with(found, values[rows], n_rows + rows)
         n_rows += len(values)
-        if len(found) > MAX_CLASSES and column.kind != "categorical":
+        if len(found.values) > MAX_CLASSES and column.kind != "categorical":
             found = _deciding(found)
-    ordered = sorted(found)
-    return TargetValues(
-        np.array(ordered),
-        np.array([found[value][0] for value in ordered], dtype=np.intp),
-        np.array([found[value][1] for value in ordered], dtype=np.float64),
-        n_rows,
-        n_missing,
-        first_missing,
-    )
+    return TargetValues(found.values, found.rows, found.counts.astype(np.float64), n_rows, n_missing, first_missing)
 
 
-def _deciding(found: dict[float, tuple[int, int]]) -> dict[float, tuple[int, int]]:
-    kept = {*sorted(found)[: MAX_CLASSES + 1], max(found), next((value for value in found if value % 1), min(found))}
-    n_others = sum(count for value, (_, count) in found.items() if value not in kept)
-    reduced = {value: found[value] for value in kept}
-    first, count = reduced[min(found)]
-    reduced[min(found)] = first, count + n_others
-    return reduced
+def _with(found: _Found, values: NDArray[np.float64], rows: NDArray[np.intp]) -> _Found:
+    """Add values, each with its row, which is after all rows before."""
+    together = np.concatenate([found.values, values])
+    distinct, first, place = np.unique(together, return_index=True, return_inverse=True)
+    counts = np.concatenate([found.counts, np.ones(len(values), np.intp)])
+    counted = np.zeros(len(distinct), np.intp)
+    np.add.at(counted, place, counts)
+    return _Found(distinct, np.concatenate([found.rows, rows])[first], counted)
+
+
+def _deciding(found: _Found) -> _Found:
+    """Keep those values that decide the task; the smallest counts for the others, too."""
+    is_kept = np.arange(len(found.values)) <= MAX_CLASSES
+    is_kept[-1] = True
+    is_kept[(found.values % 1 != 0).argmax()] = True
+    counts = found.counts.copy()
+    counts[0] += counts[~is_kept].sum()
+    return _Found(found.values[is_kept], found.rows[is_kept], counts[is_kept])

@@ -78,6 +78,7 @@ class ColumnPayload(BaseModel):
     categories: list[str] | None = Field(description="Those of training, sorted; null for the other types.")
     mean: float | None = Field(description="What stands for a missing value; null for categorical.")
     has_gaps: bool = Field(description="Whether values were missing in training: missing is then a feature of its own.")
+    null_values: list[str] = Field(description="What stood for a missing value in the data set; it does in rows, too.")
 
     @classmethod
     def of(cls, column: Column) -> "ColumnPayload":
@@ -89,6 +90,7 @@ class ColumnPayload(BaseModel):
             categories=list(column.levels) if is_categorical else None,
             mean=None if is_categorical else column.mean,
             has_gaps=column.has_gaps,
+            null_values=list(column.null_values),
         )
 
 

@@ -19,9 +19,12 @@ class InputColumn:
         self.kind = column.kind
         self.mean = column.mean
         self.has_gaps = column.has_gaps
+        self.null_values = frozenset(column.null_values)
         self.levels = Levels(column.levels)
         codes: dict[str | None, float] = {level: float(code) for code, level in enumerate(column.levels)}
-        self.codes: Mapping[str | None, float] = MappingProxyType(codes | {None: float("nan")})
+        self.codes: Mapping[str | None, float] = MappingProxyType(
+            codes | dict.fromkeys((None, *column.null_values), float("nan"))
+        )
         """The code of each level as it is written, and of a missing one: most cells need no other rule."""
 
 
@@ -34,7 +37,16 @@ class Inputs:
         target: a column that rows may have, too: the one that was learned.
     """
 
-    __slots__ = ("columns", "encoder", "has_only_numbers", "is_categorical", "is_never_missing", "names", "target")
+    __slots__ = (
+        "columns",
+        "encoder",
+        "has_null_values",
+        "has_only_numbers",
+        "is_categorical",
+        "is_never_missing",
+        "names",
+        "target",
+    )
 
     def __init__(self, names: tuple[str, ...], encoder: TableEncoder | None = None, target: str | None = None) -> None:
         self.names = names
@@ -45,6 +57,7 @@ class Inputs:
         """The columns, ready to read cells for; none without an encoder."""
         self.has_only_numbers = all(column.kind == "numeric" for column in columns)
         """Whether every value is a number: there is no encoder, or all of its columns are numeric."""
+        self.has_null_values = any(column.null_values for column in columns)
         self.is_categorical: NDArray[np.bool_] = np.array([column.kind == "categorical" for column in columns], bool)
         """(n_columns,)"""
         self.is_never_missing: NDArray[np.bool_] = np.array([not column.has_gaps for column in columns], bool)

@@ -95,7 +95,7 @@ def _from_table(body: bytes, limits: Limits, rows: Rows, inputs: Inputs) -> Inst
     assert inputs.encoder is not None
     if not inputs.has_only_numbers:  # a category must be read as it is written: no float holds each whole number
         return read_rows(parse_payload(PredictionRequest, body, limits).instances, "/instances", inputs)
-    if len(rows) == 1 and len(rows[0]) == len(inputs.names):
+    if len(rows) == 1 and len(rows[0]) == len(inputs.names) and not inputs.has_null_values:
         features = [0.0] * inputs.encoder.n_features  # no number is missing, so no indicator is 1
         for place, value in zip(inputs.encoder.first_features, rows[0], strict=True):
             features[place] = float(value)

@@ -37,6 +37,8 @@ class TableReference:
     """The column that says how many times each row counts."""
     categorical: tuple[str, ...] = ()
     """The columns of numbers that are taken for categories."""
+    null_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By column, the texts that stood for missing values in the file, beside those that always do."""
     class_weights: tuple[float, ...] | None = None
     """Of each class in order. Inline instances have theirs beside them."""
 

@@ -51,10 +51,13 @@ def codes_of(cells: Cells, column: InputColumn) -> Codes:
 
 
 def _numbers(cells: Cells, column: InputColumn) -> Codes:
-    if not set(map(type, cells.values)) <= _NUMBERS:
-        i = next(i for i, value in enumerate(cells.values) if type(value) not in _NUMBERS)
+    values = cells.values
+    if column.null_values:
+        values = [None if isinstance(each, str) and trim(each) in column.null_values else each for each in values]
+    if not set(map(type, values)) <= _NUMBERS:
+        i = next(i for i, value in enumerate(values) if type(value) not in _NUMBERS)
         _refuse(cells, i, column, "a number or null")
-    codes = np.array(cells.values, dtype=np.float64)  # None becomes NaN
+    codes = np.array(values, dtype=np.float64)  # None becomes NaN
     if np.isinf(codes).any():
         refuse(cells.pointer_to(int(np.isinf(codes).argmax())), f"column {column.name[:128]!r} {_TOO_LARGE}")
     return codes
@@ -75,7 +78,7 @@ def _numbers_in_text(cells: Cells, column: InputColumn) -> Codes:
 
 def _number_in_text(cells: Cells, index: int, column: InputColumn) -> float:
     text = trim(cells.values[index])
-    if not text or is_null_spelling(text):
+    if not text or is_null_spelling(text) or text in column.null_values:
         return np.nan
     try:
         if not _NOT_A_NUMBER.search(text):
@@ -92,10 +95,10 @@ def _booleans(cells: Cells, column: InputColumn) -> Codes:
     codes = np.empty(len(values))
     for i, value in enumerate(values):
         boolean = boolean_of(value)
-        is_missing = value is None
+        is_missing = value is None or (isinstance(value, str) and trim(value) in column.null_values)
         if cells.is_text and boolean is None:
             text = trim(value)
-            is_missing = not text or is_null_spelling(text)
+            is_missing = is_missing or not text or is_null_spelling(text)
         if boolean is None and not is_missing:
             _refuse(cells, i, column, "true, false or null")
         codes[i] = np.nan if boolean is None else boolean
@@ -117,8 +120,9 @@ def _categories(cells: Cells, column: InputColumn) -> Codes:
         text = values[i]
         if text not in others:
             category = canonical_category(text)
+            is_missing = category is None or category in column.null_values
             code = None if category is None else column.levels.code(category)
-            others[text] = np.nan if category is None else UNKNOWN if code is None else code
+            others[text] = np.nan if is_missing else UNKNOWN if code is None else code
         codes[i] = others[text]
     return codes
 

@@ -98,3 +98,13 @@ def test_it_is_scikit_learns_one_hot_encoder_and_imputer_with_indicator() -> Non
     missing_first = [0, 1, 6, 2, 3, 4, 5]  # theirs comes last, as NaN sorts there
     assert np.allclose(encoder.encode(codes), expected[:, missing_first], rtol=1e-14)
     assert np.allclose(encoder.encode(unseen), theirs.transform(unseen)[:, missing_first], rtol=1e-14)
+
+
+def test_numbers_that_stand_for_a_missing_value_are_missing() -> None:
+    column = Column("a", "numeric", null_values=("-999", "unknown"))
+    table = np.array([[1.0], [-999.0], [NAN], [3.0]])
+    encoder = TableEncoder.learn([column], [(table, None)])
+    assert encoder.columns[0].mean == 2.0  # of 1 and 3
+    np.testing.assert_array_equal(encoder.encode(table), [[1, 0], [2, 1], [2, 1], [3, 0]])
+    of_codes = Column("c", "categorical", ("p", "q"), has_gaps=True, null_values=("0",))
+    np.testing.assert_array_equal(TableEncoder((of_codes,)).encode(np.array([[0.0], [1.0]])), [[0, 1, 0], [0, 0, 1]])

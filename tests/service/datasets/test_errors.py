@@ -2,6 +2,7 @@
 
 import orjson
 import pytest
+from flask.testing import FlaskClient
 
 from service.datasets.reading import TableLimits
 from service.http.errors import TableError, answer_to
@@ -24,3 +25,9 @@ def test_limits_of_tables_come_from_the_environment():
     assert TableLimits.from_env({"MAX_DATASET_ROWS": "7"}) == TableLimits(max_dataset_rows=7)
     with pytest.raises(ValueError, match="MAX_LINE_BYTES must be a whole number of at least 1"):
         TableLimits.from_env({"MAX_LINE_BYTES": "0"})
+
+
+def test_a_parameter_that_is_given_twice_is_refused(http: FlaskClient) -> None:
+    query = "/datasets?delimiter=,&delimiter=;"
+    answer = http.post(query, data=b"a,b\n1,2\n", content_type="text/csv")
+    assert (answer.status_code, answer.get_json()["errors"][0]["pointer"]) == (422, "/delimiter")

@@ -332,6 +332,8 @@ def test_few_texts_among_many_numbers_of_json_are_a_fault(read):
         ('[{"a": 1}]]', JSON, {"code": "malformed_json", "line": 1}),
         ('[{"a": 1},]', JSON, {"code": "malformed_json"}),
         ('[{"a": NaN}]', JSON, {"code": "malformed_json"}),
+        ('[{"a": 1}, {"a": "\\ud800"}]', JSON, {"code": "malformed_json", "status": 400, "row": 1}),
+        ('{"a": 1}\n{"\\udc00": 1}\n', LINES, {"code": "malformed_json", "status": 400, "row": 1, "line": 2}),
         ('[{"a": 1, "a": 2}]', JSON, {"code": "malformed_json"}),
         ('{"a": 1}\n{"a": 2} x\n', LINES, {"code": "malformed_json", "row": 1, "line": 2}),
         ('{"a": 1}\n\n3\n', LINES, {"code": "not_records", "row": 1, "line": 3}),

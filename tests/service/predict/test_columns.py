@@ -207,10 +207,38 @@ def test_a_version_shows_its_columns_and_its_target(http: FlaskClient, jobs: Job
     version = http.get("/models/churn/versions/1").get_json()
     assert version["target"] == "y"
     assert version["columns"] == [
-        {"name": "age", "type": "numeric", "categories": None, "mean": pytest.approx(49.3), "has_gaps": False},
-        {"name": "income", "type": "numeric", "categories": None, "mean": pytest.approx(21.0196078), "has_gaps": True},
-        {"name": "member", "type": "boolean", "categories": None, "mean": pytest.approx(23 / 60), "has_gaps": False},
-        {"name": "plan", "type": "categorical", "categories": ["basic", "plus", "pro"], "mean": None, "has_gaps": True},
+        {
+            "name": "age",
+            "type": "numeric",
+            "categories": None,
+            "mean": pytest.approx(49.3),
+            "has_gaps": False,
+            "null_values": [],
+        },
+        {
+            "name": "income",
+            "type": "numeric",
+            "categories": None,
+            "mean": pytest.approx(21.0196078),
+            "has_gaps": True,
+            "null_values": [],
+        },
+        {
+            "name": "member",
+            "type": "boolean",
+            "categories": None,
+            "mean": pytest.approx(23 / 60),
+            "has_gaps": False,
+            "null_values": [],
+        },
+        {
+            "name": "plan",
+            "type": "categorical",
+            "categories": ["basic", "plus", "pro"],
+            "mean": None,
+            "has_gaps": True,
+            "null_values": [],
+        },
     ]
     assert version["feature_names"] == [
         "age", "income", "income:missing", "member", "plan=<missing>", "plan=basic", "plan=plus", "plan=pro",

@@ -247,6 +247,11 @@ def _decode(text: str, start: int, row: int, line: int) -> tuple[dict[str, Any],
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         _refuse(what, row, line + text.count("\n", 0, start), error)
+    if text.find("\\u", start, end) >= 0:
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            _refuse("half of a pair of surrogates is no text", row, line + text.count("\n", 0, start), error)
     return record, end
 
 
