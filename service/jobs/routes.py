@@ -58,7 +58,7 @@ def job_routes(
         "/jobs",
         summary="Train a model",
         responses={
-            200: answer(DryRunPayload, "With `dry_run`: what would be done"),
+            200: DryRunPayload,
             202: answer(
                 JobPayload, "Accepted", Location="The job's URL", Retry_After="Seconds to wait before asking again"
             ),

@@ -92,7 +92,7 @@ class JobStore:
                             keys.jobs_with_status("queued"),
                             known_key,
                             keys.being_deleted(spec.data.blob),
-                            keys.dataset(dataset) if dataset else "",
+                            *([keys.dataset(dataset)] if dataset else []),
                         ],
                         args=[
                             model,

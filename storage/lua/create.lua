@@ -1,6 +1,6 @@
 -- Record a new job. Sent twice, it changes nothing the second time: the job may be running or done by then.
 -- KEYS: job, jobs, queued jobs, idempotency key or '', what exists while the blob of the instances is being deleted,
---       data set or ''.
+--       data set if there is one.
 -- ARGV: model, spec as JSON, metadata as JSON, digest of the instances, fingerprint, seconds to remember it, spec
 --       without the names of the features as JSON if they are too many for whoever reads the record, else ''.
 -- Returns 1, or 0; nothing when the blob is being deleted, -1 when there is no such data set: then there is no new job.
@@ -10,7 +10,7 @@ end
 if redis.call('EXISTS', KEYS[5]) == 1 then
   return false
 end
-if KEYS[6] ~= '' and redis.call('EXISTS', KEYS[6]) == 0 then
+if KEYS[6] and redis.call('EXISTS', KEYS[6]) == 0 then
   return -1
 end
 must_be('zset', KEYS[2])
@@ -24,7 +24,7 @@ redis.call('HSET', KEYS[1], 'model', ARGV[1], 'status', 'queued', 'attempt', 0, 
 if ARGV[7] ~= '' then
   redis.call('HSET', KEYS[1], 'short_spec', ARGV[7])
 end
-if KEYS[6] ~= '' then
+if KEYS[6] then
   redis.call('HSET', KEYS[1], 'dataset', id_of(KEYS[6]))
 end
 note_status(KEYS[1], 'submitted')

@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     (folder / "cli" / "__init__.py").touch()
     (folder / "cli" / "__main__.py").write_text(ECHO)
     shutil.copy(ROOT / "run", folder)
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-data.lock"):
         (folder / name).touch()
     return folder
 
@@ -227,7 +227,7 @@ def test_a_closed_output_prints_no_traceback(checkout: Path):
 
 
 def test_the_locks_hold_hashes_and_no_address():
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-data.lock"):
         text = (ROOT / name).read_text()
         assert "://" not in text
         pins = [line for line in text.splitlines() if not line.startswith(" ")]
