@@ -82,8 +82,9 @@ def train_model(job_id: str) -> None:
         except BlobStoreUnavailableError as error:
             _log.warning("job %s is left to a worker with its instances: %s", next_id, error)
             return  # the reconciler enqueues it again
-        _claim_and_train(next_id, jobs, models, blobs, settings)
-        next_id = _next_job(queue, life_ends_at)
+        has_run_out_of_memory = _claim_and_train(next_id, jobs, models, blobs, settings)
+        # What filled the memory may be there still: the next job gets a child of its own.
+        next_id = None if has_run_out_of_memory else _next_job(queue, life_ends_at)
 
 
 def _next_job(queue: TrainingQueue, life_ends_at: float) -> str | None:
@@ -96,20 +97,27 @@ def _next_job(queue: TrainingQueue, life_ends_at: float) -> str | None:
     return None
 
 
-def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> None:
+def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> bool:
+    """Train the job; return whether that took more memory than it may."""
     _child.begin(job_id)
     attempt = jobs.claim(job_id, _child.token)
     if attempt is None:
         _log.info("job %s needs no training", job_id)
-        return
+        return False
     _log.info("job %s: attempt %d starts", job_id, attempt.number)
     try:
-        _train(attempt, models, blobs, settings)
+        return _train(attempt, models, blobs, settings)
     except StaleAttemptError as error:
         _log.info("job %s: %s", job_id, error)
+        return False
 
 
-def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Settings) -> None:
+def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Settings) -> bool:
+    """Train the job; return whether that took more memory than it may.
+
+    Raises:
+        StaleAttemptError: the job is no longer this attempt's.
+    """
     job, deadline = attempt.job, _child.deadline
     patience = Patience(time.monotonic, time.sleep, _stop_requested.is_set)
     try:
@@ -125,8 +133,9 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
                 n_threads=settings.training_threads,
             )
         _log.info("job %s: published version %d of model %s", job.id, version, job.model)
+        return False
     except StaleAttemptError:
-        raise  # the job is no longer this attempt's
+        raise
     except (Exception, HandedBackError, TimeUpError) as error:
         deadline.lift()
         is_missing = isinstance(error, BlobNotFoundError)
@@ -138,12 +147,13 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
             # A store that is away, full, loading, damaged or without a blob is no fault of the job, which waits for it.
             patience.with_store(lambda: attempt.hand_back(is_urgent=not is_damaged))
             _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
-            return
+            return False
         failure = _failure(error)
         if failure.code == "internal":
             _log.error("job %s: attempt %d met an unexpected error", job.id, attempt.number, exc_info=error)
         patience.with_store(lambda: attempt.fail(failure))
         _log.info("job %s: failed: %s: %s", job.id, failure.code, failure.detail)
+        return failure.code == "out_of_memory"
 
 
 def _failure(error: BaseException) -> JobError:
