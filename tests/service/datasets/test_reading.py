@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import math
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -467,3 +468,18 @@ def test_a_table_is_read_as_it_was_written_whatever_the_size_of_blocks(tmp_path_
         patch.setattr(delimited, "BLOCK_BYTES", block)
         patch.setattr(content, "CHUNK_BYTES", block)
         assert outcome() == whole
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"PK\x03\x04\x14\x00\x06\x00\x08\x00", "Excel workbook: save the table as CSV"),
+        (gzip.compress(gzip.compress(b"a,b\n1,2\n", mtime=0), mtime=0), "compressed twice"),
+        (b"PAR1\x15\x04\x15\x00", "application/vnd.apache.parquet"),
+        (b"a,b\nPK\x03\x04,\x00\n", "is the file UTF-16?"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(read, body, says):
+    with pytest.raises(TableError, match=re.escape(says)) as caught:
+        read(body)
+    assert caught.value.code == "not_utf8"

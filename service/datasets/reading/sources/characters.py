@@ -17,6 +17,16 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
+_OTHER_FILES = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook: save the table as CSV",
+    b"PAR1": "Parquet: send it as application/vnd.apache.parquet",
+    b"\x93NUMPY": "a .npy file: send it as application/x-npy",
+    b"\x1f\x8b": "compressed twice: send it compressed once",
+    b"BZh": "compressed with bzip2: use gzip or zstd",
+    b"\xfd7zXZ": "compressed with xz: use gzip or zstd",
+}
+"""What files that are no text begin with."""
+
 
 class Characters:
     """The text of a file as UTF-8 without a byte order mark."""
@@ -92,6 +102,8 @@ def check_utf8(block: bytes, line: int, offset: int) -> None:
         except UnicodeDecodeError as error:
             at, what = error.start, f"the byte 0x{block[error.start]:02x}, which is not UTF-8"
         hint = "save the file as UTF-8, or give its character set, such as charset=windows-1252"
+    if offset == 0 and (other := next((what for mark, what in _OTHER_FILES.items() if block.startswith(mark)), None)):
+        hint = f"the file is {other}"
     line += block.count(b"\n", 0, at)
     detail = f"line {line} has {what} (byte {offset + at} of the file): {hint}"
     raise TableError("not_utf8", detail, line=line, more={"offset": offset + at})
