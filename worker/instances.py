@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +58,7 @@ def load_instances(attempt: Attempt, blobs: BlobStore) -> Instances:
         spec = attempt.full_spec()
     with Table.of(blobs, spec.data.blob) as file, blobs.scratch() as folder:
         table = _JobTable(file, spec)
-        encoder = TableEncoder.learn(table.columns, ((rows.codes, rows.weights) for rows in table.blocks()))
+        encoder = table.encoder()
         dataset, held_out = table.on_disk(encoder, folder) if table.is_mapped else (table.in_memory(encoder), None)
     return Instances(replace(spec, feature_names=encoder.feature_names), dataset, encoder, held_out)
 
@@ -114,6 +115,20 @@ class _JobTable:
                 raise CorruptDataError("the table has other targets than those that the job was accepted with")
             yield _Rows(block[:, :-1], target, weights)
 
+    def encoder(self) -> TableEncoder:
+        """Learn levels and gaps from all rows, and means from those that train the network that is published."""
+        validation, sweep = self._spec.validation, self._spec.sweep
+        if validation is None or validation.folds is not None or (sweep is not None and sweep.refit):
+            return TableEncoder.learn(self.columns, ((rows.codes, rows.weights) for rows in self.blocks()))
+        return TableEncoder.learn(self.columns, self._without_held_out())
+
+    def _without_held_out(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        first = 0
+        for rows in self.blocks():
+            is_out = self._drawn(slice(first, first + len(rows.codes)))
+            first += len(rows.codes)
+            yield rows.codes, np.where(is_out, 0.0, 1.0 if rows.weights is None else rows.weights)
+
     def in_memory(self, encoder: TableEncoder) -> Dataset:
         """Return the instances as arrays."""
         blocks = list(self.blocks())
@@ -129,12 +144,12 @@ class _JobTable:
         is_split = self._spec.validation is not None
         paths = [folder / name for name in ("train", "held-out")[: 1 + is_split]]
         weights: list[list[NDArray[np.float64] | None]] = [[] for _ in paths]
-        first, drawn = 0, self._drawn()
+        first = 0
         with ExitStack() as stack:
             files = [stack.enter_context(path.open("wb")) for path in paths]
             for rows in self.blocks():
                 block = np.column_stack([encoder.recode(self.columns, rows.codes), rows.target])
-                is_out = drawn(slice(first, first + len(block))) if is_split else np.zeros(len(block), dtype=bool)
+                is_out = self._drawn(slice(first, first + len(block))) if is_split else np.zeros(len(block), dtype=bool)
                 first += len(block)
                 for file, own, kept in zip(files, weights, (~is_out, is_out), strict=False):
                     file.write(block[kept].tobytes())
@@ -151,10 +166,11 @@ class _JobTable:
         )
         return train, held_out[0] if held_out else None
 
+    @cached_property
     def _drawn(self) -> Callable[[slice], NDArray[np.bool_]]:
         """Return what tells for some rows which are held out."""
         validation, seed = self._spec.validation, self._spec.training.seed
-        if validation is None or self._n_rows > EXACT_ROWS:
+        if validation is None or (self.is_mapped and self._n_rows > EXACT_ROWS):
             return lambda rows: is_held_out(rows, validation.fraction if validation else 0.0, seed)
         targets = self._targets(np.concatenate([rows.target for rows in self.blocks()]))
         held_out = np.zeros(self._n_rows, dtype=bool)

@@ -120,7 +120,8 @@ class TableEncoder:
         Args:
             columns: names, kinds and levels; their means and gaps are not read.
             blocks: some rows of the table at a time, (n_rows, n_columns), in codes of these levels, none of them
-                unknown; and how many times each row counts, (n_rows,), above 0; None: once.
+                unknown; and how many times each row counts, (n_rows,); None: once. Of a row that counts 0 times,
+                levels and gaps are learned alone.
         """
         tallies = [_Tally(column) for column in columns]
         for table, weights in blocks:

@@ -131,7 +131,7 @@ def prepare(
     memory_bytes = training_bytes(
         shape,
         config.optimizer,
-        n_instances=_ROWS_AT_ONCE if is_in_file else data.n_instances,
+        n_instances=min(_ROWS_AT_ONCE, data.n_instances) if is_in_file else data.n_instances,
         n_networks=_n_together(config, n_networks, data.n_instances),
         n_folds=n_folds,
         itemsize=np.dtype(config.dtype).itemsize,

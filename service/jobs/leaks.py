@@ -28,8 +28,9 @@ def leak_warnings(
         return ()  # anything determines a constant
     found = []
     for k, column in enumerate(features):
-        rows = known[~np.isnan(known[:, k])]
-        relation = _relation(column, rows[:, k], target, rows[:, -1]) if len(rows) > 1 else None
+        is_there = ~np.isnan(known[:, k])
+        values, targets = known[is_there, k], known[is_there, -1]  # not whole rows: they are as wide as the table
+        relation = _relation(column, values, target, targets) if len(values) > 1 else None
         if relation is not None:
             found.append(
                 TrainingWarning(

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from perceptron import (
+    Candidate,
     Dataset,
     NetworkConfig,
     Standardization,
@@ -19,10 +20,11 @@ from perceptron import (
     flatten,
     fold,
     resolve_task,
+    validation_rows,
 )
 from storage.blobs import BlobStore
 from storage.jobs.attempt import Attempt
-from storage.jobs.spec import DataReference, TableReference, TrainingSpec
+from storage.jobs.spec import DataReference, Sweep, TableReference, TrainingSpec
 from storage.jobs.store import JobStore
 from tests.builders import training_spec
 from worker.instances import Instances, load_instances
@@ -124,6 +126,32 @@ def test_rows_that_are_held_out_are_set_apart(
         assert abs(found.held_out.targets[:].mean() - found.dataset.targets[:].mean()) < 1 / 200
     else:  # drawn one by one: 200 give or take three standard deviations of 12.6
         assert 160 < n_held_out < 240
+
+
+@pytest.mark.parametrize("mapped_bytes", [0, 10**9])
+def test_a_missing_number_is_the_mean_of_the_rows_trained_on(
+    jobs: JobStore, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, mapped_bytes: int
+) -> None:
+    monkeypatch.setattr("perceptron.memory._MAPPED_BYTES", mapped_bytes)
+    blob = a_table(blobs, a=[None, *map(float, range(1, 20))], y=[float(i * i) for i in range(20)])
+    task, targets = resolve_task([float(i * i) for i in range(20)])
+    spec = replace(
+        training_spec(), task=task, data=DataReference(blob, 20, 2), table=TableReference(("a",), "y"), feature_names=()
+    )
+    held_out = set(validation_rows(Dataset(targets, targets), task, 0.5, spec.training.seed).tolist())
+    of_trained = np.mean([i for i in range(1, 20) if i not in held_out])
+
+    def mean(**more: Any) -> float:
+        found = loaded(jobs, blobs, replace(spec, **more)).encoder
+        assert found is not None
+        return found.columns[0].mean
+
+    assert mean(validation=None) == 10.0 != pytest.approx(of_trained)
+    assert mean(validation=ValidationConfig(0.5)) == pytest.approx(of_trained)
+    assert mean(validation=ValidationConfig(folds=4)) == 10.0  # the version is trained on all rows
+    refit = Sweep((Candidate(0.1, 0.0, 0),), refit=True)
+    assert mean(validation=ValidationConfig(0.5), sweep=refit) == 10.0
+    assert mean(validation=ValidationConfig(0.5), sweep=replace(refit, refit=False)) == pytest.approx(of_trained)
 
 
 @pytest.mark.parametrize("optimizer", ["newton", "lbfgs", "adam"])

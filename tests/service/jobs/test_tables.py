@@ -193,3 +193,12 @@ def test_one_row_that_counts_is_refused_as_a_table_of_one_row_is(http: FlaskClie
     records = [{"a": 1, "w": 0, "y": 1}, {"a": 2, "w": 3, "y": 2}, {"a": 3, "w": 0, "y": 4}]
     status, at, detail = refusal(http, data={"records": records}, target="y", weights="w")
     assert (status, at) == (422, "/weights") and "1 row that counts" in detail
+
+
+def test_a_short_table_in_a_file_takes_the_memory_of_its_own_rows(
+    http: FlaskClient, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"model": "m", "dataset": dataset, "target": "y", "exclude": ["w", "id"]}
+    in_memory = http.post("/jobs?dry_run=true", json=body).get_json()["memory_bytes"]
+    monkeypatch.setattr("perceptron.memory._MAPPED_BYTES", 0)  # every table is read from its file
+    assert http.post("/jobs?dry_run=true", json=body).get_json()["memory_bytes"] == in_memory
