@@ -89,6 +89,9 @@ ColumnName = Annotated[str, StringConstraints(min_length=1)]
 ColumnNames = Annotated[list[ColumnName], Field(min_length=1, fail_fast=True)]
 
 
+ExcludedNames = Annotated[list[ColumnName], Field(fail_fast=True)]
+
+
 ColumnTypes = Annotated[
     dict[ColumnName, Literal["numeric", "boolean", "categorical", "date"]], at_most(MAX_TYPES, "columns")
 ]
@@ -255,7 +258,9 @@ class TrainingRequest(RequestPayload):
     features: ColumnNames | None = Field(
         None, description="The columns to learn from. Null: all that can be used but for the target and the weights."
     )
-    exclude: ColumnNames | None = Field(None, description="Instead of features: columns to leave out.")
+    exclude: Annotated[list[ColumnName], Field(fail_fast=True)] | None = Field(
+        None, description="Instead of features: columns to leave out."
+    )
     types: ColumnTypes | None = Field(
         None,
         description="What columns are to be taken for where their values alone would tell otherwise. Of a data set "

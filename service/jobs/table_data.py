@@ -155,7 +155,10 @@ def _check_names(feature_names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in feature_names:
         if name in seen:
-            refuse("/features", f"two features would be called {name[:128]!r}: rename a column, or leave one out")
+            refuse(
+                "/features",
+                f"two features would be called {name[:128]!r}: rename a column or a level, or leave one out",
+            )
         seen.add(name)
 
 
