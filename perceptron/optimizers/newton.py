@@ -144,11 +144,12 @@ def rows_for_curvature(dataset: Dataset, n_parameters: int, rng: np.random.Gener
     """Draw as many rows as H needs; None for all of them."""
     # Rows of weight 0 say nothing about H, and a draw could hold no others.
     weights = dataset.cost_weights
-    counted = np.arange(dataset.n_instances) if weights is None else np.flatnonzero(weights)
     n_rows = max(MIN_ROWS, ROWS_PER_PARAMETER * n_parameters)
-    if n_rows >= len(counted):
-        return None
-    return np.sort(rng.choice(counted, n_rows, replace=False))
+    if weights is None:
+        is_enough = n_rows >= dataset.n_instances
+        return None if is_enough else np.sort(rng.choice(dataset.n_instances, n_rows, replace=False))
+    counted = np.flatnonzero(weights)
+    return None if n_rows >= len(counted) else np.sort(rng.choice(counted, n_rows, replace=False))
 
 
 def update(iterate: Iterate, curvature: Curvature, evaluate: Evaluate) -> Iterate:

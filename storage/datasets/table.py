@@ -107,7 +107,9 @@ class Table:
 
     def _batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
         with _readable():
-            yield from self._file.iter_batches(batch_size=65_536, columns=names)
+            # One row group after the other: over all of them, pyarrow keeps what it has decoded.
+            for group in range(self._file.metadata.num_row_groups):
+                yield from self._file.iter_batches(batch_size=65_536, row_groups=[group], columns=names)
 
 
 def _codes(values: pa.Array, column: Column, levels: pa.Array | None) -> NDArray[np.float64]:
