@@ -70,6 +70,8 @@ def cases(draw: st.DrawFn, operation: Any, known: Mapping[str, Any], examples: l
     if examples and draw(st.booleans()):
         case.media_type, body = draw(st.sampled_from(examples))
         case.body = copy.deepcopy(body)
+        if "dry_run" in operation.query:  # else few of so many members would leave a job to accept
+            case.query, case.headers = {}, {}
     elif isinstance(case.body, dict) and "model" in case.body and draw(st.booleans()):
         case.body = {**case.body, "model": known["name"]}
     return case
