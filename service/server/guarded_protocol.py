@@ -142,16 +142,19 @@ class GuardedProtocol(HttpToolsProtocol):
         self._n_told += 1
         super().on_message_complete()
 
+    def eof_received(self) -> None:
+        """Say that the body is cut off to a client that still reads. The connection is closed after this."""
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline:
+            self._refusal = (400, "malformed_encoding", "the connection ended before the whole body had arrived")
+            self._write_refusal()
+
     def send_400_response(self, msg: str) -> None:
         """Say why the connection is closed, unless an earlier request on it still waits for its own answer."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()
             return
-        status, code, detail = self._refusal
-        of_request = request_id("")
-        answer = problem_answer(status, code, detail, request_id=of_request)
-        lines = b"\r\n".join(map(b": ".join, [*all_headers(answer, of_request), (b"connection", b"close")]))
-        self.transport.write(b"".join((STATUS_LINE[status], lines, END, answer.body)))
+        self._write_refusal()
         self.transport.write_eof()
         self.transport.set_protocol(_Lingering(self))
         self.loop.call_later(_LINGER_S, self.transport.abort)
@@ -179,6 +182,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         self._stop_watching()
         super().connection_lost(exc)
+
+    def _write_refusal(self) -> None:
+        status, code, detail = self._refusal
+        of_request = request_id("")
+        answer = problem_answer(status, code, detail, request_id=of_request)
+        lines = b"\r\n".join(map(b": ".join, [*all_headers(answer, of_request), (b"connection", b"close")]))
+        self.transport.write(b"".join((STATUS_LINE[status], lines, END, answer.body)))
 
     def _refuse_head(self) -> None:
         self._refusal = (431, "headers_too_large", f"the headers may have {MAX_HEAD_BYTES} bytes together")

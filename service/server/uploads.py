@@ -86,16 +86,25 @@ class Uploads:
         loop = asyncio.get_running_loop()
         parts: list[bytes] = []
         n_bytes, more = 0, True
-        while more:
-            async with asyncio.timeout(self._body_timeout_s):
-                message = await receive()
-            if message["type"] != "http.request":
-                return False
-            part, more = message.get("body", b""), message.get("more_body", False)
-            parts.append(part)
-            n_bytes += len(part)
-            if n_bytes >= _PART_BYTES or not more:
-                await loop.run_in_executor(self._threads, upload.write, b"".join(parts))
-                parts, n_bytes = [], 0
+        writing: asyncio.Future[None] | None = None  # one part is written while the next one arrives
+        try:
+            while more:
+                async with asyncio.timeout(self._body_timeout_s):
+                    message = await receive()
+                if message["type"] != "http.request":
+                    return False
+                part, more = message.get("body", b""), message.get("more_body", False)
+                parts.append(part)
+                n_bytes += len(part)
+                if n_bytes >= _PART_BYTES or not more:
+                    if writing is not None:
+                        await writing
+                    writing = loop.run_in_executor(self._threads, upload.write, b"".join(parts))
+                    parts, n_bytes = [], 0
+            if writing is not None:
+                await writing
+        finally:
+            if writing is not None:
+                await asyncio.gather(writing, return_exceptions=True)  # the file must not be closed meanwhile
         await loop.run_in_executor(self._threads, upload.complete)
         return True

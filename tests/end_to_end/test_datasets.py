@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import io
+import json
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +73,17 @@ def test_chunks_are_welcome(api: Api) -> None:
 
 def test_an_upload_that_is_cut_off_leaves_nothing(api: Api, tmp_path: Path) -> None:
     before = stored_files(tmp_path)
-    for head in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
+    for framing in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
         with socket.create_connection(("127.0.0.1", api.port)) as client:
-            client.sendall(f"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n{head}\r\n\r\n".encode())
-            client.sendall(b"5\r\na,b\n1\r\n" if "chunked" in head else b"a,b\n1")
+            client.sendall(
+                f"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n{framing}\r\n\r\n".encode()
+            )
+            client.sendall(b"5\r\na,b\n1\r\n" if "chunked" in framing else b"a,b\n1")
             time.sleep(0.3)
+            client.shutdown(socket.SHUT_WR)  # it sends no more, and still reads
+            head, _, body = b"".join(iter(partial(client.recv, 65_536), b"")).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert json.loads(body)["code"] == "malformed_encoding"
     deadline = time.monotonic() + 5
     while stored_files(tmp_path) != before:
         assert time.monotonic() < deadline, stored_files(tmp_path)

@@ -76,21 +76,35 @@ def parse_numbers(texts: Array, decimal: Decimal) -> NDArray[np.float64]:
     return _to_numpy(pc.cast(texts, pa.float64()))
 
 
+def have_digits(texts: Array) -> bool:
+    """Tell whether a text has a digit; without one, none is a number or a date."""
+    return _have_bytes(texts, *b"09")
+
+
+def _have_bytes(texts: Array, lowest: int, highest: int) -> bool:
+    if len(texts) == 0 or (data := texts.buffers()[2]) is None:
+        return False
+    first, end = np.frombuffer(texts.buffers()[1], np.int32)[[texts.offset, texts.offset + len(texts)]]
+    values = np.frombuffer(data, np.uint8)[first:end]
+    return bool(((values >= lowest) & (values <= highest)).any())
+
+
 def look_at(texts: Array, decimal: Decimal) -> Looks:
     """Say what each of some texts without blanks around them looks like. Nulls look like null spellings."""
     looks = np.full(len(texts), Look.TEXT, np.uint8)
     rest = np.arange(len(texts))
     rest, texts = _set(looks, rest, texts, pc.is_null(texts), Look.NULL_SPELLING)
-
-    is_number = pc.match_substring_regex(texts, _NUMBER[decimal])
-    numbers, rows = texts.filter(is_number), rest[_to_numpy(is_number)]
-    rest, texts = _set(looks, rest, texts, is_number, Look.NUMBER)
-    if len(rows):
-        _look_at_numbers(looks, rows, numbers, decimal)
-    for pattern, look in ((_DATE, Look.DATE), (_LIKE_A_NUMBER, Look.LIKE_A_NUMBER)):
-        if len(rest) == 0:
-            return looks
-        rest, texts = _set(looks, rest, texts, pc.match_substring_regex(texts, pattern), look)
+    if have_digits(texts):  # expressions are compiled each time: much for many short columns of words
+        is_number = pc.match_substring_regex(texts, _NUMBER[decimal])
+        numbers, rows = texts.filter(is_number), rest[_to_numpy(is_number)]
+        rest, texts = _set(looks, rest, texts, is_number, Look.NUMBER)
+        if len(rows):
+            _look_at_numbers(looks, rows, numbers, decimal)
+        if _have_bytes(texts, *b" /"):  # what separates the parts of dates
+            rest, texts = _set(looks, rest, texts, pc.match_substring_regex(texts, _DATE), Look.DATE)
+        if len(rest):
+            is_like = pc.match_substring_regex(texts, _LIKE_A_NUMBER)
+            rest, texts = _set(looks, rest, texts, is_like, Look.LIKE_A_NUMBER)
     if len(rest):
         rest, texts = _set(looks, rest, texts, are_null_spellings(texts), Look.NULL_SPELLING)
         short = pc.less(pc.binary_length(texts), 10)

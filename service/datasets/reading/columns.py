@@ -17,6 +17,7 @@ from service.datasets.reading.classes import (
     Look,
     Looks,
     are_null_spellings,
+    have_digits,
     have_point_or_sign,
     look_at,
     parse_numbers,
@@ -126,6 +127,8 @@ class ColumnReader:
         if rules.kind != "cells":
             return "text"
         sample = trimmed(values.drop_null()[:_SAMPLE_VALUES]).drop_null()
+        if not have_digits(sample):
+            return "text"
         looks = self._look(sample)
         is_null = looks == Look.NULL_SPELLING
         is_numeric = np.isin(looks, _NUMERIC)

@@ -1,6 +1,7 @@
 """Writes the Parquet file of a table, part by part, and computes its statistics on the way."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -37,10 +38,18 @@ def write_parquet(
         NumberStatistics(max_distinct) if column.verdict.type in ("numeric", "boolean") else None for column in columns
     ]
     sample = RowSample(n_rows, sum(each is not None for each in statistics))
+
+    def count(part: Sequence[Array], first_row: int) -> None:
+        sampled = sample.of(first_row, len(part[0]))
+        for of_column, values in zip(statistics, part, strict=True):
+            if of_column is not None:
+                of_column.add(as_floats(values), sampled)
+
     n_rows_of_part = rows_of_parts(columns, n_rows)
     first_row = 0
     with (
         closing(ahead(_parts(blocks, columns, n_rows_of_part))) as parts,
+        ThreadPoolExecutor(1) as thread,
         pq.ParquetWriter(
             destination,
             schema,
@@ -52,13 +61,10 @@ def write_parquet(
         ) as writer,
     ):
         for part in parts:
-            n = len(part[0])
-            sampled = sample.of(first_row, n)
-            for of_column, values in zip(statistics, part, strict=True):
-                if of_column is not None:
-                    of_column.add(as_floats(values), sampled)
-            writer.write_table(pa.Table.from_arrays(part, schema=schema), row_group_size=n)
-            first_row += n
+            counting = thread.submit(count, part, first_row)
+            writer.write_table(pa.Table.from_arrays(part, schema=schema), row_group_size=len(part[0]))
+            counting.result()
+            first_row += len(part[0])
     return statistics
 
 
