@@ -1,7 +1,7 @@
 """From a request to train to what a worker needs: arrays in the blob store, and a spec with every default chosen."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,6 @@ from perceptron import (
     InvalidDatasetError,
     Named,
     NetworkConfig,
-    Task,
     TrainingConfig,
     ValidationConfig,
     check_size,
@@ -30,15 +29,16 @@ from perceptron import (
 from service.http.errors import Fault, InvalidRequestError
 from service.http.parsing import refuse
 from service.jobs.candidates import expand
-from service.jobs.inline_data import from_lists
-from service.jobs.lists_as_records import as_records, is_of_columns
+from service.jobs.instances.lists import from_lists
+from service.jobs.instances.lists_as_records import as_records, is_of_columns
+from service.jobs.instances.tables import from_dataset, from_records
+from service.jobs.instances.training_data import TrainingData
 from service.jobs.payloads import TrainingRequest, TrainingSettings, ValidationSettings
-from service.jobs.table_data import from_dataset, from_records
-from service.jobs.training_data import TrainingData
+from service.jobs.start_from import version_to_start_from
 from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.datasets.store import DatasetStore
-from storage.jobs.spec import DataReference, Sweep, TrainingSpec, VersionReference
+from storage.jobs.spec import DataReference, Sweep, TrainingSpec
 from storage.models.store import ModelStore
 
 _ROWS_AT_ONCE = 100_000
@@ -127,18 +127,9 @@ def prepare(
     n_networks = (len(sweep.candidates) if sweep else 1) * (n_folds or 1)
     _check_n_parameters(shape, n_networks, limits)
     check_size(config, shape)
-    is_in_file = table is not None and sweep is None and not n_folds and is_mapped(data.n_instances, dataset.n_features)
-    memory_bytes = training_bytes(
-        shape,
-        config.optimizer,
-        n_instances=min(_ROWS_AT_ONCE, data.n_instances) if is_in_file else data.n_instances,
-        n_networks=_n_together(config, n_networks, data.n_instances),
-        n_folds=n_folds,
-        itemsize=np.dtype(config.dtype).itemsize,
-        n_threads=os.cpu_count() or 1,  # the default of TRAINING_THREADS
-    )
+    memory_bytes = _memory_bytes(data, config, shape, sweep, n_folds)
     _check_memory(memory_bytes, shape, data, n_networks, limits)
-    start_from = _start_from(request, task, data.feature_names, shape, models)
+    start_from = version_to_start_from(request, task, data.feature_names, shape, models)
     spec = TrainingSpec(
         task=task,
         network=network,
@@ -207,10 +198,24 @@ def _check_n_parameters(shape: Architecture, n_networks: int, limits: Limits) ->
         refuse("/network/hidden_layers" if n_networks == 1 else "/sweep", detail)
 
 
-def _n_together(config: TrainingConfig, n_networks: int, n_instances: int) -> int:
-    """Return how many networks are trained at the same time."""
-    has_mini_batches = config.mini_batch_size(n_instances) is not None
-    return n_networks if OPTIMIZERS[config.optimizer].races and not has_mini_batches else 1
+def _memory_bytes(
+    data: TrainingData, config: TrainingConfig, shape: Architecture, sweep: Sweep | None, n_folds: int
+) -> int:
+    """Estimate what the training takes at most."""
+    n_instances = data.n_instances
+    is_alone = sweep is None and not n_folds
+    is_in_file = is_alone and data.table is not None and is_mapped(n_instances, shape.widths[0])
+    n_networks = (len(sweep.candidates) if sweep else 1) * (n_folds or 1)
+    is_race = OPTIMIZERS[config.optimizer].races and config.mini_batch_size(n_instances) is None
+    return training_bytes(
+        shape,
+        config.optimizer,
+        n_instances=min(_ROWS_AT_ONCE, n_instances) if is_in_file else n_instances,
+        n_networks=n_networks if is_race else 1,
+        n_folds=n_folds,
+        itemsize=np.dtype(config.dtype).itemsize,
+        n_threads=os.cpu_count() or 1,  # the default of TRAINING_THREADS
+    )
 
 
 def _check_memory(needed: int, shape: Architecture, data: TrainingData, n_networks: int, limits: Limits) -> None:
@@ -237,46 +242,6 @@ def _sweep(request: TrainingRequest, config: TrainingConfig, limits: Limits) -> 
     if request.start_from is not None:
         refuse("/start_from", "start_from cannot be combined with sweep")
     return Sweep(expand(request.sweep, config, limits.max_candidates), request.sweep.refit)
-
-
-def _start_from(
-    request: TrainingRequest, task: Task, feature_names: Sequence[str], shape: Architecture, models: ModelStore
-) -> VersionReference | None:
-    """Return the version to start from, after checking that its features, classes and layers are those of this job.
-
-    The features may be in another order: the worker takes their weights by name.
-    """
-    if request.start_from is None:
-        return None
-    if request.training.l2 == "auto":
-        refuse("/start_from", 'start_from cannot be combined with l2 "auto"')
-    if request.validation is not None and request.validation.folds is not None:
-        refuse("/start_from", "start_from cannot be combined with folds")
-    number = models.resolve(request.start_from.model, version=request.start_from.version)
-    start = models.load(request.start_from.model, number)
-    version = f"version {number} of model {start.name!r}"
-    for ours, theirs in ((feature_names, start.feature_names), (start.feature_names, feature_names)):
-        known = set(theirs)
-        if (name := next((name for name in ours if name not in known), None)) is not None:
-            without, within = (version, "this job") if ours is feature_names else ("this job", version)
-            refuse("/start_from", f"features are mapped by name, and {without} has no {name!r}, which {within} has")
-    if start.task.classes != task.classes:
-        shown, here = _shown(start.task), _shown(task)
-        refuse("/start_from", f"{version} has {shown}, and this job has {here}")
-    there = Architecture.of_network(start.network)
-    if there != shape:
-        detail = (
-            f"{version} has layers of {there.widths} with {there.activations}, and this job asks for {shape.widths} "
-            f"with {shape.activations}"
-        )
-        refuse("/start_from", detail)
-    return VersionReference(request.start_from.model, number)
-
-
-def _shown(task: Task) -> str:
-    if task.classes is None:
-        return "no classes"
-    return f"the classes {', '.join(repr(each) for each in task.classes[:5])}{', ...' * (len(task.classes) > 5)}"
 
 
 def _check_dtype(dataset: Dataset, training: TrainingSettings, *, is_table: bool) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from perceptron import Dataset, as_column
 from service.http.parsing import check_cells, json_type, parse_vector, refuse
-from service.jobs.inline_data import with_weights
+from service.jobs.instances.lists import with_weights
 from service.jobs.payloads import InlineData, TrainingRequest
 
 _OF_COLUMNS = {str, bool, type(None)}

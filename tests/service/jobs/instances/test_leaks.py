@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 
 from perceptron import Column
-from service.jobs.leaks import leak_warnings
+from service.jobs.instances.leaks import leak_warnings
 
 
 def test_no_column_copies_the_table() -> None:

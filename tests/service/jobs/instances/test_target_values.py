@@ -11,13 +11,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from perceptron import MAX_CLASSES
-from service.jobs.target_values import TargetValues
+from service.jobs.instances.target_values import TargetValues
 from storage.datasets.table import Table
 
 
 @pytest.fixture(autouse=True)
 def _every_table_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.jobs.target_values.EXACT_ROWS", 1)
+    monkeypatch.setattr("service.jobs.instances.target_values.EXACT_ROWS", 1)
 
 
 def found_in(values: list[float | None]) -> TargetValues:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from perceptron import Dataset, InvalidDatasetError, TargetsOutOfRangeError, Task, as_column, resolve_task
 from service.http.errors import Fault, InvalidRequestError
 from service.http.parsing import json_type, parse_matrix, parse_vector, refuse
+from service.jobs.instances.training_data import TrainingData
 from service.jobs.payloads import InlineData, TrainingRequest
-from service.jobs.training_data import TrainingData
 from service.settings import Limits
 from storage.blobs import BlobStore
 from storage.codec import encode_dataset

@@ -1,0 +1,1 @@
+"""What a request brings to learn from, lists or columns, as instances and targets."""
