@@ -38,7 +38,8 @@ from perceptron.explanation import explain
 from perceptron.initialization import INITIALIZATIONS
 from perceptron.losses import LOSSES
 from perceptron.memory import is_mapped, training_bytes
-from perceptron.metrics import EXACT_ROWS, MetricSums, evaluate
+from perceptron.metric_sums import MetricSums
+from perceptron.metrics import EXACT_ROWS, evaluate
 from perceptron.network import Layer, Network, forward
 from perceptron.objective import Objective
 from perceptron.one_instance import ForwardOne, forward_one

@@ -2,16 +2,13 @@
 
 import signal
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.end_to_end.conftest import Stack
 from tests.faults.proxy import Proxy
@@ -107,15 +104,6 @@ def test_uploads_are_refused_while_redis_is_away_and_taken_after(start_rig: Call
         wait_for(rig.is_ready)
         wait_for(lambda: http.post("/datasets", content=a_table(1), headers=AS_CSV).status_code == 201)
         assert http.get(f"/datasets/{told['id']}").json() == told
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Disk]:
-    with ExitStack() as on_exit:
-        try:
-            yield Disk(tmp_path / "disk", 160, on_exit)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"needs a small file system: {getattr(error, 'stderr', error)}")
 
 
 def test_an_upload_that_fills_the_disk_is_503_and_leaves_nothing(small_disk: Disk) -> None:

@@ -3,11 +3,8 @@ again every 2 s, reads and cancels were 503, and running jobs failed."""
 
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,15 +20,6 @@ LONG = {
     "training": {"max_epochs": 1_000_000, "tolerance": 0, "learning_rate": 1e-6},
     "network": {"hidden_layers": [20, 20]},
 }
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Disk]:
-    with ExitStack() as on_exit:
-        try:
-            yield Disk(tmp_path / "disk", 160, on_exit)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"needs a small file system: {getattr(error, 'stderr', error)}")
 
 
 def server_pid(stack: Stack) -> int:
