@@ -106,7 +106,7 @@ class ColumnReader:
                 return pa.nulls(len(values))
             if self.rules.can_be_plain and (numbers := self._read_plain(values)) is not None:
                 self.reading = "number"
-                return self._count(self._as_array(numbers))
+                return self._count(self._indexed(numbers))
             self.reading = self._first_reading(values)
         read: Array = {"number": self._numbers, "boolean": self._booleans, "text": self._texts}[self.reading](values)
         return self._count(read)
@@ -138,14 +138,14 @@ class ColumnReader:
 
     def _numbers(self, values: Array) -> Array:
         numbers = self._typed_numbers(values) if self.rules.kind in ("number", "boolean") else self._cells(values)
-        return pa.nulls(len(values)) if numbers is None else self._as_array(numbers)
+        return pa.nulls(len(values)) if numbers is None else self._indexed(numbers)
 
-    def _as_array(self, numbers: NDArray[np.float64]) -> Array:
+    def _indexed(self, numbers: Array) -> Array:
         if self.is_index:
-            self._check_index(numbers)
-        return pa.array(numbers, from_pandas=True)  # NaN is null
+            self._check_index(numbers.to_numpy(zero_copy_only=False))
+        return numbers
 
-    def _typed_numbers(self, values: Array) -> NDArray[np.float64] | None:
+    def _typed_numbers(self, values: Array) -> Array | None:
         if pa.types.is_integer(values.type) and values.type.bit_width == 64:
             limits = pc.min_max(values).as_py()
             low, high = limits["min"] or 0, limits["max"] or 0
@@ -167,9 +167,9 @@ class ColumnReader:
             self.tally.counts[Look.NOT_FINITE] += 1
             self.tally.note_first(Look.NOT_FINITE, self.n_rows + row, str(numbers[row]))
         self.tally.counts[Look.NUMBER] += len(numbers) - np.isnan(numbers).sum()
-        return numbers
+        return pa.array(numbers, from_pandas=True)  # NaN is null
 
-    def _cells(self, texts: Array) -> NDArray[np.float64] | None:
+    def _cells(self, texts: Array) -> Array | None:
         """Read texts as numbers: at once if all are plain, else without blanks, nulls and what is spelled as such."""
         plain = texts if texts.type == pa.string() else pc.cast(texts, pa.string())
         if self.rules.null_values or (numbers := self._read_plain(plain)) is None:
@@ -183,13 +183,13 @@ class ColumnReader:
             numbers = self._read_plain(plain)
         return self._look_closely(plain) if numbers is None else numbers
 
-    def _read_plain(self, texts: Array) -> NDArray[np.float64] | None:
+    def _read_plain(self, texts: Array) -> Array | None:
         numbers = self._plain.read(texts)
         if numbers is not None:
             self.tally.counts[Look.NUMBER] += len(texts) - texts.null_count
         return numbers
 
-    def _look_closely(self, texts: Array) -> NDArray[np.float64] | None:
+    def _look_closely(self, texts: Array) -> Array | None:
         encoded = texts.dictionary_encode()
         uniques = encoded.dictionary
         codes = codes_of(encoded.indices)
@@ -204,7 +204,7 @@ class ColumnReader:
             self.is_contradicted = True
             return None
         values = np.append(parse_numbers(uniques, self.rules.decimal), np.nan)
-        return values[codes]
+        return pa.array(values[codes], from_pandas=True)
 
     def _check_index(self, numbers: NDArray[np.float64]) -> None:
         if self.n_rows == 0 and len(numbers):

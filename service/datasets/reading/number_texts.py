@@ -26,8 +26,8 @@ class PlainNumbers:
         self.has_point_or_sign = False
         """whether a number so far had a decimal mark or a sign"""
 
-    def read(self, texts: Array) -> NDArray[np.float64] | None:
-        """Give the numbers (n,), NaN for nulls; None if a text may be something else."""
+    def read(self, texts: Array) -> Array | None:
+        """Give the numbers (float64, null for nulls); None if a text may be something else."""
         texts = texts if self._decimal == "." else self._with_points(texts)
         if texts is None:
             return None
@@ -35,7 +35,7 @@ class PlainNumbers:
         offsets = np.frombuffer(texts.buffers()[1], np.int32, n + 1, 4 * texts.offset) if n else np.zeros(1, np.int32)
         first, end = int(offsets[0]), int(offsets[-1])
         if first == end:
-            return np.full(n, np.nan) if texts.null_count == n else None
+            return pa.nulls(n, pa.float64()) if texts.null_count == n else None
         data = np.frombuffer(texts.buffers()[2], np.uint8, end - first, first)
         lowest, highest = int(data.min()), int(data.max())
         has_point_or_sign = self.has_point_or_sign or lowest <= _POINT
@@ -49,10 +49,11 @@ class PlainNumbers:
         if _have_leading_zeros(data, offsets - first):
             return None
         try:
-            numbers: NDArray[np.float64] = pc.cast(texts, pa.float64()).to_numpy(zero_copy_only=False)
+            numbers = pc.cast(texts, pa.float64())
         except pa.ArrowInvalid:
             return None
-        if np.fmax.reduce(numbers) >= LARGEST_WHOLE or np.fmin.reduce(numbers) <= -LARGEST_WHOLE:
+        range_ = pc.min_max(numbers)
+        if range_["min"].as_py() <= -LARGEST_WHOLE or range_["max"].as_py() >= LARGEST_WHOLE:
             return None
         self.has_point_or_sign = has_point_or_sign
         return numbers
@@ -65,7 +66,7 @@ class PlainNumbers:
 def _have_leading_zeros(data: NDArray[np.uint8], offsets: NDArray[np.int32]) -> bool:
     """Tell whether a text begins with a zero and another digit; it may then be a code or, as 00.5, a number."""
     starts = offsets[:-1]
-    rows = np.flatnonzero(data[np.minimum(starts, len(data) - 1)] == _ZERO)
+    rows = np.flatnonzero(data.take(starts, mode="clip") == _ZERO)
     starts = starts[rows]
     second = data[starts[offsets[rows + 1] - starts > 1] + 1]
     return bool(((second >= _ZERO) & (second <= _NINE)).any())
