@@ -188,9 +188,16 @@ def test_the_maths_imports_numpy_and_the_pure_part_of_the_standard_library():
 
 
 def test_what_answers_a_predict_loads_neither_flask_nor_redis_nor_rq():
-    program = (
-        "import sys, service.predict.protocols.table; "
-        "print({'flask', 'flask_openapi3', 'redis', 'rq'} & set(sys.modules))"
-    )
-    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert loaded.stdout == "set()\n"
+    assert {"flask", "flask_openapi3", "redis", "rq"} & loaded_by("service.predict.protocols.table") == set()
+
+
+@pytest.mark.parametrize("entry_point", ["service.app", "worker.main"])
+def test_no_process_loads_pandas_at_its_start(entry_point: str):
+    """pyarrow loads it to make an array of a list: a quarter of the time to start, where it is installed."""
+    assert "pandas" not in loaded_by(entry_point)
+
+
+def loaded_by(module: str) -> set[str]:
+    program = f"import sys, {module}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(run.stdout.split())

@@ -1,6 +1,7 @@
 """What the texts of a column look like, many at once: the rules of `service.datasets.cells` on arrays."""
 
 from enum import IntEnum
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -53,10 +54,6 @@ _DATE = (
     rf"|{_MONTH_NAME} {_DAY}, \d{{4}}){_TIME}$"
 )
 
-_SPELLINGS_IN_ANY_CASE = pa.array(
-    sorted("".join(letters) for text in NULL_SPELLINGS for letters in set(product(*({c, c.upper()} for c in text))))
-)
-
 
 def trimmed(texts: Array) -> Array:
     """Remove the blanks around texts, and make those that are empty then null."""
@@ -66,7 +63,14 @@ def trimmed(texts: Array) -> Array:
 
 def are_null_spellings(texts: Array) -> Array:
     """Tell which texts people write for a missing value; false for nulls."""
-    return pc.is_in(texts, value_set=_SPELLINGS_IN_ANY_CASE)
+    return pc.is_in(texts, value_set=_spellings_in_any_case())
+
+
+@cache  # not when the module is loaded: pyarrow loads pandas for it, where that is installed
+def _spellings_in_any_case() -> Array:
+    return pa.array(
+        sorted("".join(letters) for text in NULL_SPELLINGS for letters in set(product(*({c, c.upper()} for c in text))))
+    )
 
 
 def parse_numbers(texts: Array, decimal: Decimal) -> NDArray[np.float64]:
