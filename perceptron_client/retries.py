@@ -54,8 +54,9 @@ class Tries:
         Raises:
             ConnectionFailed, RequestTimedOut: there is none.
         """
-        self.may_have_arrived |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        if self.is_repeatable and not _is_lasting(error):
+        is_unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        self.may_have_arrived |= not is_unsent
+        if (self.is_repeatable or is_unsent) and not _is_lasting(error):
             delay_s = self._next_delay_s(str(error) or type(error).__name__)
             if delay_s is not None:
                 return delay_s
