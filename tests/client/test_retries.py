@@ -41,7 +41,7 @@ def test_calls_and_wait_survive_a_restart_of_the_service(own_stack: Callable[...
         assert not any(each.done() for each in (waiting, following, *during))
         stack.start()
         assert [each.result(50) for each in during] == [pytest.approx(0.38), 2, 1]
-        assert waiting.result(50).attempt == 2
+        assert waiting.result(50).status == "succeeded"
         events = following.result(50)
         assert events[-1].ends_the_job and len({event.id for event in events}) == len(events)
         assert len(list(client.jobs.list(model="during"))) == 1
