@@ -99,7 +99,7 @@ def test_uploads_are_refused_while_redis_is_away_and_taken_after(start_rig: Call
         answer = http.post("/datasets", content=a_table(1), headers=AS_CSV)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         assert time.monotonic() - started < 5
-        assert on_its_way(rig.folder) == []
+        wait_for(lambda: on_its_way(rig.folder) == [])
         rig.server.start()
         wait_for(rig.is_ready)
         wait_for(lambda: http.post("/datasets", content=a_table(1), headers=AS_CSV).status_code == 201)
@@ -113,7 +113,7 @@ def test_an_upload_that_fills_the_disk_is_503_and_leaves_nothing(small_disk: Dis
         told = uploaded(stack.http, a_table())
         answer = stack.http.post("/datasets", content=b"a,c,y,n\n" + b"1,a,1,1\n" * 25_000_000, headers=AS_CSV)
         assert answer.status_code == 503, answer.text
-        assert on_its_way(small_disk.path / "data") == []
+        wait_for(lambda: on_its_way(small_disk.path / "data") == [])
         wait_for(lambda: stack.http.get("/readyz").status_code == 200)
         assert stack.http.get(f"/datasets/{told['id']}").json() == told
         wait_for(lambda: stack.http.post("/datasets", content=a_table(2), headers=AS_CSV).status_code == 201)

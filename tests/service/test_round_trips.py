@@ -82,7 +82,9 @@ def test_no_request_about_a_model_takes_more_round_trips_for_more_versions(
             "pointers": lambda: loaded.pointers.read(["or"]),
             "delete alias": lambda: http.delete("/models/or/aliases/a"),
         }
-        return {name: traffic.of(ask)[1] for name, ask in asks.items()}
+        # The fewest of three: on a slow machine a connection may be checked in between.
+        rounds = [{name: traffic.of(ask)[1] for name, ask in asks.items()} for _ in range(3)]
+        return {name: min(each[name] for each in rounds) for name in asks}
 
     publish(jobs)
     requests()  # the scripts are loaded
