@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -109,15 +109,25 @@ def _read_once(
         for name, kind, reading in zip(heading.names, heading.kinds, readings, strict=True)
     ]
     n_rows = 0
-    with closing(ahead(table.blocks())) as blocks, ThreadPoolExecutor(1) as thread:
-        middle = len(columns) // 2
+    middle = len(columns) // 2
+
+    def keep(halves: Sequence[Future[list[Array]]]) -> None:
+        read = [array for half in halves for array in half.result()]
+        if read and not any(column.is_contradicted for column in columns):
+            spill.append(read)
+
+    # One block is parsed, the one before it is read, and the one before that is written, all at the same time.
+    with closing(ahead(table.blocks())) as blocks, ThreadPoolExecutor(1) as left, ThreadPoolExecutor(1) as right:
+        last: Sequence[Future[list[Array]]] = ()
         for block in blocks:
-            others = thread.submit(_add, columns[:middle], block.columns[:middle])
-            read = _add(columns[middle:], block.columns[middle:])
-            read = [*others.result(), *read]
             n_rows += block.n_rows
-            if not any(column.is_contradicted for column in columns):
-                spill.append(read)
+            now = (
+                left.submit(_add, columns[:middle], block.columns[:middle]),
+                right.submit(_add, columns[middle:], block.columns[middle:]),
+            )
+            keep(last)
+            last = now
+        keep(last)
     if n_rows == 0:
         raise TableError("no_rows", "the table has columns and no row")
     for column in columns:
