@@ -1,0 +1,258 @@
+"""CSV and its relatives, cut into blocks of whole records that pyarrow reads as text."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from cli.rows.blocks import Block
+from cli.rows.cells import BadCellError, values_of
+from cli.rows.taken import RowsError, Taken
+from storage.datasets.categories import trim
+
+BLOCK_BYTES = 2**21
+MAX_RECORD_BYTES = 2**24
+DELIMITERS = ",;\t|"
+
+_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How a file of text is to be read; None: it is found out."""
+
+    delimiter: str | None = None
+    decimal: str = "."
+    has_header: bool | None = None
+    charset: str | None = None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What the beginning of a file says about all of it."""
+
+    delimiter: str
+    newline: bytes
+    names: Sequence[str]
+    """of all columns of the file"""
+    n_header_bytes: int
+
+
+class DelimitedRows:
+    """The rows of a file of text, for one version.
+
+    Args:
+        file: is read once, from its beginning to its end.
+        source: the name of the file, for messages.
+    """
+
+    def __init__(self, file: IO[bytes], source: str, taken: Taken, options: TextOptions) -> None:
+        self._source, self._taken, self._options = source, taken, options
+        self._chunks = _decoded(file, source, options.charset)
+        self._head = b""
+        for chunk in self._chunks:
+            self._head += chunk
+            if len(self._head) >= BLOCK_BYTES:
+                break
+        if not self._head.strip():
+            raise RowsError(f"{source} is empty")
+        self._start = self._look_at_start()
+        self._places = taken.places_in(self._start.names, source)
+        self.ignored = taken.ignored_in(self._start.names)
+        """The columns that the model does not read."""
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield the rows in blocks.
+
+        Raises:
+            RowsError: the file is no such text, or a cell is no value of its column; the message names the line.
+        """
+        row, line = 0, 1 + self._head.count(self._start.newline, 0, self._start.n_header_bytes)
+        for text in self._texts():
+            table = self._read(text, line)
+            if table is not None:
+                yield Block(self._values(table, text, row, line), row)
+                row += len(table)
+            line += text.count(self._start.newline)
+
+    def _look_at_start(self) -> _Start:
+        newline = b"\r" if b"\r" in self._head and b"\n" not in self._head else b"\n"
+        known = {*self._taken.names, self._taken.target}
+        best: _Start | None = None
+        best_key = (-1, False)
+        for delimiter in [self._options.delimiter] if self._options.delimiter else DELIMITERS:
+            first, second, n_bytes = _first_records(self._head, delimiter, newline, self._source)
+            cells = [trim(cell) for cell in first]
+            n_known = sum(cell in known for cell in cells)
+            has_header = self._options.has_header
+            if has_header is None:
+                has_header = n_known > 0 or (not self._taken.is_table and _is_all_text(cells))
+            names = cells if has_header else self._names_without_header(len(cells))
+            if second is not None and len(second) == len(names) + 1 and second[-1] == "":
+                names = [*names, ""]  # each record ends with a delimiter
+            key = (n_known, len(cells) == len(self._taken.columns))
+            if key > best_key:
+                best, best_key = _Start(delimiter, newline, names, n_bytes if has_header else 0), key
+        assert best is not None, "there is a delimiter"
+        return best
+
+    def _names_without_header(self, width: int) -> list[str]:
+        """Return names for the columns of a file that has none."""
+        counted = [f"c{k}" for k in range(width)]  # as the service names them when such a file is uploaded
+        if set(self._taken.names) <= set(counted):
+            return counted
+        return self._taken.names if width == len(self._taken.columns) else counted
+
+    def _texts(self) -> Iterator[bytes]:
+        """Yield whole records, in blocks."""
+        rest = self._head[self._start.n_header_bytes :]
+        for chunk in self._chunks:
+            if len(rest) >= BLOCK_BYTES:
+                end = _end_of_records(rest, self._start.newline)
+                if end:
+                    yield rest[:end]
+                    rest = rest[end:]
+                elif len(rest) > MAX_RECORD_BYTES:
+                    raise RowsError(
+                        f"{self._source} has a record of more than {MAX_RECORD_BYTES // 2**20} MB: "
+                        "a quote that is never closed may be the reason"
+                    )
+            rest += chunk
+        while len(rest) > 2 * BLOCK_BYTES and (end := _end_of_records(rest[: 2 * BLOCK_BYTES], self._start.newline)):
+            yield rest[:end]
+            rest = rest[end:]
+        if rest:
+            yield rest
+
+    def _read(self, text: bytes, line: int) -> Any:
+        """Read records as a table of text; None if all lines are empty."""
+        columns = [str(k) for k in range(len(self._start.names))]
+        wanted = [str(k) for k in self._places]
+        read = pa.csv.ReadOptions(column_names=columns, block_size=max(len(text) // 2, 2**16))
+        parse = pa.csv.ParseOptions(delimiter=self._start.delimiter, newlines_in_values=b'"' in text)
+        convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(wanted, pa.string()), include_columns=wanted)
+        try:
+            return pa.csv.read_csv(pa.py_buffer(text), read, parse, convert)
+        except pa.ArrowInvalid as error:
+            if not text.strip(b"\r\n"):
+                return None
+            self._refuse(text, line, error)
+
+    def _refuse(self, text: bytes, line: int, error: Exception) -> NoReturn:
+        """Say which line pyarrow cannot read."""
+        try:
+            text.decode()
+        except UnicodeDecodeError as of_text:
+            at = line + text.count(self._start.newline, 0, of_text.start)
+            remedy = "name its charset, for example --charset latin-1"
+            raise RowsError(f"{self._source}, line {at}, is not UTF-8: {remedy}") from error
+        width = len(self._start.names)
+        with suppress(csv.Error):
+            file = io.StringIO(text.decode(), newline="")
+            reader = csv.reader(file, delimiter=self._start.delimiter)
+            before = 0
+            for record in reader:
+                if record and len(record) != width:
+                    what = f"{len(record)} value{'' if len(record) == 1 else 's'}, and not {width}"
+                    raise RowsError(f"{self._source}, line {line + before}, has {what}") from error
+                before = reader.line_num
+        raise RowsError(f"{self._source}, near line {line}: {str(error)[:200]}") from error
+
+    def _values(self, table: Any, text: bytes, first_row: int, line: int) -> Any:
+        arrays = []
+        for column, cells in zip(self._taken.columns, table.columns, strict=True):
+            whole = cells.chunk(0) if cells.num_chunks == 1 else cells.combine_chunks()
+            try:
+                arrays.append(values_of(whole, column, self._options.decimal))
+            except BadCellError as error:
+                at = line + _line_of_record(text, error.row, self._start.delimiter)
+                where = f"line {at} (row {first_row + error.row + 1})"
+                raise RowsError(f"{self._source}, {where}: {error.reason}") from error
+        return pa.record_batch(arrays, names=self._taken.names)
+
+
+def _decoded(file: IO[bytes], source: str, charset: str | None) -> Iterator[bytes]:
+    """Yield a file as UTF-8, without the mark of its beginning."""
+    first = file.read(4)
+    charset = charset or next((name for mark, name in _MARKS.items() if first.startswith(mark)), None)
+    if charset is None:
+        if first.startswith(codecs.BOM_UTF8):
+            first = first[len(codecs.BOM_UTF8) :]
+        yield first
+        while chunk := file.read(BLOCK_BYTES):
+            yield chunk
+        return
+    try:
+        decoder = codecs.getincrementaldecoder(charset)()
+    except LookupError:
+        raise RowsError(f"there is no charset {charset!r}: utf-8, utf-16, latin-1 and cp1252 are some") from None
+    chunk = first
+    while chunk:
+        try:
+            yield decoder.decode(chunk).lstrip("\ufeff" if chunk is first else "").encode()
+        except UnicodeError as error:
+            raise RowsError(f"{source} is not {charset}: {error}") from error
+        chunk = file.read(BLOCK_BYTES)
+
+
+def _first_records(head: bytes, delimiter: str, newline: bytes, source: str) -> tuple[list[str], list[str] | None, int]:
+    """Return the cells of the first two records, and how many bytes the first one takes."""
+    text = head.decode(errors="replace")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    found: list[list[str]] = []
+    n_lines = 0
+    try:
+        for record in reader:
+            if not found:
+                n_lines = reader.line_num
+            if record:
+                found.append(record)
+            if len(found) == 2:
+                break
+    except csv.Error as error:
+        if not found:
+            raise RowsError(f"{source}, line {reader.line_num}: {error}") from error
+    ends = [match.end() for match in re.finditer(re.escape(newline), head)][:n_lines]
+    n_bytes = ends[-1] if len(ends) == n_lines else len(head)
+    return found[0] if found else [""], found[1] if len(found) > 1 else None, n_bytes
+
+
+def _is_all_text(cells: Sequence[str]) -> bool:
+    """Whether no cell is a number and one is a text, as in a header."""
+    for cell in cells:
+        with suppress(ValueError):
+            float(cell)
+            return False
+    return any(cells)
+
+
+def _end_of_records(text: bytes, newline: bytes) -> int:
+    """Return where the last whole record ends; 0: none does. A line break within quotes ends none."""
+    if b'"' not in text:
+        return text.rfind(newline) + 1
+    codes = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(codes == newline[0])
+    n_quotes_before = np.searchsorted(np.flatnonzero(codes == ord('"')), ends)
+    outside = ends[n_quotes_before % 2 == 0]
+    return int(outside[-1]) + 1 if len(outside) else 0
+
+
+def _line_of_record(text: bytes, row: int, delimiter: str) -> int:
+    """Return how many lines come before a record that is not empty."""
+    reader = csv.reader(io.StringIO(text.decode(errors="replace"), newline=""), delimiter=delimiter)
+    before = 0
+    for record in reader:
+        if record:
+            if row == 0:
+                return before
+            row -= 1
+        before = reader.line_num
+    return before

@@ -1,0 +1,101 @@
+"""Upload a table that the user names by a path, or sends to standard input."""
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from perceptron_client import Client
+from perceptron_client.answers.datasets import Dataset
+from perceptron_client.bodies.uploads import MEDIA_TYPES
+
+from cli.options import this_call
+from cli.output import is_terminal
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+FORMATS = {"csv": ".csv", "tsv": ".tsv", "parquet": ".parquet", "arrow": ".arrow", "npy": ".npy", "npz": ".npz"} | {
+    "json": ".json",
+    "jsonl": ".jsonl",
+}
+_OF_ARROW_FILES = b"ARROW1"
+
+
+def reading_options(command: Decorated) -> Decorated:
+    """Add what says how a file is to be read."""
+    option: Any = partial(click.option, default=None)
+    for add in (
+        option("--format", "file_format", type=click.Choice([*FORMATS]), help="Else that of the file's ending."),
+        option("--delimiter", help="Of text: , ; | or tab; else it is found out."),
+        option("--decimal", type=click.Choice([".", ","]), help="The decimal mark of text."),
+        option("--header", type=click.Choice(["present", "absent"]), help="Whether the first line has the names."),
+        option("--null-values", metavar="TEXTS", help="What else is a missing value, with commas: -999,unknown."),
+        option("--charset", help="Of text that is not UTF-8, for example latin-1."),
+        option("--types", "types", multiple=True, metavar="COLUMN=TYPE", help="numeric, boolean, categorical or date."),
+    ):
+        command = add(command)
+    return command
+
+
+def upload(
+    client: Client, file: str, *, name: str | None = None, file_format: str | None, types: Iterable[str], **reading: Any
+) -> Dataset:
+    """Upload a file, or standard input for `-`, with a bar on a terminal.
+
+    Raises:
+        click.UsageError: nothing says which format it has.
+        OSError: it cannot be read.
+    """
+    options = {**reading, "name": name, "types": types_of(types)}
+    is_shown = is_terminal(sys.stderr) and not this_call().is_quiet
+    media_type = MEDIA_TYPES[FORMATS[file_format]] if file_format else None
+    if file == "-":
+        if sys.stdin is None or sys.stdin.closed:
+            raise OSError(9, os.strerror(9))
+        if is_terminal(sys.stdin):
+            raise click.UsageError("name a file, or send one to standard input")
+        return client.datasets.upload(sys.stdin.buffer, media_type=media_type or "text/csv", **options)
+    path = Path(file)
+    with path.open("rb") as opened:
+        is_arrow_file = opened.read(len(_OF_ARROW_FILES)) == _OF_ARROW_FILES
+    if is_arrow_file:
+        import pyarrow as pa
+
+        with pa.memory_map(file) as mapped:
+            return client.datasets.upload(pa.ipc.open_file(mapped).read_all(), **{**options, "name": name or path.name})
+    if media_type is None and _ending(path) not in MEDIA_TYPES:
+        known = ", ".join(MEDIA_TYPES)
+        raise click.UsageError(f"the ending of {file} says no format ({known} do): name it with --format")
+    return client.datasets.upload(path, media_type=media_type, progress=is_shown, **options)
+
+
+def types_of(texts: Iterable[str]) -> dict[str, str] | None:
+    """Read `column=type`, several of them separated by commas.
+
+    Raises:
+        click.UsageError: one is not of this form.
+    """
+    types = {}
+    for entry in names_of(texts) or ():
+        column, mark, kind = entry.rpartition("=")
+        if not mark or not column:
+            raise click.UsageError(f"--types must be like store=categorical, not {entry!r}")
+        types[column] = kind
+    return types or None
+
+
+def names_of(texts: Iterable[str]) -> list[str] | None:
+    """Read names of columns, several of them separated by commas; one that has a comma is in double quotes."""
+    names = [name.strip() for record in csv.reader(texts, skipinitialspace=True) for name in record]
+    return [name for name in names if name] or None
+
+
+def _ending(path: Path) -> str:
+    endings = [ending.lower() for ending in path.suffixes]
+    if endings and endings[-1] in (".gz", ".zst", ".zstd"):
+        endings.pop()
+    return endings[-1] if endings else ""
