@@ -10,7 +10,7 @@ def explain_failure(error: BaseException) -> str:
     """Return the paragraph for an error that ended a command."""
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if _is_of(error, "perceptron_client.errors", "PerceptronError"):
+    if isinstance(error, Exception) and _is_of(error, "perceptron_client.errors", "PerceptronError"):
         from cli.service_errors import explain_service_error
 
         return explain_service_error(error)

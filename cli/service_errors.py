@@ -27,10 +27,7 @@ _REMEDIES: tuple[tuple[type[errors.PerceptronError], str], ...] = (
 
 def explain_service_error(error: Exception) -> str:
     """Return one paragraph for an error of the client."""
-    if isinstance(error, errors.ApiError):
-        text = _described(error)
-    else:
-        text = " ".join(str(error).split())
+    text = _described(error) if isinstance(error, errors.ApiError) else " ".join(str(error).split())
     remedy = next((remedy for kind, remedy in _REMEDIES if isinstance(error, kind)), "")
     return f"{text}{'' if text.endswith(('.', '?')) or not remedy else '.'} {remedy}".strip()
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from perceptron_client import Client
 
 from cli.address import check_answers, find_address
 from cli.options import this_call
 from cli.output import is_terminal
+from perceptron_client import Client
 
 
 @contextmanager

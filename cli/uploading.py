@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from perceptron_client import Client
-from perceptron_client.answers.datasets import Dataset
-from perceptron_client.bodies.uploads import MEDIA_TYPES
 
 from cli.options import this_call
 from cli.output import is_terminal
+from perceptron_client import Client
+from perceptron_client.answers.datasets import Dataset
+from perceptron_client.bodies.uploads import MEDIA_TYPES
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

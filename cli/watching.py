@@ -4,13 +4,14 @@ import sys
 import time
 from typing import Any
 
+from cli.options import this_call
+from cli.output import is_terminal, say, warn
+from cli.session import command_line
 from perceptron_client import Client
 from perceptron_client.answers.jobs import Job
 from perceptron_client.bars import job_bar
 
-from cli.options import this_call
-from cli.output import is_terminal, say, warn
-from cli.session import command_line
+_ROWS = {"training": "the rows that trained", "validation": "rows held out", "folds": "all rows, by cross-validation"}
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
 

@@ -4,7 +4,6 @@ import sys
 from typing import Any
 
 import click
-from perceptron_client.answers.datasets import Dataset
 
 from cli.commands.jobs import page
 from cli.options import client_options, this_call, yes_option
@@ -12,6 +11,7 @@ from cli.output import print_facts, print_json, print_table, say, warn
 from cli.session import command_line, confirm, connected
 from cli.uploading import reading_options, upload
 from cli.watching import moment
+from perceptron_client.answers.datasets import Dataset
 
 
 @click.group(invoke_without_command=True)

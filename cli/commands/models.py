@@ -3,14 +3,14 @@
 from typing import Any
 
 import click
-from perceptron_client import Client
-from perceptron_client.answers.models import Model, Version
 
 from cli.commands.jobs import page
 from cli.options import client_options, this_call, yes_option
 from cli.output import print_facts, print_json, print_table, say
 from cli.session import command_line, confirm, connected
 from cli.watching import facts_of_metrics, moment
+from perceptron_client import Client
+from perceptron_client.answers.models import Model, Version
 
 N_SHOWN = 20
 """Names of columns or features that are shown; the JSON has all."""

@@ -10,9 +10,6 @@ from typing import Any
 import click
 import numpy as np
 from numpy.typing import NDArray
-from perceptron_client import Client, errors
-from perceptron_client.answers.models import Version
-from perceptron_client.answers.predictions import Prediction
 
 from cli.commands.models import version_of
 from cli.options import client_options, this_call
@@ -23,6 +20,9 @@ from cli.rows.blocks import Block
 from cli.rows.delimited import TextOptions
 from cli.rows.taken import RowsError, Taken
 from cli.session import connected
+from perceptron_client import Client, errors
+from perceptron_client.answers.models import Version
+from perceptron_client.answers.predictions import Prediction
 
 MAX_WARNINGS = 5
 _POINTER = re.compile(r"(?:/instances)?/(\d+)(/.*)?")

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from perceptron_client import Client
-from perceptron_client.answers.datasets import Dataset
-from perceptron_client.answers.jobs import DryRun, Job
 
 from cli.options import client_options, this_call
 from cli.output import print_facts, print_json, say, warn
 from cli.session import command_line, connected
 from cli.uploading import names_of, reading_options, types_of, upload
 from cli.watching import facts_of_job, tell_end, watch
+from perceptron_client import Client
+from perceptron_client.answers.datasets import Dataset
+from perceptron_client.answers.jobs import DryRun, Job
 
 _IS_DATASET = re.compile(r"ds_[0-9a-f]{32}").fullmatch
 OPTIMIZERS = ("gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule")

@@ -1,0 +1,1 @@
+"""The async client, from which `./run generate` writes the other one."""

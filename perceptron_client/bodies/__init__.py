@@ -1,0 +1,1 @@
+"""What is sent: training requests, tables, and rows to predict for."""
