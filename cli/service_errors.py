@@ -14,7 +14,7 @@ _REMEDIES: tuple[tuple[type[errors.PerceptronError], str], ...] = (
     (errors.VersionNotFound, "'perceptron show MODEL' lists its versions and aliases."),
     (errors.AliasNotFound, "'perceptron show MODEL' lists its versions and aliases."),
     (errors.DatasetNotFound, "'perceptron datasets' lists the data sets."),
-    (errors.VersionInUse, "Move or delete the alias first: perceptron alias --help."),
+    (errors.VersionInUse, "'perceptron alias --help' says how."),
     (errors.DatasetInUse, "Wait for the job, or cancel it: perceptron jobs --status running."),
     (errors.Unauthenticated, "Set PERCEPTRON_API_KEY."),
     (errors.Unavailable, "'perceptron doctor' looks for the reason."),

@@ -34,7 +34,7 @@ _POINTER = re.compile(r"(?:/instances)?/(\d+)(/.*)?")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write; - is standard output.")
 @click.option("--version", "number", type=click.IntRange(1), help="The version; else the latest.")
 @click.option("--alias", "name", metavar="NAME", help="An alias that names the version.")
-@click.option("--explain", is_flag=True, help="Add what each column contributes.")
+@click.option("--explain", is_flag=True, help="Add what each column contributes to the output, before its activation.")
 @click.option("--format", "file_format", type=click.Choice(files.FORMATS), help="Of ROWS; else that of its ending.")
 @click.option("--to", "output_format", type=click.Choice(answers.FORMATS), help="Of FILE; else that of its ending.")
 @click.option("--delimiter", help="Of text: , ; | or tab; else it is found out.")
@@ -167,6 +167,8 @@ def _columns(prediction: Prediction, version: Version) -> dict[str, Any]:
     columns = columns_of(predictions, outputs, names)
     if prediction.contributions is not None:
         columns |= _contributions(prediction.contributions, version, names)
+        bases = np.broadcast_to(np.atleast_1d(np.asarray(prediction.base)), outputs.shape)
+        columns |= {name.replace("output", "base", 1): bases[:, k].copy() for k, name in enumerate(names)}
     return columns
 
 

@@ -13,7 +13,6 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cli.rows.taken import RowsError
@@ -80,9 +79,15 @@ class Answers:
 
     def _write_table(self, table: Any) -> None:
         if self._writer is None:
-            new = pq.ParquetWriter if self._kind == "parquet" else pa.ipc.new_stream
-            self._writer = new(self._file, table.schema)
+            self._writer = self._new_writer(table.schema)
         self._writer.write_table(table)
+
+    def _new_writer(self, schema: Any) -> Any:
+        if self._kind == "arrow":
+            return pa.ipc.new_stream(self._file, schema)
+        import pyarrow.parquet as pq  # only for such a file: it takes time to load
+
+        return pq.ParquetWriter(self._file, schema)
 
     def _write_matrix(self, outputs: NDArray[np.float64]) -> None:
         if self.n_rows == 0:
@@ -140,7 +145,7 @@ def opened_for_answers(name: str, kind: str) -> Iterator[IO[bytes]]:
         raise
 
 
-def columns_of(predictions: Sequence[Any] | None, outputs: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
+def columns_of(predictions: NDArray[Any] | None, outputs: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
     """Return the columns of some answers: the prediction first."""
     columns: dict[str, Any] = {} if predictions is None else {"prediction": pa.array(predictions)}
     return columns | {name: pa.array(np.ascontiguousarray(outputs[:, k])) for k, name in enumerate(names)}

@@ -22,6 +22,8 @@ BLOCK_BYTES = 2**21
 MAX_RECORD_BYTES = 2**24
 DELIMITERS = ",;\t|"
 
+_SAMPLE_BYTES = 2**18
+
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -205,8 +207,8 @@ def _decoded(file: IO[bytes], source: str, charset: str | None) -> Iterator[byte
 
 def _first_records(head: bytes, delimiter: str, newline: bytes, source: str) -> tuple[list[str], list[str] | None, int]:
     """Return the cells of the first two records, and how many bytes the first one takes."""
-    text = head.decode(errors="replace")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    sample = head if _end_of_records(head[:_SAMPLE_BYTES], newline) == 0 else head[:_SAMPLE_BYTES]
+    reader = csv.reader(io.StringIO(sample.decode(errors="replace"), newline=""), delimiter=delimiter)
     found: list[list[str]] = []
     n_lines = 0
     try:
@@ -220,8 +222,8 @@ def _first_records(head: bytes, delimiter: str, newline: bytes, source: str) -> 
     except csv.Error as error:
         if not found:
             raise RowsError(f"{source}, line {reader.line_num}: {error}") from error
-    ends = [match.end() for match in re.finditer(re.escape(newline), head)][:n_lines]
-    n_bytes = ends[-1] if len(ends) == n_lines else len(head)
+    ends = [match.end() for match in re.finditer(re.escape(newline), sample)][:n_lines]
+    n_bytes = ends[-1] if len(ends) == n_lines else len(sample)
     return found[0] if found else [""], found[1] if len(found) > 1 else None, n_bytes
 
 

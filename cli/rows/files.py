@@ -13,7 +13,6 @@ from typing import IO, Any, NoReturn, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cli.rows.blocks import MAX_ROWS, Block
 from cli.rows.delimited import DelimitedRows, TextOptions
@@ -210,6 +209,8 @@ class _ArrowRows:
         try:
             self._batches: Iterator[Any]
             if is_parquet:
+                import pyarrow.parquet as pq  # only for such a file: it takes time to load
+
                 parquet = pq.ParquetFile(file)
                 schema = parquet.schema_arrow
             elif file.read(6) == b"ARROW1":
