@@ -73,6 +73,40 @@ def upload(
     return client.datasets.upload(path, media_type=media_type, progress=is_shown, **options)
 
 
+def upload_without_gaps(client: Client, file: str, dataset: Dataset, target: str, **options: Any) -> Dataset:
+    """Upload a file again, without the rows whose target is missing; the same data set if there are none.
+
+    Args:
+        dataset: the whole file, as the service read it.
+        options: those of `reading_options`.
+
+    Raises:
+        click.UsageError: standard input is gone, or its first line is no header.
+    """
+    column = next((each for each in dataset.columns or () if each.name == target), None)
+    if column is None or column.nulls == 0:
+        return dataset
+    if file == "-" or options["header"] == "absent":
+        raise click.UsageError("--skip-missing needs a file with a header")
+    from cli.gaps import without_gaps
+
+    kind = options["file_format"] or next(
+        name for name, ending in FORMATS.items() if MEDIA_TYPES[ending] == MEDIA_TYPES[_ending(Path(file))]
+    )
+    with without_gaps(Path(file), kind, dataset, target, options["charset"]) as copy:
+        media_type = MEDIA_TYPES[FORMATS["arrow" if kind == "parquet" else kind]]
+        is_text = kind in ("csv", "tsv")
+        return client.datasets.upload(
+            copy,
+            media_type=media_type,
+            name=Path(file).name,
+            types=types_of(options["types"]),
+            delimiter=dataset.raw.get("delimiter") if is_text else None,
+            decimal=options["decimal"],
+            null_values=options["null_values"],
+        )
+
+
 def types_of(texts: Iterable[str]) -> dict[str, str] | None:
     """Read `column=type`, several of them separated by commas.
 

@@ -4,21 +4,24 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cli.options import client_options, this_call
-from cli.output import print_facts, print_json, say, warn
+from cli.output import plain, print_facts, print_json, say, warn
 from cli.session import command_line, connected
-from cli.uploading import names_of, reading_options, types_of, upload
+from cli.uploading import names_of, reading_options, types_of, upload, upload_without_gaps
 from cli.watching import facts_of_job, tell_end, watch
 from perceptron_client import Client
 from perceptron_client.answers.datasets import Dataset
 from perceptron_client.answers.jobs import DryRun, Job
 
 _IS_DATASET = re.compile(r"ds_[0-9a-f]{32}").fullmatch
+_PARAMETER = re.compile(r"\b(header|delimiter|decimal|null_values|charset)=(\S+?)(?=[\s;,.)]|$)")
+_MOST_CLASSES = 20
 OPTIMIZERS = ("gradient_descent", "momentum", "adam", "lbfgs", "newton", "perceptron_rule")
 
 
@@ -37,11 +40,12 @@ OPTIMIZERS = ("gradient_descent", "momentum", "adam", "lbfgs", "newton", "percep
 @click.option("--hold-out", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Measure on this share.")
 @click.option("--seed", type=click.IntRange(0), help="Of all that is random.")
 @click.option("--alias", metavar="NAME", help="An alias that shall name the new version.")
+@click.option("--skip-missing", is_flag=True, help="Leave out rows whose target is missing.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and upload the file only.")
 @click.option("--watch/--no-watch", "is_watched", default=True, help="Wait until it is done.")
 @reading_options
 @client_options
-def train(file: str, target: str | None, model: str | None, *, dry_run: bool, is_watched: bool, **options: Any) -> int:
+def train(file: str, target: str | None, model: str | None, *, is_watched: bool, **options: Any) -> int:
     """
     \b
     Examples:
@@ -63,12 +67,15 @@ def train(file: str, target: str | None, model: str | None, *, dry_run: bool, is
         name = model or _model_name(file, is_dataset=is_dataset)
         dataset = client.datasets.get(file) if is_dataset else upload(client, file, **reading)
         for notice in dataset.warnings:
-            warn(notice.detail)
-        if target is None:
-            raise click.UsageError(_which_target(dataset, file))
+            warn(_in_options(notice.detail))
+        _check_target(target, dataset, file, skips_missing=options["skip_missing"])
+        if options["skip_missing"]:
+            if is_dataset:
+                raise click.UsageError("--skip-missing needs a file: an uploaded data set cannot be changed")
+            dataset = upload_without_gaps(client, file, dataset, target or "", **reading)
         types = types_of(options["types"]) if is_dataset else None
         request = {"model": name, "dataset": dataset.id, "target": target, "types": types, **settings}
-        if dry_run:
+        if options["dry_run"]:
             _show_dry_run(client.jobs.dry_run(**request))
             return 0
         job = client.jobs.create(**request)
@@ -128,9 +135,46 @@ def _model_name(file: str, *, is_dataset: bool) -> str:
     return name
 
 
-def _which_target(dataset: Dataset, file: str) -> str:
-    names = ", ".join(column.name for column in (dataset.columns or ())[:50])
-    return f"which column shall be learned? {file} has: {names}. Say it with --target."
+def _check_target(target: str | None, dataset: Dataset, file: str, *, skips_missing: bool) -> None:
+    """Check the target before a job is made, to say what a person with a file can do.
+
+    Raises:
+        click.UsageError: it is missing.
+        click.ClickException: the file has no such column, or the column has gaps.
+    """
+    columns = {column.name: column for column in dataset.columns or ()}
+    shown = ", ".join([*columns][:50])
+    if target is None:
+        raise click.UsageError(f"which column shall be learned? {file} has: {plain(shown)}. Say it with --target.")
+    if target not in columns:
+        near = get_close_matches(target, columns, 1)
+        hint = f"Is {near[0]!r} meant? " if near else ""
+        raise click.ClickException(f"{file} has no column {target!r}. {hint}It has: {plain(shown)}")
+    if (nulls := columns[target].nulls) and not skips_missing:
+        raise click.ClickException(
+            f"{target!r} is missing in {nulls} of {dataset.rows} rows of {file}: nothing can be learned from those. "
+            "Leave them out with --skip-missing"
+        )
+
+
+def _in_options(detail: str) -> str:
+    """Return a warning of the service with its parameters named as options of this command."""
+    return _PARAMETER.sub(lambda found: f"--{found[1].replace('_', '-')} {found[2]}", detail)
+
+
+def _hint_of_classes(job: Job, dataset: Dataset) -> str | None:
+    """Return a hint where the target looks like classes, and was learned as a number."""
+    target = job.config.get("target")
+    column = next((each for each in dataset.columns or () if each.name == target), None)
+    if column is None or column.type != "numeric" or job.config.get("task") != "regression":
+        return None
+    raw = column.raw
+    values = [raw.get("min"), raw.get("max"), *(raw.get("quantiles") or {}).values()]
+    is_whole = all(isinstance(value, int | float) and float(value).is_integer() for value in values)
+    n = raw.get("distinct") or 0
+    if not (is_whole and 2 <= n <= _MOST_CLASSES and dataset.rows >= 10 * n):
+        return None
+    return f"{target!r} has {n} whole numbers. If they are classes, say --task classification."
 
 
 def _show_dry_run(run: DryRun) -> None:
@@ -161,6 +205,8 @@ def _show_job(client: Client, job: Job, dataset: Dataset, file: str) -> None:
         print_facts(facts_of_job(job))
     tell_end(job)
     if job.status == "succeeded":
+        if (hint := _hint_of_classes(job, dataset)) is not None:
+            say(hint)
         output = f"{job.model}-predictions.csv"
         say(f"\nTo predict with it:\n  {command_line('predict', job.model, file, '-o', output)}")
         say(f"  {_curl(client, job, dataset)}")

@@ -74,7 +74,7 @@ def open_rows(name: str, given_format: str | None, taken: Taken, options: TextOp
     """
     source = "standard input" if name == "-" else name
     kind = format_of(name, given_format)
-    file = _expanded(_opened(name, on_exit), on_exit)
+    file = opened(name, on_exit)
     match kind:
         case "csv" | "tsv":
             if kind == "tsv" and options.delimiter is None:
@@ -83,11 +83,20 @@ def open_rows(name: str, given_format: str | None, taken: Taken, options: TextOp
         case "jsonl" | "json":
             return _JsonRows(file, source, is_list=kind == "json")
         case "npy":
-            return _MatrixRows(_seekable(file, on_exit), source)
-    return _ArrowRows(_seekable(file, on_exit), source, taken, is_parquet=kind == "parquet")
+            return _MatrixRows(seekable(file, on_exit), source)
+    return _ArrowRows(seekable(file, on_exit), source, taken, is_parquet=kind == "parquet")
 
 
-def _opened(name: str, on_exit: ExitStack) -> Any:
+def opened(name: str, on_exit: ExitStack) -> Any:
+    """Open a file, or standard input for `-`, to read what is in it when it is expanded.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return _expanded(_plain(name, on_exit), on_exit)
+
+
+def _plain(name: str, on_exit: ExitStack) -> Any:
     if name != "-":
         return on_exit.enter_context(Path(name).open("rb"))
     if sys.stdin is None or sys.stdin.closed:
@@ -105,7 +114,7 @@ def _expanded(file: Any, on_exit: ExitStack) -> Any:
     return on_exit.enter_context(pa.CompressedInputStream(file, kind))
 
 
-def _seekable(file: Any, on_exit: ExitStack) -> Any:
+def seekable(file: Any, on_exit: ExitStack) -> Any:
     """Return a file with a position: a copy of what comes from a pipe, or was compressed."""
     if isinstance(file, io.BufferedReader) and file.seekable():
         return file
