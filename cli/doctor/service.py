@@ -43,7 +43,7 @@ def _check(http: httpx.Client, address: Address) -> Iterator[Finding]:
     ready = http.get("/readyz")
     if ready.status_code == 200:
         n_workers = _member(ready, "workers")
-        yield ok(AREA, "ready", f"workers: {n_workers}")
+        yield ok(AREA, "ready", f"yes; workers: {n_workers}")
         if n_workers == 0:
             yield warning(AREA, "workers", "none: jobs wait in the queue", "perceptron worker, or 'perceptron up'")
     else:

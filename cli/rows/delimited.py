@@ -62,7 +62,7 @@ class DelimitedRows:
         self._head = b""
         for chunk in self._chunks:
             self._head += chunk
-            if len(self._head) >= BLOCK_BYTES:
+            if len(self._head) >= BLOCK_BYTES and (_has_record(self._head) or len(self._head) > MAX_RECORD_BYTES):
                 break
         if not self._head.strip():
             raise RowsError(f"{source} is empty")
@@ -234,6 +234,10 @@ def _is_all_text(cells: Sequence[str]) -> bool:
             float(cell)
             return False
     return any(cells)
+
+
+def _has_record(text: bytes) -> bool:
+    return any(_end_of_records(text, newline) for newline in (b"\n", b"\r"))
 
 
 def _end_of_records(text: bytes, newline: bytes) -> int:

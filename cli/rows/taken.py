@@ -60,7 +60,7 @@ class Taken:
             if name not in place_of:
                 others = [other for other in given if other not in self.names]
                 near = get_close_matches(name, others, 1)
-                hint = f"; it has {near[0]!r}, which the model does not read" if near else ""
+                hint = f"; it has {near[0]!r}, which it does not read" if near else ""
                 shown = ", ".join(given[:20]) + (", ..." if len(given) > 20 else "")
                 raise RowsError(f"{source} has no column {name!r}, which the model needs{hint}. Its columns: {shown}")
             if given.count(name) > 1:
