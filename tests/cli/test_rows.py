@@ -131,7 +131,7 @@ def test_each_cell_has_the_type_of_its_column(write: WriteFile) -> None:
         ("a,c\n1,2\n", "has no column 'b', which the model needs. Its columns: a, c"),
         (
             "a,bb\n1,2\n",
-            "has no column 'b', which the model needs; it has 'bb', which the model does not read. Its columns: a, bb",
+            "has no column 'b', which the model needs; it has 'bb', which it does not read. Its columns: a, bb",
         ),
         ("a,b\n1,2\n\n3,x\n", ", line 4 (row 2): column 'b' must be a number or empty, not 'x'"),
         ("a,b\n1,2\n3,\n", ", line 3 (row 2): column 'b' must be a number: the model was trained without gaps, not ''"),
