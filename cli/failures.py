@@ -18,6 +18,8 @@ def explain_failure(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError):
         return _explain_os_error(error)
+    if isinstance(error, UnicodeEncodeError):
+        return "an argument holds characters that this locale does not know: set LC_ALL=C.UTF-8"
     if isinstance(error, MemoryError):
         return "the memory of this machine is exhausted: close other programs, or send fewer rows at a time"
     return (

@@ -127,20 +127,19 @@ def opened_for_answers(name: str, kind: str) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         return
     path = Path(name)
-    if path.exists() and not path.is_file():  # a pipe or a device
-        with path.open("wb") as file:
-            yield file
-        return
+    is_file = path.is_file() or not path.exists()  # and no pipe or device
     path = path.resolve()  # of a link, the file that it names
-    part = path.with_name(f"{path.name}.part")
+    target = path.with_name(f"{path.name}.part") if is_file else path
     try:
-        with part.open("wb") as file:
+        with target.open("wb") as file:
             yield file
-        part.replace(path)
+        if is_file:
+            target.replace(path)
     except BaseException as error:
-        with suppress(OSError):
-            part.unlink()
-        if isinstance(error, OSError) and error.filename is None:
+        if is_file:
+            with suppress(OSError):
+                target.unlink()
+        if isinstance(error, OSError) and (error.filename is None or error.filename == str(target)):
             error.filename = name
         raise
 

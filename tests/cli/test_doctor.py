@@ -13,10 +13,10 @@ from tests.free_port import free_port
 
 from .conftest import Command
 
+Findings = dict[tuple[str, str], dict[str, Any]]
 
-def findings(
-    command: Command, *arguments: str | Path, status: int, **env: str
-) -> dict[tuple[str, str], dict[str, Any]]:
+
+def findings(command: Command, *arguments: str | Path, status: int, **env: str) -> Findings:
     """Give all findings by area and name."""
     ran = command("doctor", "--json", "--port", str(free_port()), *arguments, **env)
     assert ran.returncode == status, ran.stdout + ran.stderr

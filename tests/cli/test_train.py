@@ -119,7 +119,8 @@ def test_rows_without_a_target_are_left_out_when_that_is_said(
     path = write(name, content)
     message = perceptron.error("train", path, "--target", "b")
     assert message == (
-        f"'b' is missing in 2 of 5 rows of {path}: nothing can be learned from those. Leave them out with --skip-missing"
+        f"'b' is missing in 2 of 5 rows of {path}: nothing can be learned from those. "
+        "Leave them out with --skip-missing"
     )
     perceptron.good("train", path, "--target", "b", "--skip-missing")
     # the three rows that are left lie on b = 2 a
