@@ -142,14 +142,14 @@ class ApiError(PerceptronError):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        lines = [f"{self.code} ({self.status}): {self.detail}"]
-        if len(self.errors) > 1:
-            lines += [f"  {fault.pointer or 'the body'}: {fault.detail}" for fault in self.errors[:MAX_SHOWN]]
-            if len(self.errors) > MAX_SHOWN:
-                lines.append(f"  and {len(self.errors) - MAX_SHOWN} more")
-        if self.status >= 500 and self.request_id:
-            lines[0] += f" (request {self.request_id})"
-        return "\n".join(lines)
+        request = f", request {self.request_id}" if self.status >= 500 and self.request_id else ""
+        head = f"{self.code} ({self.status}{request})"
+        if len(self.errors) < 2:
+            return f"{head}: {self.detail}"
+        lines = [f"  {fault.pointer or 'the body'}: {fault.detail}" for fault in self.errors[:MAX_SHOWN]]
+        if len(self.errors) > MAX_SHOWN:
+            lines.append(f"  and {len(self.errors) - MAX_SHOWN} more")
+        return "\n".join([f"{head}: {len(self.errors)} faults", *lines])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (type(self), self.status, self.code, self.detail, {**vars(self)})

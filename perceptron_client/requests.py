@@ -77,6 +77,8 @@ class Call:
     """Of a repeated one, 404 means that the first one was done."""
     accepts: frozenset[int] = frozenset()
     """Statuses above 399 that are answers, too; they are not repeated."""
+    retry_for_s: float | None = None
+    """None: as the client's settings say."""
 
     @property
     def what(self) -> str:

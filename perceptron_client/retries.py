@@ -34,7 +34,7 @@ class Tries:
     retry_for_s: float
     is_repeatable: bool
     """Whether a second request has no other effect than the first."""
-    began_at: float = field(default_factory=time.monotonic)
+    began_at: float = field(default_factory=lambda: time.monotonic())
     n_failed: int = 0
     may_have_arrived: bool = False
     """Whether the service may have done what an earlier try asked for."""
@@ -54,8 +54,9 @@ class Tries:
         Raises:
             ConnectionFailed, RequestTimedOut: there is none.
         """
-        self.may_have_arrived |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        if self.is_repeatable and not _is_lasting(error):
+        is_unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        self.may_have_arrived |= not is_unsent
+        if (self.is_repeatable or is_unsent) and not _is_lasting(error):
             delay_s = self._next_delay_s(str(error) or type(error).__name__)
             if delay_s is not None:
                 return delay_s
@@ -78,7 +79,7 @@ class Tries:
 
     def _next_delay_s(self, why: str, at_least_s: float = 0.0) -> float | None:
         """Return a random delay (full jitter) from Retry-After on; None if the deadline comes before."""
-        delay_s = at_least_s + random.uniform(0, min(MAX_DELAY_S, FIRST_DELAY_S * 2**self.n_failed))
+        delay_s = at_least_s + random.uniform(0, min(MAX_DELAY_S, FIRST_DELAY_S * 2 ** min(self.n_failed, 10)))
         left_s = self.left_s
         if at_least_s >= left_s or left_s <= 0:
             return None

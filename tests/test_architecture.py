@@ -38,6 +38,12 @@ ROOMS = {
         "console": {"http"},
         "server": {"http", "datasets", "jobs", "observe", "predict"},
     },
+    "perceptron_client": {
+        "answers": set(),
+        "bodies": set(),
+        "_async": {"answers", "bodies"},
+        "_sync": {"answers", "bodies"},  # never _async, from which it is written
+    },
     "storage": {
         "datasets": set(),
         "jobs": {"datasets"},
@@ -185,6 +191,15 @@ def test_the_maths_imports_numpy_and_the_pure_part_of_the_standard_library():
     pure = (sys.stdlib_module_names - IMPURE) | {"numpy"}
     wrong = [(where, name) for where, name in imports_of("perceptron") if name not in pure]
     assert wrong == []
+
+
+def test_the_client_imports_httpx_and_numpy_and_loads_nothing_else_before_it_is_asked_to():
+    optional = {"matplotlib", "pandas", "polars", "pyarrow", "tqdm"}
+    needed = sys.stdlib_module_names | {"httpx", "numpy"}
+    assert {name for _, name in imports_of("perceptron_client")} <= needed | optional
+    program = f"import sys, perceptron_client; print({optional} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout == "set()\n"
 
 
 def test_what_answers_a_predict_loads_neither_flask_nor_redis_nor_rq():

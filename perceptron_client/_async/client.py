@@ -99,7 +99,7 @@ class AsyncClient:
 
     async def ready(self) -> Readiness:
         """Return whether the service can do its work now, and why not. Nothing is repeated."""
-        call = Call("GET", "/readyz", is_repeatable=False, accepts=frozenset({503}))
+        call = Call("GET", "/readyz", accepts=frozenset({503}), retry_for_s=0.0)
         return Readiness.of(await self._http.json(call))
 
     async def close(self) -> None:

@@ -100,7 +100,7 @@ class Client:
 
     def ready(self) -> Readiness:
         """Return whether the service can do its work now, and why not. Nothing is repeated."""
-        call = Call("GET", "/readyz", is_repeatable=False, accepts=frozenset({503}))
+        call = Call("GET", "/readyz", accepts=frozenset({503}), retry_for_s=0.0)
         return Readiness.of(self._http.json(call))
 
     def close(self) -> None:

@@ -51,7 +51,8 @@ class Http:
             ApiError: the service refused.
             ConnectionFailed, RequestTimedOut, UnexpectedAnswer: the service did not answer.
         """
-        tries = Tries(call.what, self.settings.retry_for_s, call.is_repeatable)
+        retry_for_s = self.settings.retry_for_s if call.retry_for_s is None else call.retry_for_s
+        tries = Tries(call.what, retry_for_s, call.is_repeatable)
         while True:
             try:
                 response = self._client.send(self._request(call, tries), stream=is_stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,38 +89,53 @@ class Prediction(Answer):
         return card + html.table(("", "prediction", *names), cells, len(self))
 
 
+_BY_INSTANCE = ("outputs", "predictions", "contributions", "residual", "warnings")
+"""The members of the JSON that are lists over the instances."""
+
+
 def joined(parts: Sequence[Prediction]) -> Prediction:
-    """Return the predictions of several requests as one."""
-    if len(parts) == 1:
-        return parts[0]
+    """Return the predictions of several requests, which one version answered, as one."""
     first = parts[0]
-    raw: dict[str, Any] = dict(first.raw)
-    raw["warnings"] = [notice.raw for part in parts for notice in part.warnings]
-    compared = None
-    if first.by_version is not None:
-        compared = {
-            number: VersionOutputs(
-                outputs=_stacked([(part.by_version or {})[number].outputs for part in parts]),
-                predictions=_stacked([(part.by_version or {})[number].predictions for part in parts]),
-                aliases=one.aliases,
-                warnings=one.warnings,
-                raw=one.raw,
-            )
-            for number, one in first.by_version.items()
-        }
-    return Prediction(
-        model=first.model,
-        version=first.version,
+    if len(parts) == 1:
+        return first
+    return replace(
+        first,
         outputs=_stacked([part.outputs for part in parts]),
         predictions=_stacked([part.predictions for part in parts]),
         warnings=tuple(notice for part in parts for notice in part.warnings),
         contributions=_stacked_or_none([part.contributions for part in parts]),
-        base=first.base,
         residual=_stacked_or_none([part.residual for part in parts]),
-        by_version=compared,
+        by_version=None
+        if first.by_version is None
+        else {
+            number: _joined_version([(part.by_version or {})[number] for part in parts]) for number in first.by_version
+        },
         stale=any(part.stale for part in parts),
-        raw=raw,
+        raw=_joined_raw([part.raw for part in parts]),
     )
+
+
+def _joined_version(parts: Sequence[VersionOutputs]) -> VersionOutputs:
+    return replace(
+        parts[0],
+        outputs=_stacked([part.outputs for part in parts]),
+        predictions=_stacked([part.predictions for part in parts]),
+        warnings=tuple(notice for part in parts for notice in part.warnings),
+        raw=_joined_raw([part.raw for part in parts]),
+    )
+
+
+def _joined_raw(raws: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    raw = dict(raws[0])
+    for name in _BY_INSTANCE:
+        lists = [each[name] for each in raws if each.get(name)]
+        if lists:
+            raw[name] = [value for values in lists for value in values]
+    if "by_version" in raw:
+        raw["by_version"] = {
+            number: _joined_raw([each["by_version"][number] for each in raws]) for number in raw["by_version"]
+        }
+    return raw
 
 
 def _stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
