@@ -109,10 +109,10 @@ def perceptron() -> None:
     """
     \b
     Examples:
-      perceptron up                                     start the service on this machine
-      perceptron train planes.csv --target seats        learn a column of a table
-      perceptron predict planes rows.csv -o answers.csv predict it for other rows
-      perceptron doctor                                 find out what is wrong
+      perceptron up                                      start the service on this machine
+      perceptron train planes.csv --target seats         learn a column of a table
+      perceptron predict planes rows.csv -o answers.csv  predict it for other rows
+      perceptron doctor                                  find out what is wrong
 
     Train small neural networks from tables, and predict with them.
 

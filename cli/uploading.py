@@ -23,6 +23,7 @@ FORMATS = {"csv": ".csv", "tsv": ".tsv", "parquet": ".parquet", "arrow": ".arrow
     "jsonl": ".jsonl",
 }
 _OF_ARROW_FILES = b"ARROW1"
+_LONG_BYTES = 4_000_000
 
 
 def reading_options(command: Decorated) -> Decorated:
@@ -51,7 +52,6 @@ def upload(
         OSError: it cannot be read.
     """
     options = {**reading, "name": name, "types": types_of(types)}
-    is_shown = is_terminal(sys.stderr) and not this_call().is_quiet
     media_type = MEDIA_TYPES[FORMATS[file_format]] if file_format else None
     if file == "-":
         if sys.stdin is None or sys.stdin.closed:
@@ -70,6 +70,8 @@ def upload(
     if media_type is None and _ending(path) not in MEDIA_TYPES:
         known = ", ".join(MEDIA_TYPES)
         raise click.UsageError(f"the ending of {file} says no format ({known} do): name it with --format")
+    is_long = path.stat().st_size > _LONG_BYTES
+    is_shown = is_long and is_terminal(sys.stderr) and not this_call().is_quiet
     return client.datasets.upload(path, media_type=media_type, progress=is_shown, **options)
 
 

@@ -1,7 +1,8 @@
 """`perceptron doctor`."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from cli.address import Address, UnreachableError, address_in, check_answers, fi
 from cli.doctor.findings import Finding, ok, problem
 from cli.doctor.machine import check_machine
 from cli.options import client_options, data_dir_option, redis_url_option, this_call
-from cli.output import print_json, print_table, say
+from cli.output import is_terminal, plain, print_json, print_table, say
 from standalone.redis_server import url_of_running
 from storage.store_settings import blob_url
 
@@ -39,10 +40,24 @@ def doctor(data_dir: Path, redis_url: str | None, port: int) -> int:
     if this_call().is_json:
         print_json({"findings": [finding.as_json() for finding in findings]})
     else:
-        headers = ("State", "Area", "What", "Found", "What to do")
-        print_table(headers, [(f.state, f.area, f.name, f.detail, f.remedy) for f in findings])
+        _print(findings)
     say(", ".join(f"{n} {state}{'' if n == 1 else 's'}" for state, n in counts.items()))
     return 1 if counts["problem"] else 0
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    """Print a table; for people, what to do comes below it, where it can be copied."""
+    headers = ("State", "Area", "What", "Found", "What to do")
+    rows = [(each.state, each.area, each.name, each.detail, each.remedy) for each in findings]
+    if not is_terminal(sys.stdout):
+        print_table(headers, rows)
+        return
+    print_table(headers[:-1], [row[:-1] for row in rows])
+    remedies = [(each, each.remedy) for each in findings if each.remedy]
+    if remedies:
+        click.echo("\nWhat to do:")
+    for finding, remedy in remedies:
+        click.echo(f"  {finding.area}, {finding.name}:\n    {plain(remedy)}")
 
 
 def _findings(data_dir: Path, redis_url: str | None, port: int) -> Iterator[Finding]:

@@ -61,6 +61,10 @@ class Command:
         """Start a call on a terminal of its own."""
         return Terminal(self.line(*arguments), self.folder, self.env | {"TERM": "xterm"} | env)
 
+    def shell_on_terminal(self, line: str) -> Terminal:
+        """Start a line of shell on a terminal of its own."""
+        return Terminal(["bash", "-c", line], self.folder, self.env | {"TERM": "xterm"})
+
     def line(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, "-P", "-m", "cli", *map(str, arguments)]
 
