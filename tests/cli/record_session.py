@@ -27,6 +27,7 @@ COMMANDS = (
     "perceptron jobs",
     "perceptron datasets",
     "perceptron doctor",
+    "perceptron docter",
 )
 
 HEADING = """\
@@ -59,12 +60,11 @@ def main() -> None:
                 with command.shell_on_terminal(line) as terminal:
                     terminal.finish()
                 shown = screen(terminal.text).replace(stack.url, "http://127.0.0.1:8000")
-                parts.append(f"$ {line}\n{shown.strip()}\n".replace(str(stack.port), "8000"))
+                parts.append(f"$ {line}\n{shown.strip(chr(10))}\n".replace(str(stack.port), "8000"))
         finally:
             stack.stop()
-        SESSION.write_text(
-            "\n".join(parts).replace(str(folder), "/home/you").replace(str(ROOT), "/home/you/perceptron")
-        )
+        text = "\n".join(parts).replace(str(folder), "/home/you").replace(str(ROOT), "/home/you/perceptron")
+        SESSION.write_text(text)
 
 
 if __name__ == "__main__":
