@@ -17,10 +17,11 @@ import numpy as np
 from perceptron_client.bodies.frames import (
     ARROW_STREAM,
     arrow_parts,
+    as_arrow,
     can_be_arrow,
-    column_names,
     csv_of_pandas,
     kind_of_frame,
+    to_records,
 )
 from perceptron_client.bodies.json_text import to_json
 from perceptron_client.errors import InvalidArgument
@@ -66,8 +67,8 @@ class Upload:
     """The value of Repr-Digest."""
     is_repeatable: bool = True
     """Whether its parts can be read twice."""
-    sent: Callable[[int], None] = lambda n_bytes: None
-    """Told of the bytes of each part; of minus all of them before another try."""
+    show: Callable[[int], None] = lambda n_bytes: None
+    """Told how many bytes were sent, in each try from 0 on."""
 
     @property
     def reading_s(self) -> float:
@@ -86,14 +87,11 @@ class Upload:
     def parts(self) -> Iterator[bytes]:
         """Read the body."""
         n_sent = 0
-        try:
-            for part in self.read():
-                yield part
-                n_sent += len(part)
-                self.sent(len(part))
-        except BaseException:
-            self.sent(-n_sent)
-            raise
+        self.show(n_sent)
+        for part in self.read():
+            yield part
+            n_sent += len(part)
+            self.show(n_sent)
 
     async def aparts(self) -> AsyncIterator[bytes]:
         """Read the body without holding up the event loop."""
@@ -114,15 +112,16 @@ def upload_of(table: Any, media_type: str | None) -> Upload:
         InvalidArgument: it is nothing of this.
         OSError: the file cannot be read.
     """
+    is_frame = kind_of_frame(table) is not None
     if isinstance(table, str | os.PathLike):
         return _of_path(Path(table), media_type)
     if isinstance(table, bytes | bytearray | memoryview):
         return _of_bytes(bytes(table), _required(media_type))
-    if hasattr(table, "read"):
+    if hasattr(table, "read") and not is_frame:  # a frame may have a column of that name
         return _of_file(table, _required(media_type))
     if media_type is not None:
         raise InvalidArgument("media_type is for a path, bytes or a file; a table has its own")
-    if kind_of_frame(table):
+    if is_frame:
         return _of_frame(table)
     if isinstance(table, np.ndarray | np.generic):
         return _of_bytes(_saved(np.save, table), MEDIA_TYPES[".npy"])
@@ -195,9 +194,12 @@ def _of_file(file: BinaryIO, media_type: str) -> Upload:
 
 
 def _of_frame(frame: Any) -> Upload:
-    column_names(frame)
     if can_be_arrow(frame):
-        return Upload(ARROW_STREAM, lambda: arrow_parts(frame), None)
+        try:
+            table = as_arrow(frame)
+        except InvalidArgument:
+            return _of_bytes(to_json(to_records(frame)), MEDIA_TYPES[".json"])  # a column of mixed types
+        return Upload(ARROW_STREAM, lambda: arrow_parts(table), None)
     content, types = csv_of_pandas(frame)
     upload = _of_bytes(content, MEDIA_TYPES[".csv"])
     return Upload(upload.media_type, upload.read, upload.n_bytes, types=types, digest=upload.digest)

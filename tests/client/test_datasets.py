@@ -114,6 +114,14 @@ def test_a_data_frame_keeps_texts_booleans_gaps_and_numbers_apart(client: Client
         assert client.datasets.rows(dataset.id)[1] == {"code": "08", "yes": False, "n": None}
 
 
+def test_a_frame_with_a_column_of_mixed_types_is_sent_as_records(client: Client):
+    frame = pd.DataFrame({"code": ["a", 1, None, 2.5], "read": [1, 2, 3, 4]})
+    for table in (frame, pl.DataFrame({"code": ["a", 1, None, 2.5], "read": [1, 2, 3, 4]}, strict=False)):
+        dataset = client.datasets.upload(table)
+        assert (dataset.columns[0].type, dataset.columns[0].categories) == ("categorical", ["1", "2.5", "a"])
+        assert client.datasets.rows(dataset.id)[2] == {"code": None, "read": 3.0}
+
+
 def test_what_the_rules_would_read_otherwise_can_be_said(client: Client):
     content = "Größe;store\n1,5;1\n-999;2\n2,5;1\n".encode("latin-1")
     dataset = client.datasets.upload(
