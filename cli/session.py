@@ -11,6 +11,7 @@ import click
 from cli.address import check_answers, find_address
 from cli.options import this_call
 from cli.output import is_terminal
+from cli.without_pandas import hide_pandas
 from perceptron_client import Client
 
 
@@ -21,6 +22,7 @@ def connected() -> Iterator[Client]:
     Raises:
         UnreachableError: nothing listens at its address.
     """
+    hide_pandas()
     address = find_address(this_call().url)
     check_answers(address)
     with Client(address.url) as client:

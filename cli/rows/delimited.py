@@ -11,6 +11,7 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from cli.rows.blocks import Block
@@ -18,7 +19,7 @@ from cli.rows.cells import BadCellError, values_of
 from cli.rows.taken import RowsError, Taken
 from storage.datasets.categories import trim
 
-BLOCK_BYTES = 2**21
+BLOCK_BYTES = 2**22
 MAX_RECORD_BYTES = 2**24
 DELIMITERS = ",;\t|"
 
@@ -78,11 +79,16 @@ class DelimitedRows:
             RowsError: the file is no such text, or a cell is no value of its column; the message names the line.
         """
         row, line = 0, 1 + self._head.count(self._start.newline, 0, self._start.n_header_bytes)
+        is_plain = True  # every number so far is one that pyarrow reads by itself
         for text in self._texts():
-            table = self._read(text, line)
-            if table is not None:
-                yield Block(self._values(table, text, row, line), row)
-                row += len(table)
+            values = self._numbers(text) if is_plain else None
+            if values is None:
+                is_plain = False
+                table = self._read(text, line)
+                values = None if table is None else self._values(table, text, row, line)
+            if values is not None:
+                yield Block(values, row)
+                row += len(values)
             line += text.count(self._start.newline)
 
     def _look_at_start(self) -> _Start:
@@ -134,19 +140,42 @@ class DelimitedRows:
         if rest:
             yield rest
 
+    def _numbers(self, text: bytes) -> Any:
+        """Read records with their numbers in one step; None if a cell is missing or anything is wrong."""
+        if any(column.kind == "boolean" for column in self._taken.columns):
+            return None
+        kinds = [pa.float64() if column.kind == "numeric" else pa.string() for column in self._taken.columns]
+        try:
+            table = self._table(text, kinds)
+        except pa.ArrowInvalid:
+            return None
+        arrays = [_one_array(column) for column in table.columns]
+        for array in arrays:
+            if array.type == pa.float64() and not pc.all(pc.is_finite(array), skip_nulls=False).as_py():
+                return None
+        return pa.record_batch(arrays, names=self._taken.names)
+
     def _read(self, text: bytes, line: int) -> Any:
         """Read records as a table of text; None if all lines are empty."""
-        columns = [str(k) for k in range(len(self._start.names))]
-        wanted = [str(k) for k in self._places]
-        read = pa.csv.ReadOptions(column_names=columns, block_size=max(len(text) // 2, 2**16))
-        parse = pa.csv.ParseOptions(delimiter=self._start.delimiter, newlines_in_values=b'"' in text)
-        convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(wanted, pa.string()), include_columns=wanted)
         try:
-            return pa.csv.read_csv(pa.py_buffer(text), read, parse, convert)
+            return self._table(text, [pa.string()] * len(self._places))
         except pa.ArrowInvalid as error:
             if not text.strip(b"\r\n"):
                 return None
             self._refuse(text, line, error)
+
+    def _table(self, text: bytes, kinds: Sequence[Any]) -> Any:
+        columns = [str(k) for k in range(len(self._start.names))]
+        wanted = [str(k) for k in self._places]
+        read = pa.csv.ReadOptions(column_names=columns, block_size=max(len(text) // 2, 2**16))
+        parse = pa.csv.ParseOptions(delimiter=self._start.delimiter, newlines_in_values=b'"' in text)
+        convert = pa.csv.ConvertOptions(
+            column_types=dict(zip(wanted, kinds, strict=True)),
+            include_columns=wanted,
+            null_values=[],
+            decimal_point=self._options.decimal,
+        )
+        return pa.csv.read_csv(pa.py_buffer(text), read, parse, convert)
 
     def _refuse(self, text: bytes, line: int, error: Exception) -> NoReturn:
         """Say which line pyarrow cannot read."""
@@ -171,14 +200,17 @@ class DelimitedRows:
     def _values(self, table: Any, text: bytes, first_row: int, line: int) -> Any:
         arrays = []
         for column, cells in zip(self._taken.columns, table.columns, strict=True):
-            whole = cells.chunk(0) if cells.num_chunks == 1 else cells.combine_chunks()
             try:
-                arrays.append(values_of(whole, column, self._options.decimal))
+                arrays.append(values_of(_one_array(cells), column, self._options.decimal))
             except BadCellError as error:
                 at = line + _line_of_record(text, error.row, self._start.delimiter)
                 where = f"line {at} (row {first_row + error.row + 1})"
                 raise RowsError(f"{self._source}, {where}: {error.reason}") from error
         return pa.record_batch(arrays, names=self._taken.names)
+
+
+def _one_array(column: Any) -> Any:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _decoded(file: IO[bytes], source: str, charset: str | None) -> Iterator[bytes]:
