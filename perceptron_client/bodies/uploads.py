@@ -87,7 +87,6 @@ class Upload:
     def parts(self) -> Iterator[bytes]:
         """Read the body."""
         n_sent = 0
-        self.show(n_sent)
         for part in self.read():
             yield part
             n_sent += len(part)
