@@ -26,29 +26,26 @@ class Answers:
     Args:
         file: is left open.
         kind: one of `FORMATS`; `npy` has the outputs alone, and needs a file with a position.
+        outputs: the names of the columns of outputs.
     """
 
-    def __init__(self, file: IO[bytes], kind: str) -> None:
-        self._file, self._kind = file, kind
+    def __init__(self, file: IO[bytes], kind: str, outputs: Sequence[str]) -> None:
+        self._file, self._kind, self._outputs = file, kind, outputs
         self._writer: Any = None
         self.n_rows = 0
 
-    def write(self, columns: dict[str, Any], outputs: NDArray[np.float64]) -> None:
-        """Write some rows.
-
-        Args:
-            columns: all columns by name, the prediction among them.
-            outputs: (n_rows, n_outputs), for npy.
-        """
+    def write(self, columns: dict[str, Any]) -> None:
+        """Write some rows: arrays of Arrow by name."""
+        table = pa.table(columns)
         if self._kind == "npy":
-            self._write_matrix(outputs)
+            self._write_matrix(np.column_stack([columns[name].to_numpy() for name in self._outputs]))
         elif self._kind in ("csv", "tsv"):
-            self._write_text(pa.table(columns))
+            self._write_text(table)
         elif self._kind == "jsonl":
-            self._write_lines(columns)
+            self._write_lines(table)
         else:
-            self._write_table(pa.table(columns))
-        self.n_rows += len(outputs)
+            self._write_table(table)
+        self.n_rows += len(table)
 
     def finish(self) -> None:
         """Write what belongs to the end."""
@@ -71,10 +68,8 @@ class Answers:
         options = pa.csv.WriteOptions(include_header=False, delimiter=delimiter, quoting_style=style)
         pa.csv.write_csv(table, self._file, options)
 
-    def _write_lines(self, columns: dict[str, Any]) -> None:
-        names = list(columns)
-        cells = [pa.array(values).to_pylist() for values in columns.values()]
-        lines = [json.dumps(dict(zip(names, row, strict=True))) for row in zip(*cells, strict=True)]
+    def _write_lines(self, table: Any) -> None:
+        lines = [json.dumps(row) for row in table.to_pylist()]
         self._file.write(("\n".join(lines) + "\n").encode())
 
     def _write_table(self, table: Any) -> None:
@@ -142,9 +137,3 @@ def opened_for_answers(name: str, kind: str) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and (error.filename is None or error.filename == str(target)):
             error.filename = name
         raise
-
-
-def columns_of(predictions: NDArray[Any] | None, outputs: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of some answers: the prediction first."""
-    columns: dict[str, Any] = {} if predictions is None else {"prediction": pa.array(predictions)}
-    return columns | {name: pa.array(np.ascontiguousarray(outputs[:, k])) for k, name in enumerate(names)}

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from cli.rows.blocks import Block
+from cli.rows.blocks import MAX_ROWS, Block
 from cli.rows.cells import BadCellError, values_of
 from cli.rows.taken import RowsError, Taken
 from storage.datasets.categories import trim
@@ -87,7 +87,8 @@ class DelimitedRows:
                 table = self._read(text, line)
                 values = None if table is None else self._values(table, text, row, line)
             if values is not None:
-                yield Block(values, row)
+                for start in range(0, len(values), MAX_ROWS):
+                    yield Block(values.slice(start, MAX_ROWS), row + start)
                 row += len(values)
             line += text.count(self._start.newline)
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.feather
 import pyarrow.parquet as pq
+import pytest
 
 from perceptron_client import Client
 from tests.end_to_end.conftest import Stack
 
-from .conftest import Command
+from .conftest import LINE, ONE_STEP, Command
 
 WriteFile = Callable[..., Path]
 
@@ -112,6 +113,8 @@ def test_json_is_one_document_like_that_of_the_service(perceptron: Command, line
     answer = json.loads(perceptron.good("predict", line, "--json", stdin="a,b\n3,1\n1,0\n"))
     body = {"model": line, "instances": [[3, 1], [1, 0]]}
     assert answer == stack.http.post("/predict", json=body).json()
+    explained = json.loads(perceptron.good("predict", line, "--json", "--explain", stdin="a,b\n3,1\n1,0\n"))
+    assert explained == stack.http.post("/predict", json={**body, "explain": True}).json()
 
 
 def test_a_file_that_is_refused_leaves_no_answers(perceptron: Command, line: str, write: WriteFile) -> None:
@@ -124,3 +127,18 @@ def test_a_file_that_is_refused_leaves_no_answers(perceptron: Command, line: str
 def test_warnings_of_the_service_name_the_row_of_the_file(perceptron: Command, trees: str) -> None:
     ran = perceptron("predict", trees, stdin="height,kind,tall\n1,fir,true\n1,elm,true\n")
     assert "warning: row 2: 'elm' did not occur in column 'kind' in training" in ran.stderr
+
+
+def test_a_service_with_little_memory_is_asked_in_smaller_blocks(
+    own_stack: Callable[[], Stack],
+    alone: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MAX_BODY_BYTES", "20000")
+    stack = own_stack()
+    with Client(stack.url) as client:
+        client.jobs.wait(client.jobs.create(model="line", data=LINE, training=ONE_STEP))
+    numbers = np.arange(3_000.0)
+    rows = "a,b\n" + "".join(f"{number:g},0\n" for number in numbers)
+    outputs = outputs_of(alone.good("predict", "line", stdin=rows))
+    np.testing.assert_allclose(outputs, 0.14 * numbers + 0.06, atol=1e-9)
