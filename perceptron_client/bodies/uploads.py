@@ -8,7 +8,7 @@ import io
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,7 @@ from perceptron_client.bodies.frames import (
     as_arrow,
     can_be_arrow,
     csv_of_pandas,
+    has_pyarrow,
     kind_of_frame,
     to_records,
 )
@@ -31,6 +32,8 @@ BLOCK_BYTES = 1 << 18
 
 READ_BYTES_PER_S = 1e6
 """A slow service still reads a table so fast; most read 60 times as fast (benchmarks/README.md)."""
+
+_ARROW_FILE = b"ARROW1"
 
 READING_S = 1_800.0
 """The most that is waited for the answer to an upload."""
@@ -156,17 +159,23 @@ def _required(media_type: str | None) -> str:
     return media_type
 
 
-def _of_path(path: Path, media_type: str | None) -> Upload:
-    endings = [ending.lower() for ending in path.suffixes]
+def media_type_of(path: str | os.PathLike[str]) -> str | None:
+    """Return the media type of a file by its ending; None if that says no format."""
+    endings = [ending.lower() for ending in Path(path).suffixes]
     if endings and endings[-1] in (".gz", ".zst", ".zstd"):
         endings.pop()
-    if media_type is None and (not endings or endings[-1] not in MEDIA_TYPES):
+    return MEDIA_TYPES.get(endings[-1]) if endings else None
+
+
+def _of_path(path: Path, media_type: str | None) -> Upload:
+    chosen = media_type or media_type_of(path)
+    if chosen is None:
         known = ", ".join(MEDIA_TYPES)
         raise InvalidArgument(f"the ending of {path.name!r} says no format: name a media_type, or use one of {known}")
     size = path.stat().st_size
     with path.open("rb") as file:
-        if file.read(6) == b"ARROW1":
-            raise InvalidArgument(f"{path.name!r} is an Arrow file, not an Arrow stream: read it and upload the table")
+        if file.read(len(_ARROW_FILE)) == _ARROW_FILE:
+            return _of_arrow_file(path)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").digest()
 
@@ -174,8 +183,20 @@ def _of_path(path: Path, media_type: str | None) -> Upload:
         with path.open("rb") as file:
             yield from _blocks(file)
 
-    chosen = media_type or MEDIA_TYPES[endings[-1]]
     return Upload(chosen, read, size, name=path.name[:256], digest=_digest(digest))
+
+
+def _of_arrow_file(path: Path) -> Upload:
+    """Send an Arrow file, which the service does not take, as the stream that it holds."""
+    if not has_pyarrow():
+        raise InvalidArgument(f"{path.name!r} is an Arrow file, not a stream: sending it needs pyarrow")
+    import pyarrow as pa
+
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except pa.ArrowException as error:
+        raise InvalidArgument(f"{path.name!r} is a damaged Arrow file: {error}") from error
+    return replace(_of_frame(table), name=path.name[:256])
 
 
 def _of_bytes(content: bytes, media_type: str) -> Upload:

@@ -172,14 +172,23 @@ def test_what_is_no_table_is_refused_before_anything_is_sent(client: Client, tab
         client.datasets.upload(table, media_type=media_type)
 
 
-def test_a_file_that_is_not_there_or_is_an_arrow_file_says_so(client: Client, tmp_path: Path):
+def test_a_file_that_is_not_there_says_so(client: Client, tmp_path: Path):
     with pytest.raises(FileNotFoundError):
         client.datasets.upload(tmp_path / "none.csv")
-    table = pa.Table.from_pylist(ROWS)
-    with pa.ipc.new_file(tmp_path / "file.arrow", table.schema) as writer:
+
+
+def test_an_arrow_file_is_sent_as_a_stream(client: Client, tmp_path: Path, monkeypatch):
+    path, table = tmp_path / "file.arrow", pa.Table.from_pylist([*ROWS, {"x0": 8.0, "x1": 9.0}])
+    with pa.ipc.new_file(path, table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(InvalidArgument, match="not an Arrow stream"):
-        client.datasets.upload(tmp_path / "file.arrow")
+    dataset = client.datasets.upload(path)
+    assert (dataset.rows, dataset.name) == (3, "file.arrow")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InvalidArgument, match="damaged"):
+        client.datasets.upload(path)
+    monkeypatch.setattr("perceptron_client.bodies.uploads.has_pyarrow", lambda: False)
+    with pytest.raises(InvalidArgument, match="needs pyarrow"):
+        client.datasets.upload(path)
 
 
 def test_a_job_learns_from_an_uploaded_table_which_is_listed_and_deleted(client: Client):
