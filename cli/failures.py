@@ -11,7 +11,7 @@ def explain_failure(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, Exception) and _is_of(error, "perceptron_client.errors", "PerceptronError"):
-        from cli.service_errors import explain_service_error
+        from cli.remote.service_errors import explain_service_error
 
         return explain_service_error(error)
     if _is_of(error, "standalone.errors", "StandaloneError"):

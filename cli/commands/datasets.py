@@ -8,9 +8,9 @@ import click
 from cli.commands.jobs import page
 from cli.options import client_options, this_call, yes_option
 from cli.output import print_facts, print_json, print_table, say, warn
-from cli.session import command_line, confirm, connected
-from cli.uploading import reading_options, upload
-from cli.watching import moment
+from cli.remote.session import command_line, confirm, connected
+from cli.remote.uploading import reading_options, upload
+from cli.remote.watching import moment
 from perceptron_client.answers.datasets import Dataset
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from cli.address import Address, UnreachableError, address_in, check_answers, find_address
 from cli.doctor.findings import Finding, ok, problem
 from cli.doctor.machine import check_machine
 from cli.options import client_options, data_dir_option, redis_url_option, this_call
 from cli.output import is_terminal, plain, print_json, print_table, say
+from cli.remote.address import Address, UnreachableError, address_in, check_answers, find_address
 from standalone.redis_server import url_of_running
 from storage.store_settings import blob_url
 

@@ -7,8 +7,8 @@ import click
 
 from cli.options import client_options, this_call
 from cli.output import plain, print_facts, print_json, print_table, say
-from cli.session import command_line, connected
-from cli.watching import facts_of_job, moment, tell_end, watch
+from cli.remote.session import command_line, connected
+from cli.remote.watching import facts_of_job, moment, tell_end, watch
 from perceptron_client.answers.jobs import Event
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")

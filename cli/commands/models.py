@@ -7,8 +7,8 @@ import click
 from cli.commands.jobs import page
 from cli.options import client_options, this_call, yes_option
 from cli.output import print_facts, print_json, print_table, say
-from cli.session import command_line, confirm, connected
-from cli.watching import facts_of_metrics, moment
+from cli.remote.session import command_line, confirm, connected
+from cli.remote.watching import facts_of_metrics, moment
 from perceptron_client import Client
 from perceptron_client.answers.models import Model, Version
 

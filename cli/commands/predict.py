@@ -10,12 +10,12 @@ import pyarrow as pa
 from cli.commands.models import version_of
 from cli.options import client_options, this_call
 from cli.output import is_terminal, plain, print_json, say
+from cli.remote.session import connected
 from cli.rows import answers, files
 from cli.rows.answers import Answers, opened_for_answers
 from cli.rows.asking import Answered, Questions, output_names
 from cli.rows.delimited import TextOptions
 from cli.rows.taken import Taken
-from cli.session import connected
 from perceptron_client.answers.models import Version
 
 

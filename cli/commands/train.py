@@ -12,9 +12,9 @@ import click
 
 from cli.options import client_options, this_call
 from cli.output import plain, print_facts, print_json, say, warn
-from cli.session import command_line, connected
-from cli.uploading import names_of, reading_options, types_of, upload, upload_without_gaps
-from cli.watching import facts_of_job, tell_end, watch
+from cli.remote.session import command_line, connected
+from cli.remote.uploading import names_of, reading_options, types_of, upload, upload_without_gaps
+from cli.remote.watching import facts_of_job, tell_end, watch
 from perceptron_client import Client
 from perceptron_client.answers.datasets import Dataset
 from perceptron_client.answers.jobs import DryRun, Job

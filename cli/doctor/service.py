@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from cli.address import Address
 from cli.doctor.findings import Finding, ok, problem, run, warning
 from cli.doctor.stores import clock_finding
+from cli.remote.address import Address
 from cli.version import version
 
 AREA = "service"

@@ -90,7 +90,7 @@ def upload_without_gaps(client: Client, file: str, dataset: Dataset, target: str
         return dataset
     if file == "-" or options["header"] == "absent":
         raise click.UsageError("--skip-missing needs a file with a header")
-    from cli.gaps import without_gaps
+    from cli.remote.gaps import without_gaps
 
     kind = options["file_format"] or next(
         name for name, ending in FORMATS.items() if MEDIA_TYPES[ending] == MEDIA_TYPES[_ending(Path(file))]

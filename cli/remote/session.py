@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import click
 
-from cli.address import check_answers, find_address
 from cli.options import this_call
 from cli.output import is_terminal
-from cli.without_pandas import hide_pandas
+from cli.remote.address import check_answers, find_address
+from cli.remote.without_pandas import hide_pandas
 from perceptron_client import Client
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cli.options import this_call
 from cli.output import is_terminal, say, warn
-from cli.session import command_line
+from cli.remote.session import command_line
 from perceptron_client import Client
 from perceptron_client.answers.jobs import Job
 from perceptron_client.bars import job_bar
