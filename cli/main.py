@@ -133,12 +133,10 @@ def main() -> NoReturn:
         status = _run()
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where an error of it is still explained
-    except BrokenPipeError:
-        _discard_stdout()
-        status = 1
     except OSError as error:  # of the flush
-        _discard_stdout()
-        click.echo(f"perceptron: error: {explain_failure(error)}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the flush at the exit of Python does not raise again
+        if error.errno != errno.EPIPE:
+            click.echo(f"perceptron: error: {explain_failure(error)}", err=True)
         status = 1
     sys.exit(status)
 
@@ -153,9 +151,7 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo(err=True)
         return 130
-    except BrokenPipeError:
-        raise
-    except Exception as error:
+    except Exception as error:  # but for a closed pipe, with which click ends quietly
         if os.environ.get("PERCEPTRON_DEBUG") or "--debug" in sys.argv[1:]:
             import traceback
 
@@ -166,11 +162,6 @@ def _run() -> int:
             if of_stderr.errno != errno.EPIPE:  # a full disk: nobody can be told
                 return 1
         return 1
-
-
-def _discard_stdout() -> None:
-    """Let the flush at the exit of Python raise nothing again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from cli.output import plain, warn
 from cli.rows.blocks import Block
 from cli.rows.taken import RowsError, Taken
 from perceptron_client import Client, errors
-from perceptron_client.answers.jobs import Notice
 from perceptron_client.answers.models import Version
 from perceptron_client.answers.predictions import Prediction
 
@@ -28,10 +27,9 @@ class Answered:
 
     columns: dict[str, Any]
     """Arrow's arrays: `prediction`, if it is one value, the outputs, and what explains them."""
-    first_row: int
     n_warnings: int = 0
-    notices: Sequence[Notice] = field(default=())
-    """The first of the warnings, if they are known."""
+    warnings: Sequence[str] = ()
+    """The first of them, if they are known, each with its row of the file."""
     explanation: Mapping[str, Any] = field(default_factory=dict)
     """Members of the service's answer that explain the outputs."""
 
@@ -89,23 +87,23 @@ class Questions:
         )
         halves = ((name, _whole(values), _whole(second.columns[name])) for name, values in first.columns.items())
         columns = {name: pa.concat_arrays([before, after]) for name, before, after in halves}
-        notices = [*first.notices, *second.notices]
+        warnings = [*first.warnings, *second.warnings]
         explanation = {
             name: value if name == "base" else [*value, *second.explanation[name]]
             for name, value in first.explanation.items()
         }
-        return Answered(columns, block.first_row, first.n_warnings + second.n_warnings, notices, explanation)
+        return Answered(columns, first.n_warnings + second.n_warnings, warnings, explanation)
 
     def _ask_in_arrow(self, block: Block) -> Answered:
         answer = self._client.predict_arrow(self._version.model, block.rows, version=self._version.version)
         columns = {name: answer.table.column(name) for name in answer.table.column_names}
         prediction = columns.pop("prediction", None)
         outputs = dict(zip(self._output_names, columns.values(), strict=True))
-        notices: Sequence[Notice] = ()
+        warnings: Sequence[str] = ()
         if answer.n_warnings and self._n_warnings < MAX_WARNINGS:
-            notices = self._predict(block).warnings  # only this format has their texts
+            warnings = _warnings(self._predict(block), block)  # only this format has their texts
         found = outputs if prediction is None else {"prediction": prediction, **outputs}
-        return Answered(found, block.first_row, answer.n_warnings, notices)
+        return Answered(found, answer.n_warnings, warnings)
 
     def _predict(self, block: Block) -> Prediction:
         version = self._version
@@ -120,7 +118,7 @@ class Questions:
         if prediction.contributions is not None:
             columns |= self._explanation(prediction)
         explanation = {name: prediction.raw[name] for name in EXPLAINING if name in prediction.raw}
-        return Answered(columns, block.first_row, len(prediction.warnings), prediction.warnings, explanation)
+        return Answered(columns, len(prediction.warnings), _warnings(prediction, block), explanation)
 
     def _explanation(self, prediction: Prediction) -> dict[str, Any]:
         """Return a column for each column of the table, and the base; with several outputs for each of them."""
@@ -137,10 +135,15 @@ class Questions:
 
     def _told(self, answered: Answered) -> Answered:
         """Tell the first warnings."""
-        for notice in answered.notices[: max(0, MAX_WARNINGS - self._n_warnings)]:
-            warn(f"{_place(notice.pointer or '', answered.first_row)}{plain(notice.detail)}")
+        for text in answered.warnings[: max(0, MAX_WARNINGS - self._n_warnings)]:
+            warn(text)
         self._n_warnings += answered.n_warnings
         return answered
+
+
+def _warnings(prediction: Prediction, block: Block) -> list[str]:
+    first = prediction.warnings[:MAX_WARNINGS]
+    return [f"{_place(notice.pointer or '', block.first_row)}{plain(notice.detail)}" for notice in first]
 
 
 def _whole(values: Any) -> Any:

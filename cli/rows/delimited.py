@@ -173,7 +173,6 @@ class DelimitedRows:
         convert = pa.csv.ConvertOptions(
             column_types=dict(zip(wanted, kinds, strict=True)),
             include_columns=wanted,
-            null_values=[],
             decimal_point=self._options.decimal,
         )
         return pa.csv.read_csv(pa.py_buffer(text), read, parse, convert)

@@ -111,6 +111,8 @@ def test_a_closed_pipe_ends_quietly_and_closed_streams_are_no_traceback(perceptr
     (perceptron.folder / "r.csv").write_text("a,b\n" + "1,2\n" * 300_000)
     ran = run(perceptron, f"set -o pipefail; $P predict {line} r.csv -q | head -1")
     assert (ran.returncode, ran.stdout, ran.stderr) == (1, "prediction,output\n", "")
+    ran = run(perceptron, "set -o pipefail; $P --help | true")
+    assert (ran.returncode, ran.stderr) == (1, "")
     ran = run(perceptron, f"$P predict {line} <&-")
     assert (ran.returncode, "standard input or output is closed" in ran.stderr) == (1, True)
     ran = run(perceptron, "$P models >&-")

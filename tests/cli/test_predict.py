@@ -15,7 +15,7 @@ import pytest
 from perceptron_client import Client
 from tests.end_to_end.conftest import Stack
 
-from .conftest import LINE, ONE_STEP, Command
+from .conftest import LINE, ONE_STEP, TREES, Command
 
 WriteFile = Callable[..., Path]
 
@@ -138,7 +138,11 @@ def test_a_service_with_little_memory_is_asked_in_smaller_blocks(
     stack = own_stack()
     with Client(stack.url) as client:
         client.jobs.wait(client.jobs.create(model="line", data=LINE, training=ONE_STEP))
+        table = client.datasets.upload(TREES.encode(), media_type="text/csv")
+        client.jobs.wait(client.jobs.create(model="trees", dataset=table, target="fruit"))
     numbers = np.arange(3_000.0)
     rows = "a,b\n" + "".join(f"{number:g},0\n" for number in numbers)
     outputs = outputs_of(alone.good("predict", "line", stdin=rows))
     np.testing.assert_allclose(outputs, 0.14 * numbers + 0.06, atol=1e-9)
+    ran = alone("predict", "trees", stdin="height,kind,tall\n" + "1,fir,true\n" * 1_999 + "1,elm,true\n")
+    assert "warning: row 2000: 'elm' did not occur in column 'kind' in training" in ran.stderr
