@@ -152,7 +152,7 @@ def _run() -> int:
         click.echo(err=True)
         return 130
     except Exception as error:  # but for a closed pipe, with which click ends quietly
-        if os.environ.get("PERCEPTRON_DEBUG") or "--debug" in sys.argv[1:]:
+        if "--debug" in sys.argv[1:]:
             import traceback
 
             traceback.print_exc()

@@ -12,6 +12,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cli.rows.delimited import MAX_RECORD_BYTES
 from cli.rows.files import opened, seekable
 from cli.rows.taken import RowsError
 from perceptron_client.answers.datasets import Dataset
@@ -32,14 +33,18 @@ def without_gaps(path: Path, kind: str, dataset: Dataset, target: str, charset: 
     copy = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
     with ExitStack() as on_exit:
         file = opened(str(path), on_exit)
-        if kind in ("csv", "tsv"):
-            n_left = _copy_text(file, copy, dataset, target, _is_missing(column.type), charset)
-        elif kind in ("json", "jsonl"):
-            n_left = _copy_records(file, copy, target, is_list=kind == "json")
-        elif kind in ("parquet", "arrow"):
-            n_left = _copy_table(seekable(file, on_exit), copy, target, is_parquet=kind == "parquet")
-        else:
-            raise RowsError(f"{path} is {kind}, which has no missing values")
+        try:
+            if kind in ("csv", "tsv"):
+                n_left = _copy_text(file, copy, dataset, target, _is_missing(column.type), charset)
+            elif kind in ("json", "jsonl"):
+                n_left = _copy_records(file, copy, target, is_list=kind == "json")
+            elif kind in ("parquet", "arrow"):
+                n_left = _copy_table(seekable(file, on_exit), copy, target, is_parquet=kind == "parquet")
+            else:
+                raise RowsError(f"{path} is {kind}, which has no missing values")
+        except (ValueError, RecursionError, StopIteration, csv.Error, pa.ArrowException) as error:
+            reason = str(error)[:200] or type(error).__name__
+            raise RowsError(f"{path} cannot be copied without rows whose {target!r} is missing: {reason}") from error
     if n_left == 0:
         raise RowsError(f"{path} has no row with a value of {target!r}")
     copy.seek(0)
@@ -57,6 +62,7 @@ def _copy_text(
     file: Any, copy: IO[bytes], dataset: Dataset, target: str, is_missing: Callable[[str], bool], charset: str | None
 ) -> int:
     delimiter = str(dataset.raw.get("delimiter") or ",")
+    csv.field_size_limit(MAX_RECORD_BYTES)
     reader = csv.reader(io.TextIOWrapper(file, charset or "utf-8-sig", newline=""), delimiter=delimiter)
     text = io.TextIOWrapper(copy, "utf-8", newline="", write_through=True)
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")

@@ -239,6 +239,7 @@ def _decoded(file: IO[bytes], source: str, charset: str | None) -> Iterator[byte
 
 def _first_records(head: bytes, delimiter: str, newline: bytes, source: str) -> tuple[list[str], list[str] | None, int]:
     """Return the cells of the first two records, and how many bytes the first one takes."""
+    csv.field_size_limit(MAX_RECORD_BYTES)
     sample = head if _end_of_records(head[:_SAMPLE_BYTES], newline) == 0 else head[:_SAMPLE_BYTES]
     reader = csv.reader(io.StringIO(sample.decode(errors="replace"), newline=""), delimiter=delimiter)
     found: list[list[str]] = []
