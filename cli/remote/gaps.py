@@ -12,8 +12,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cli.rows.delimited import MAX_RECORD_BYTES
 from cli.rows.files import opened, seekable
+from cli.rows.records import MAX_RECORD_BYTES
 from cli.rows.taken import RowsError
 from perceptron_client.answers.datasets import Dataset
 from storage.datasets.categories import NULL_SPELLINGS, trim

@@ -1,31 +1,32 @@
 """CSV and its relatives, cut into blocks of whole records that pyarrow reads as text."""
 
-import codecs
 import csv
 import io
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, NoReturn
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from cli.rows.blocks import MAX_ROWS, Block
 from cli.rows.cells import BadCellError, values_of
+from cli.rows.records import (
+    MAX_RECORD_BYTES,
+    decoded,
+    end_of_records,
+    first_records,
+    has_record,
+    is_all_text,
+    line_of_record,
+)
 from cli.rows.taken import RowsError, Taken
 from storage.datasets.categories import trim
 
 BLOCK_BYTES = 2**22
-MAX_RECORD_BYTES = 2**24
 DELIMITERS = ",;\t|"
-
-_SAMPLE_BYTES = 2**18
-
-_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class DelimitedRows:
 
     def __init__(self, file: IO[bytes], source: str, taken: Taken, options: TextOptions) -> None:
         self._source, self._taken, self._options = source, taken, options
-        self._chunks = _decoded(file, source, options.charset)
+        self._chunks = decoded(file, source, options.charset, BLOCK_BYTES)
         self._head = b""
         for chunk in self._chunks:
             self._head += chunk
-            if len(self._head) >= BLOCK_BYTES and (_has_record(self._head) or len(self._head) > MAX_RECORD_BYTES):
+            if len(self._head) >= BLOCK_BYTES and (has_record(self._head) or len(self._head) > MAX_RECORD_BYTES):
                 break
         if not self._head.strip():
             raise RowsError(f"{source} is empty")
@@ -98,12 +99,12 @@ class DelimitedRows:
         best: _Start | None = None
         best_key = (-1, False)
         for delimiter in [self._options.delimiter] if self._options.delimiter else DELIMITERS:
-            first, second, n_bytes = _first_records(self._head, delimiter, newline, self._source)
+            first, second, n_bytes = first_records(self._head, delimiter, newline, self._source)
             cells = [trim(cell) for cell in first]
             n_known = sum(cell in known for cell in cells)
             has_header = self._options.has_header
             if has_header is None:
-                has_header = n_known > 0 or (not self._taken.is_table and _is_all_text(cells))
+                has_header = n_known > 0 or (not self._taken.is_table and is_all_text(cells))
             names = cells if has_header else self._names_without_header(len(cells))
             if second is not None and len(second) == len(names) + 1 and second[-1] == "":
                 names = [*names, ""]  # each record ends with a delimiter
@@ -125,7 +126,7 @@ class DelimitedRows:
         rest = self._head[self._start.n_header_bytes :]
         for chunk in self._chunks:
             if len(rest) >= BLOCK_BYTES:
-                end = _end_of_records(rest, self._start.newline)
+                end = end_of_records(rest, self._start.newline)
                 if end:
                     yield rest[:end]
                     rest = rest[end:]
@@ -135,7 +136,7 @@ class DelimitedRows:
                         "a quote that is never closed may be the reason"
                     )
             rest += chunk
-        while len(rest) > 2 * BLOCK_BYTES and (end := _end_of_records(rest[: 2 * BLOCK_BYTES], self._start.newline)):
+        while len(rest) > 2 * BLOCK_BYTES and (end := end_of_records(rest[: 2 * BLOCK_BYTES], self._start.newline)):
             yield rest[:end]
             rest = rest[end:]
         if rest:
@@ -203,7 +204,7 @@ class DelimitedRows:
             try:
                 arrays.append(values_of(_one_array(cells), column, self._options.decimal))
             except BadCellError as error:
-                at = line + _line_of_record(text, error.row, self._start.delimiter)
+                at = line + line_of_record(text, error.row, self._start.delimiter)
                 where = f"line {at} (row {first_row + error.row + 1})"
                 raise RowsError(f"{self._source}, {where}: {error.reason}") from error
         return pa.record_batch(arrays, names=self._taken.names)
@@ -211,87 +212,3 @@ class DelimitedRows:
 
 def _one_array(column: Any) -> Any:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _decoded(file: IO[bytes], source: str, charset: str | None) -> Iterator[bytes]:
-    """Yield a file as UTF-8, without the mark of its beginning."""
-    first = file.read(4)
-    charset = charset or next((name for mark, name in _MARKS.items() if first.startswith(mark)), None)
-    if charset is None:
-        if first.startswith(codecs.BOM_UTF8):
-            first = first[len(codecs.BOM_UTF8) :]
-        yield first
-        while chunk := file.read(BLOCK_BYTES):
-            yield chunk
-        return
-    try:
-        decoder = codecs.getincrementaldecoder(charset)()
-    except LookupError:
-        raise RowsError(f"there is no charset {charset!r}: utf-8, utf-16, latin-1 and cp1252 are some") from None
-    chunk = first
-    while chunk:
-        try:
-            yield decoder.decode(chunk).lstrip("\ufeff" if chunk is first else "").encode()
-        except UnicodeError as error:
-            raise RowsError(f"{source} is not {charset}: {error}") from error
-        chunk = file.read(BLOCK_BYTES)
-
-
-def _first_records(head: bytes, delimiter: str, newline: bytes, source: str) -> tuple[list[str], list[str] | None, int]:
-    """Return the cells of the first two records, and how many bytes the first one takes."""
-    csv.field_size_limit(MAX_RECORD_BYTES)
-    sample = head if _end_of_records(head[:_SAMPLE_BYTES], newline) == 0 else head[:_SAMPLE_BYTES]
-    reader = csv.reader(io.StringIO(sample.decode(errors="replace"), newline=""), delimiter=delimiter)
-    found: list[list[str]] = []
-    n_lines = 0
-    try:
-        for record in reader:
-            if not found:
-                n_lines = reader.line_num
-            if record:
-                found.append(record)
-            if len(found) == 2:
-                break
-    except csv.Error as error:
-        if not found:
-            raise RowsError(f"{source}, line {reader.line_num}: {error}") from error
-    ends = [match.end() for match in re.finditer(re.escape(newline), sample)][:n_lines]
-    n_bytes = ends[-1] if len(ends) == n_lines else len(sample)
-    return found[0] if found else [""], found[1] if len(found) > 1 else None, n_bytes
-
-
-def _is_all_text(cells: Sequence[str]) -> bool:
-    """Whether no cell is a number and one is a text, as in a header."""
-    for cell in cells:
-        with suppress(ValueError):
-            float(cell)
-            return False
-    return any(cells)
-
-
-def _has_record(text: bytes) -> bool:
-    return any(_end_of_records(text, newline) for newline in (b"\n", b"\r"))
-
-
-def _end_of_records(text: bytes, newline: bytes) -> int:
-    """Return where the last whole record ends; 0: none does. A line break within quotes ends none."""
-    if b'"' not in text:
-        return text.rfind(newline) + 1
-    codes = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(codes == newline[0])
-    n_quotes_before = np.searchsorted(np.flatnonzero(codes == ord('"')), ends)
-    outside = ends[n_quotes_before % 2 == 0]
-    return int(outside[-1]) + 1 if len(outside) else 0
-
-
-def _line_of_record(text: bytes, row: int, delimiter: str) -> int:
-    """Return how many lines come before a record that is not empty."""
-    reader = csv.reader(io.StringIO(text.decode(errors="replace"), newline=""), delimiter=delimiter)
-    before = 0
-    for record in reader:
-        if record:
-            if row == 0:
-                return before
-            row -= 1
-        before = reader.line_num
-    return before

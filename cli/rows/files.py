@@ -1,6 +1,5 @@
 """Which format a file has, and its rows in that format."""
 
-import gzip
 import io
 import json
 import os
@@ -93,7 +92,7 @@ def opened(name: str, on_exit: ExitStack) -> Any:
     Raises:
         OSError: it cannot be read.
     """
-    return _expanded(_plain(name, on_exit), on_exit)
+    return _expanded(_plain(name, on_exit), name, on_exit)
 
 
 def _plain(name: str, on_exit: ExitStack) -> Any:
@@ -104,19 +103,41 @@ def _plain(name: str, on_exit: ExitStack) -> Any:
     return sys.stdin.buffer
 
 
-def _expanded(file: Any, on_exit: ExitStack) -> Any:
+class _Expanded(io.RawIOBase):
+    """What is in a compressed stream."""
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self._stream, self._name = stream, name
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what comes next.
+
+        Raises:
+            RowsError: it is cut off or damaged.
+        """
+        try:
+            content = self._stream.read(len(buffer))
+        except OSError as error:
+            raise RowsError(f"{self._name} is cut off or damaged: {error}") from error
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def _expanded(file: Any, name: str, on_exit: ExitStack) -> Any:
     start = file.peek(4)
     kind = next((kind for mark, kind in _COMPRESSED.items() if start.startswith(mark)), None)
     if kind is None:
         return file
-    if kind == "gzip":
-        return on_exit.enter_context(gzip.GzipFile(fileobj=file))
-    return on_exit.enter_context(pa.CompressedInputStream(file, kind))
+    return on_exit.enter_context(io.BufferedReader(_Expanded(pa.CompressedInputStream(file, kind), name), _BLOCK_BYTES))
 
 
 def seekable(file: Any, on_exit: ExitStack) -> Any:
     """Return a file with a position: a copy of what comes from a pipe, or was compressed."""
-    if isinstance(file, io.BufferedReader) and file.seekable():
+    if isinstance(getattr(file, "raw", None), io.FileIO) and file.seekable():
         return file
     copy = tempfile.TemporaryFile()  # noqa: SIM115 (closed with all others)
     on_exit.callback(copy.close)

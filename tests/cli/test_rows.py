@@ -77,6 +77,8 @@ def read(path: Path, taken: Taken = NUMBERS, kind: str | None = None, **options:
         ("rows.csv.zst", pa.Codec("zstd").compress(b"a,b\n1,0\n3,1\n").to_pybytes(), {}),
         ("rows.jsonl", b'{"b": 0, "a": 1}\n\n{"a": 3, "b": 1}\n', {}),
         ("lists.jsonl", b"[1, 0]\n[3, 1]\n", {}),
+        ("rows.jsonl.zst", pa.Codec("zstd").compress(b"[1, 0]\n[3, 1]\n").to_pybytes(), {}),
+        ("two.csv.gz", gzip.compress(b"a,b\n1,0\n") + gzip.compress(b"3,1\n"), {}),
         ("rows.json", b'[{"b": 0, "a": 1}, {"a": 3, "b": 1}]', {}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -164,6 +166,8 @@ def test_what_is_wrong_in_a_file_is_named_with_its_line(write: WriteFile, conten
         ("rows.jsonl", b"[1, 2]\n[NaN, 1]", "line 2 is no JSON: NaN is no JSON"),
         ("rows.jsonl", b"[1, 2]\n3", "line 2 must be a record or a list of values"),
         ("rows.json", b"{}", "must be a list of records"),
+        ("rows.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 9_999)[:-20], "is cut off or damaged"),
+        ("rows.csv.gz", b"\x1f\x8b" + b"x" * 99, "is cut off or damaged"),
         ("rows.json", b"[" * 100_000, "is no JSON"),
     ],
 )
