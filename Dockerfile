@@ -18,6 +18,7 @@ COPY storage storage
 COPY service service
 COPY worker worker
 COPY standalone standalone
+COPY perceptron_client perceptron_client
 COPY cli cli
 COPY pyproject.toml LICENSE ./
 # Compiled now, because the user at run time cannot write here. Readable, whatever the umask of the checkout.

@@ -1,156 +1,168 @@
-"""The `perceptron` command: one subcommand for each way to run the service."""
+"""The `perceptron` command: which subcommands there are, and what becomes of their errors.
 
-import importlib.metadata
+The module of a subcommand is imported when it is called, so that `perceptron --help` loads click and nothing else.
+"""
+
+import errno
+import importlib
+import os
 import sys
-import tomllib
-from functools import partial
-from pathlib import Path
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
-from standalone import StandaloneError, UpSettings, exec_api, exec_worker, up
-from storage.store_settings import DEFAULT_DATA_DIR
+from cli.failures import explain_failure
+from cli.options import common_options
 
-_host = click.option("--host", envvar="HOST", default="127.0.0.1", show_envvar=True, help="Address to listen on.")
-_port_from = partial(
-    click.option, "--port", default=8000, type=click.IntRange(1, 65535), show_envvar=True, help="Port to listen on."
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Train and predict": {
+        "train": ("train", "Train a model on a file and name the column to learn."),
+        "predict": ("predict", "Predict for the rows of a file."),
+    },
+    "Look and change": {
+        "jobs": ("jobs", "List training jobs, the newest first."),
+        "job": ("jobs", "Show one training job, or wait for it."),
+        "logs": ("jobs", "Show what has happened in a training job."),
+        "cancel": ("jobs", "Cancel a training job."),
+        "datasets": ("datasets", "List, upload, show and delete data sets."),
+        "models": ("models", "List and delete models."),
+        "show": ("models", "Show a model, or one of its versions."),
+        "alias": ("models", "Point an alias at a version of a model."),
+    },
+    "Run the service": {
+        "up": ("processes", "Run everything on this machine: Redis, API and training workers."),
+        "serve": ("processes", "Run the API alone."),
+        "worker": ("processes", "Run one training worker alone."),
+        "init": ("processes", "Check that Redis and the blob store belong together."),
+        "doctor": ("doctor", "Find out what is wrong with the service or this machine."),
+        "completion": ("completion", "Print the script that completes commands in a shell."),
+    },
+}
+"""For each section of the help: the name of a command, its module in `cli.commands`, and what it does."""
+
+COMMANDS = {name: entry for commands in SECTIONS.values() for name, entry in commands.items()}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, help_line = COMMANDS[cmd_name]
+        command: click.Command = importlib.import_module(f"cli.commands.{module}").COMMANDS[cmd_name]
+        command.short_help = help_line
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest one."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, COMMANDS, 1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else "'perceptron --help' lists the commands."
+            ctx.fail(f"There is no command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, section by section, without importing them."""
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(f"{name:<10}", help_line) for name, (_, help_line) in commands.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands without importing them."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=help_line)
+            for name, (_, help_line) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+
+
+def _show_version(ctx: click.Context, _parameter: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not ctx.resilient_parsing:
+        from cli.version import version
+
+        click.echo(f"perceptron {version()}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100},
 )
-_port = _port_from(envvar="PORT")
-# A platform's variables come first: that is where the platform sends its requests.
-_container_port = _port_from(envvar=["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT"])
-_api_processes = click.option(
-    "--api-processes",
-    envvar=["API_PROCESSES", "WEB_CONCURRENCY"],
-    default=1,
-    type=click.IntRange(1, 64),
-    show_envvar=True,
-    help="Processes that serve HTTP.",
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
 )
-_redis = partial(click.option, "--redis-url", envvar="REDIS_URL", show_envvar=True, metavar="URL")
-_redis_url = _redis(required=True, help="The Redis that keeps jobs and models.")
-_own_redis_url = _redis(help="A Redis to use instead of the embedded one.")
-_data_dir = click.option(
-    "--data-dir",
-    envvar="DATA_DIR",
-    default=Path(DEFAULT_DATA_DIR),
-    type=click.Path(path_type=Path),
-    show_envvar=True,
-    help="Where jobs, models and data sets are kept.",
-)
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("perceptron-service")
-    except importlib.metadata.PackageNotFoundError:  # a checkout
-        pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
-        return str(tomllib.loads(pyproject.read_text())["project"]["version"])
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(_version(), prog_name="perceptron", message="%(prog)s %(version)s")
+@common_options
 def perceptron() -> None:
-    """Train small neural networks over HTTP and serve them.
-
+    """
     \b
     Examples:
-      perceptron up                                everything on this machine
-      perceptron up --port 9000 --workers 2        with two training workers
-      REDIS_URL=redis://db:6379 perceptron serve   the API alone, as in a container
-      REDIS_URL=redis://db:6379 perceptron worker  one more training worker
+      perceptron up                                      start the service on this machine
+      perceptron train planes.csv --target seats         learn a column of a table
+      perceptron predict planes rows.csv -o answers.csv  predict it for other rows
+      perceptron doctor                                  find out what is wrong
+
+    Train small neural networks from tables, and predict with them.
+
+    The address of the service is --url, else PERCEPTRON_URL, else that of the service that 'perceptron up' runs in
+    DATA_DIR (./data), else http://127.0.0.1:8000.
     """
 
 
-@perceptron.command(name="up")
-@_host
-@_port
-@_api_processes
-@click.option(
-    "--workers",
-    envvar="WORKERS",
-    default=1,
-    type=click.IntRange(1, 64),
-    show_envvar=True,
-    help="Training workers.",
-)
-@_data_dir
-@_own_redis_url
-def _up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, redis_url: str | None) -> None:
-    """Run everything on this machine: embedded Redis, API and training workers.
+def main() -> NoReturn:
+    """Run the command, and exit: 0, 1 if it failed, 2 if it was called wrongly, 130 after Ctrl-C.
 
-    Ctrl-C or SIGTERM answers the requests under way and stops within 25 s; a second Ctrl-C stops at once.
-    The data stays in the data directory.
-
-    \b
-    Examples:
-      perceptron up
-      perceptron up --data-dir /srv/perceptron --workers 2
+    An expected error is one paragraph on stderr.
     """
-    settings = UpSettings(
-        host=host,
-        port=port,
-        api_processes=api_processes,
-        workers=workers,
-        data_dir=data_dir,
-        redis_url=redis_url,
-    )
-    sys.exit(up(settings))
-
-
-@perceptron.command(name="init")
-@_data_dir
-@_own_redis_url
-@click.option(
-    "--accept-loss",
-    is_flag=True,
-    help="Use a Redis that was emptied or replaced as it is now; what it held before is lost.",
-)
-def _init(data_dir: Path, redis_url: str | None, accept_loss: bool) -> None:
-    """Check that Redis and the blob store belong together.
-
-    Both carry the same store identity, so that a Redis that lost its data is not mistaken for a new one. With
-    --accept-loss, use Redis as it is now.
-
-    \b
-    Examples:
-      perceptron init --data-dir /srv/perceptron
-      perceptron init --accept-loss --data-dir /srv/perceptron
-    """
-    from cli.init import init  # here, so that the other commands do not load the storage
-
-    click.echo(init(data_dir, redis_url, is_loss_accepted=accept_loss))
-
-
-@perceptron.command(name="serve")
-@_host
-@_container_port
-@_api_processes
-@_redis_url
-def _serve(host: str, port: int, api_processes: int, redis_url: str) -> None:
-    """Run the API alone.
-
-    \b
-    Example:
-      REDIS_URL=redis://db:6379 HOST=0.0.0.0 perceptron serve
-    """
-    exec_api(host, port, api_processes, redis_url)
-
-
-@perceptron.command(name="worker")
-@_redis_url
-def _worker(redis_url: str) -> None:
-    """Run one training worker alone.
-
-    \b
-    Example:
-      REDIS_URL=redis://db:6379 perceptron worker
-    """
-    exec_worker(redis_url)
-
-
-def main() -> None:
-    """Run the command. An expected error is one line on stderr, with exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not know every character of a name
     try:
-        perceptron(prog_name="perceptron")
-    except StandaloneError as error:
-        sys.exit(f"perceptron: error: {error}")
+        status = _run()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where an error of it is still explained
+    except OSError as error:  # of the flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the flush at the exit of Python does not raise again
+        if error.errno != errno.EPIPE:
+            click.echo(f"perceptron: error: {explain_failure(error)}", err=True)
+        status = 1
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        result: Any = perceptron.main(prog_name="perceptron", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(err=True)
+        return 130
+    except Exception as error:  # but for a closed pipe, with which click ends quietly
+        if "--debug" in sys.argv[1:]:
+            import traceback
+
+            traceback.print_exc()
+        try:
+            click.echo(f"perceptron: error: {explain_failure(error)}", err=True)
+        except OSError as of_stderr:
+            if of_stderr.errno != errno.EPIPE:  # a full disk: nobody can be told
+                return 1
+        return 1
+
+
+if __name__ == "__main__":
+    main()

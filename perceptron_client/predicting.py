@@ -12,7 +12,7 @@ import numpy as np
 
 from perceptron_client.answers.answer import array_of
 from perceptron_client.answers.predictions import Prediction
-from perceptron_client.bodies.frames import ARROW_STREAM, has_pyarrow
+from perceptron_client.bodies.frames import ARROW_STREAM, arrow_parts, as_arrow, has_pyarrow
 from perceptron_client.bodies.json_text import to_json
 from perceptron_client.bodies.rows import Rows, rows_of
 from perceptron_client.errors import ApiError, Fault, InvalidArgument, UnexpectedAnswer
@@ -131,6 +131,45 @@ def parts_of(rows: Any, reference: Reference) -> Iterator[Part]:
     step = given.rows_at_once(is_explained=reference.explain)
     for start in range(0, max(given.n_rows, 1), step):
         yield Part(given, start, min(start + step, given.n_rows))
+
+
+@dataclass(frozen=True)
+class ArrowAnswer:
+    """A prediction as Arrow has it."""
+
+    table: Any
+    """The columns `output` (with several outputs `output_0`, ...) and, unless it is a list, `prediction`."""
+    version: int
+    n_warnings: int
+    """How many warnings the service has; `predict` asks for their texts."""
+
+
+def arrow_call(model: str, table: Any, version: int | None) -> Call:
+    """Return the request for an Arrow table."""
+    return Call(
+        "POST",
+        "/predict",
+        params=query_of(model=model, version=version),
+        content=b"".join(arrow_parts(as_arrow(table))),
+        headers={"Content-Type": ARROW_STREAM, "Accept": ARROW_STREAM},
+    )
+
+
+def arrow_answer_of(response: httpx.Response) -> ArrowAnswer:
+    """Read the answer to `arrow_call`.
+
+    Raises:
+        UnexpectedAnswer: it is no Arrow stream.
+    """
+    import pyarrow as pa
+
+    try:
+        table = pa.ipc.open_stream(response.content).read_all()
+        version = int(response.headers["x-model-version"])
+        n_warnings = int(response.headers.get("x-warnings", "0"))
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise UnexpectedAnswer(f"POST /predict: the answer cannot be read as an Arrow stream: {error}") from error
+    return ArrowAnswer(table, version, n_warnings)
 
 
 def _from_arrow(response: httpx.Response) -> Prediction:

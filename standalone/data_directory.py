@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -70,6 +71,39 @@ class DataDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who opened a data directory last, and has not closed it."""
+
+    pid: int
+    address: str
+    """What it was opened for: the address of the API, or the name of a command."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs; a process of another container counts as ended."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # it runs, as another user
+            return True
+        return True
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Return who has a data directory open, or was killed while it had; None if it was closed or never opened."""
+    try:
+        lock_fd = os.open(path / "lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        pid, address = _read_owner(lock_fd)
+    finally:
+        os.close(lock_fd)
+    return None if pid is None or pid <= 0 or address is None else Owner(pid, address)
 
 
 def _read_owner(lock_fd: int) -> tuple[int | None, str | None]:

@@ -282,6 +282,15 @@ class EmbeddedServer:
                 previous.rmdir()
 
 
+def url_of_running(data_dir: Path) -> str | None:
+    """Return the URL of the embedded server that runs on a data directory; None if none does."""
+    try:
+        socket = os.fsdecode((data_dir.absolute() / "redis" / "server.lock").read_bytes()[:1024])
+    except OSError:
+        return None
+    return f"unix://{socket}" if socket and Path(socket).is_socket() else None
+
+
 _RUNTIME_PREFIX = "perceptron-"
 
 

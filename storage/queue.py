@@ -12,12 +12,17 @@ because whoever can write to Redis could name any function in it.
 
 import logging
 import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
 from rq import Queue, Worker
 from rq.job import Job as RqJob
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage import keys
 from storage.scripts import load_script
@@ -36,6 +41,37 @@ NO_TIME_LIMIT = -1
 """RQ's word for an entry that it lets run for ever: the time limit of a job is ours, and a job without one has none."""
 
 _KEEP_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class RegisteredWorker:
+    """What a training worker tells about itself in Redis."""
+
+    name: str
+    hostname: str
+    pid: int
+    state: str
+    last_heartbeat_at: datetime
+    rq_version: str
+    python_version: str
+
+    @classmethod
+    def of(cls, key: bytes, fields: Mapping[bytes, bytes]) -> "RegisteredWorker":
+        """Read what RQ wrote.
+
+        Raises:
+            KeyError, ValueError: it is not what RQ writes.
+        """
+        text = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
+        return cls(
+            name=key.decode(errors="replace").rpartition(":")[2],
+            hostname=text["hostname"],
+            pid=int(text["pid"]),
+            state=text.get("state", "starting"),
+            last_heartbeat_at=datetime.fromisoformat(text["last_heartbeat"]),
+            rq_version=text["version"],
+            python_version=text["python_version"].partition(" ")[0],
+        )
 
 
 class TrainingQueue:
@@ -97,6 +133,15 @@ class TrainingQueue:
     def n_workers(self) -> int:
         """Return how many training workers are registered. One that was killed stays so for about a minute."""
         return Worker.count(queue=self.rq_queue)
+
+    def workers(self) -> list[RegisteredWorker]:
+        """Return the registered training workers, in the order of their names."""
+        found = []
+        for key in sorted(self._redis.smembers(WORKERS_BY_QUEUE_KEY % QUEUE_NAME)):
+            fields = self._redis.hgetall(key)
+            with suppress(KeyError, ValueError):  # it expired just now, or nobody of ours wrote it
+                found.append(RegisteredWorker.of(key, fields))
+        return found
 
 
 def _job_id(entry: bytes) -> str | None:

@@ -49,6 +49,12 @@ ROOMS = {
         "jobs": {"datasets"},
         "models": {"jobs"},
     },
+    "cli": {
+        "rows": set(),
+        "remote": {"rows"},
+        "doctor": {"remote"},
+        "commands": {"doctor", "remote", "rows"},
+    },
 }
 
 # Entry points: they build everything, so nothing else imports them. gunicorn finds `service.asgi` by its name.

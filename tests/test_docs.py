@@ -15,7 +15,7 @@ DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md"]
 READS_SETTINGS = (
     *("service/settings.py", "service/server/gunicorn_config.py"),
-    *("storage/store_settings.py", "worker/settings.py", "cli/main.py"),
+    *("storage/store_settings.py", "worker/settings.py", "cli/commands/processes.py"),
 )
 
 

@@ -5,13 +5,10 @@ import re
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from storage.datasets.categories import canonical_number, trim
+from storage.datasets.categories import NULL_SPELLINGS, canonical_number, trim
 
 Decimal: TypeAlias = Literal[".", ","]
 """The decimal mark of numbers in text."""
-
-NULL_SPELLINGS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "?", "-", "--", ".", "\\n"})
-"""In lower case. They are missing values where all other values of a column have a type; a text column keeps them."""
 
 LARGEST_WHOLE = 2**53
 """From here on float64 has no place for every whole number, so two ids could become one."""

@@ -1,9 +1,12 @@
-"""Which category a value stands for: the same in files, in jobs and in predictions."""
+"""Which category a value stands for, and what is missing: the same in files, in jobs and in predictions."""
 
 import math
 
 BLANKS = " \t\n\v\f\r\u00a0\u2007\u202f\u3000\ufeff"
 """Removed around every text. A no-break space or a mark in the middle of a file cannot be seen in a level's name."""
+
+NULL_SPELLINGS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "?", "-", "--", ".", "\\n"})
+"""In lower case. They are missing values where all other values of a column have a type; a text column keeps them."""
 
 
 def trim(text: str) -> str:

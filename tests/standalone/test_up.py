@@ -5,11 +5,14 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from standalone import DataDirectory
+from standalone.data_directory import Owner, owner_of
 from standalone.errors import DataDirectoryError, DataDirectoryInUseError
 from standalone.stack import WORKER_READY_LINE, UpSettings, _say_ready, exec_api, exec_worker
 from tests.free_port import free_port
@@ -194,6 +197,21 @@ def test_a_relative_data_directory_is_relative_to_where_the_command_was_called(t
             monkeypatch.chdir(tmp_path)
             start()
             assert started["DATA_DIR"] == str(expected)
+
+
+def test_who_has_a_data_directory_open_can_be_asked_also_after_a_kill(tmp_path: Path):
+    assert owner_of(tmp_path) is None
+    with DataDirectory.open(tmp_path, "http://127.0.0.1:8000"):
+        owner = owner_of(tmp_path)
+        assert owner == Owner(os.getpid(), "http://127.0.0.1:8000") and owner.is_alive
+    assert owner_of(tmp_path) is None
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "lock").write_text(json.dumps({"pid": ended.pid, "address": "http://127.0.0.1:8000"}))
+    killed = owner_of(tmp_path)
+    assert killed is not None and not killed.is_alive
+    (tmp_path / "lock").write_text("[1]")
+    assert owner_of(tmp_path) is None
 
 
 @pytest.mark.parametrize(

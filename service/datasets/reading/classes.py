@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from service.datasets.cells import LARGEST_WHOLE, NULL_SPELLINGS, Decimal
+from service.datasets.cells import LARGEST_WHOLE, Decimal
 from service.datasets.reading.sources.source import Array
-from storage.datasets.categories import BLANKS
+from storage.datasets.categories import BLANKS, NULL_SPELLINGS
 
 
 class Look(IntEnum):

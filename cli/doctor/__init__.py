@@ -1,0 +1,1 @@
+"""What `perceptron doctor` looks at. Nothing here changes anything: no key is written, no server started."""
