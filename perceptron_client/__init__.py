@@ -24,11 +24,13 @@ from perceptron_client.errors import (
     PerceptronError,
     RequestTimedOut,
 )
+from perceptron_client.predicting import ArrowAnswer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
+    "ArrowAnswer",
     "AsyncClient",
     "Client",
     "ConnectionFailed",

@@ -106,6 +106,16 @@ def client_of(stack: Stack, line: str, rows: object) -> object:
         return client.predict(line, rows)
 
 
+def test_an_arrow_table_is_answered_by_one(client: Client, line: str, trees: str):
+    answer = client.predict_arrow(line, pa.Table.from_pylist([RECORD, {"a": 0.0, "b": 0.0}]), version=1)
+    assert (answer.version, answer.n_warnings) == (1, 0)
+    np.testing.assert_allclose(answer.table.column("output").to_numpy(), [Z, 0.06], rtol=1e-12)
+    of_unknown = client.predict_arrow(trees, pa.Table.from_pylist([{"height": 1.0, "kind": "yew"}]))
+    assert of_unknown.n_warnings == 1
+    with pytest.raises(ModelNotFound):
+        client.predict_arrow("none", pa.Table.from_pylist([RECORD]))
+
+
 @pytest.mark.parametrize("n_rows", [3, 3_000])
 def test_classes_with_names_are_texts_in_every_format(client: Client, n_rows: int):
     features = np.array([[0.0], [1.0]] * 10)
