@@ -115,24 +115,23 @@ def job_bar(*, progress: bool) -> JobBar:
 
 
 def byte_bar(name: str, n_bytes: int | None, *, progress: bool) -> tuple[Callable[[int], None], Callable[[], None]]:
-    """Return what to call with the bytes sent, and what to call at the end."""
+    """Return what to call with the number of bytes sent so far, and what to call at the end."""
     tqdm = _tqdm() if progress else None
     if tqdm is not None:
         bar = tqdm(total=n_bytes, desc=name, unit="B", unit_scale=True, unit_divisor=1024)
-        return bar.update, bar.close
+        return lambda n_sent: bar.update(n_sent - bar.n), bar.close
     if not progress:
-        return lambda n: None, lambda: None
-    sent, shown_at = 0, time.monotonic()
+        return lambda n_sent: None, lambda: None
+    shown_at = time.monotonic()
 
-    def add(n: int) -> None:
-        nonlocal sent, shown_at
-        sent += n
-        if time.monotonic() - shown_at >= _LINE_EVERY_S or sent == n_bytes:
+    def show(n_sent: int) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= _LINE_EVERY_S or n_sent == n_bytes:
             shown_at = time.monotonic()
             of = f" of {n_bytes / 1e6:.1f}" if n_bytes else ""
-            print(f"{name}: {sent / 1e6:.1f}{of} MB sent", file=sys.stderr, flush=True)
+            print(f"{name}: {n_sent / 1e6:.1f}{of} MB sent", file=sys.stderr, flush=True)
 
-    return add, lambda: None
+    return show, lambda: None
 
 
 def _tqdm() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,26 +71,24 @@ class Part:
         Args:
             in_json: the answer must be JSON.
         """
-        if self.rows.as_binary is not None and not reference.needs_json:
-            try:
-                content = self.rows.as_binary(self.start, self.stop)
-            except InvalidArgument:
-                return self._json_call(reference)  # Arrow has no column of mixed types, JSON has
+        if self.rows.as_binary is not None and self.rows.prefers_binary and not reference.needs_json:
             is_arrow = not in_json and self.stop - self.start >= MIN_ROWS_OF_ARROW_ANSWER and has_pyarrow()
-            assert self.rows.media_type is not None
             return Call(
                 "POST",
                 "/predict",
                 params=query_of(model=reference.model, version=reference.version, alias=reference.alias),
-                content=content,
+                content=self.rows.as_binary(self.start, self.stop),
                 headers={"Content-Type": self.rows.media_type, "Accept": ARROW_STREAM if is_arrow else JSON},
             )
-        return self._json_call(reference)
-
-    def _json_call(self, reference: Reference) -> Call:
         members = {name: value for name, value in vars(reference).items() if value is not None and value is not False}
         members["instances"] = self.rows.as_json(self.start, self.stop)
         return Call("POST", "/predict", content=to_json(members), headers=_JSON_HEADERS)
+
+    def other_format(self, reference: Reference) -> Part | None:
+        """Return the same rows in the other format, where they may mean something else; None if there is none."""
+        if not self.rows.may_be_either or reference.needs_json:
+            return None
+        return replace(self, rows=replace(self.rows, prefers_binary=not self.rows.prefers_binary, may_be_either=False))
 
     def moved(self, error: ApiError) -> ApiError:
         """Return an error whose pointers count from the first row of the call."""
@@ -148,23 +146,18 @@ def _from_arrow(response: httpx.Response) -> Prediction:
         raise UnexpectedAnswer(f"POST /predict: the answer cannot be read as an Arrow stream: {error}") from error
     stale = response.headers.get("x-model-stale") == "true"
     model = response.request.url.params["model"]
-    raw: Mapping[str, Any] = {"model": model, "version": version} | ({"stale": True} if stale else {})
+    raw: dict[str, Any] = {"model": model, "version": version, "outputs": outputs.tolist()}
+    raw["predictions"] = raw["outputs"] if predictions is None else predictions.to_pylist()
     return Prediction(
         model=model,
         version=version,
         outputs=array_of(outputs),
-        predictions=array_of(outputs if predictions is None else _values(predictions)),
+        predictions=array_of(outputs if predictions is None else raw["predictions"]),
         warnings=(),
         contributions=None,
         base=None,
         residual=None,
         by_version=None,
         stale=stale,
-        raw=raw,
+        raw=raw | ({"stale": True} if stale else {}),
     )
-
-
-def _values(column: Any) -> Any:
-    import pyarrow as pa
-
-    return column.to_pylist() if pa.types.is_string(column.type) else column.to_numpy()

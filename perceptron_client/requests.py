@@ -47,7 +47,15 @@ class Settings:
             raise InvalidArgument(f"{url!r} is no address: it must be like {DEFAULT_URL}")
         if not timeout_s > 0:
             raise InvalidArgument(f"timeout_s must be above 0, not {timeout_s}")
-        return cls(url, api_key or os.environ.get("PERCEPTRON_API_KEY") or None, timeout_s, max(retry_for_s, 0.0))
+        key = (api_key or os.environ.get("PERCEPTRON_API_KEY") or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise InvalidArgument("the API key has characters that no key has")  # and is not shown
+        return cls(url, key or None, timeout_s, max(retry_for_s, 0.0))
+
+    @property
+    def shown_url(self) -> str:
+        """The address without a password."""
+        return str(httpx.URL(self.base_url).copy_with(userinfo=b""))
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""

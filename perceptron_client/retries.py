@@ -103,6 +103,8 @@ def _is_lasting(error: BaseException) -> bool:
     """Tell whether the next try would fail in the same way: no such host, a certificate that is not trusted."""
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.ProxyError):
         return True
+    if isinstance(error, httpx.RemoteProtocolError):  # either the connection was closed, or this is no HTTP
+        return "closed" not in str(error) and "disconnected" not in str(error)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, socket.gaierror):

@@ -14,7 +14,7 @@ from perceptron_client._async.jobs import AsyncJobs
 from perceptron_client._async.models import AsyncModels
 from perceptron_client.answers.predictions import Prediction, joined
 from perceptron_client.answers.readiness import Readiness
-from perceptron_client.errors import ApiError
+from perceptron_client.errors import ApiError, Invalid, WrongDimension
 from perceptron_client.predicting import Part, Reference, parts_of
 from perceptron_client.requests import Call, Settings
 
@@ -89,7 +89,17 @@ class AsyncClient:
         return joined(found)
 
     async def _predict(self, part: Part, reference: Reference) -> Prediction:
-        response = await self._http.send(part.call(reference))
+        try:
+            response = await self._http.send(part.call(reference))
+        except WrongDimension:
+            other = part.other_format(reference)
+            if other is None:
+                raise
+            try:
+                return await self._predict(other, reference)
+            except Invalid:
+                pass
+            raise
         prediction = part.read(response)
         if prediction is None:  # it has warnings, and this format has no place for them
             same = reference.at_version(int(response.headers["x-model-version"]))
@@ -115,4 +125,4 @@ class AsyncClient:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"AsyncClient({self.base_url!r})"
+        return f"AsyncClient({self._http.settings.shown_url!r})"

@@ -60,12 +60,12 @@ class AsyncDatasets:
             null_values=null_values,
             charset=charset,
         )
-        sent, end = byte_bar(query.get("name", "upload"), upload.n_bytes, progress=progress)
+        show, end = byte_bar(query.get("name", "upload"), upload.n_bytes, progress=progress)
         call = Call(
             "POST",
             "/datasets",
             params=query,
-            upload=replace(upload, sent=sent),
+            upload=replace(upload, show=show),
             headers=upload.headers(),
             is_repeatable=upload.is_repeatable,
             extra_timeout_s=upload.reading_s,

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from perceptron_client.errors import UnexpectedAnswer
+from perceptron_client.errors import InvalidArgument, UnexpectedAnswer
 from perceptron_client.requests import Call, Settings, error_of, json_of, objects_of, query_of, url_of
 from perceptron_client.retries import Tries
 from perceptron_client.waiting import sleep_on_loop
@@ -67,7 +67,7 @@ class AsyncHttp:
             else:
                 if response.status_code < 400:
                     where = response.headers.get("location", "no address")
-                    raise UnexpectedAnswer(f"{call.what}: {self.settings.base_url} redirects to {where}: use that one")
+                    raise UnexpectedAnswer(f"{call.what}: {self.settings.shown_url} redirects to {where}: use that one")
                 delay = tries.after_status(response)
                 if delay is None:
                     if call.is_deletion and response.status_code == 404 and tries.may_have_arrived:
@@ -91,10 +91,13 @@ class AsyncHttp:
         timeout_s = tries.timeout_s(self.settings.timeout_s)
         phases = {"connect": timeout_s, "read": timeout_s + call.extra_timeout_s, "write": timeout_s, "pool": timeout_s}
         upload = call.upload
-        return httpx.Request(
-            call.method,
-            url_of(self.settings.base_url, call.path, call.params),
-            headers={**self._headers, **call.headers},
-            content=call.content if upload is None else upload.aparts(),
-            extensions={"timeout": phases},
-        )
+        try:
+            return httpx.Request(
+                call.method,
+                url_of(self.settings.base_url, call.path, call.params),
+                headers={**self._headers, **call.headers},
+                content=call.content if upload is None else upload.aparts(),
+                extensions={"timeout": phases},
+            )
+        except (UnicodeEncodeError, httpx.InvalidURL) as error:
+            raise InvalidArgument(f"{call.what}: this cannot be sent: {error}") from error

@@ -143,7 +143,7 @@ class AsyncJobs:
                 left_s = math.inf if timeout_s is None else timeout_s - (time.monotonic() - began_at)
                 hold_s = max(1, min(1 if progress else HOLD_S, math.ceil(left_s) if left_s < HOLD_S else HOLD_S))
                 asked_at = time.monotonic()
-                shown = await self._held(job_id, hold_s)
+                shown = await self._held(job_id, hold_s, left_s)
                 bar.show(shown)
                 if shown.done:
                     break
@@ -167,8 +167,14 @@ class AsyncJobs:
             raise JobCancelled(shown)
         return shown
 
-    async def _held(self, job_id: str, hold_s: int) -> Job:
-        call = Call("GET", path_of("jobs", job_id), headers={"Prefer": f"wait={hold_s}"}, extra_timeout_s=hold_s)
+    async def _held(self, job_id: str, hold_s: int, left_s: float) -> Job:
+        call = Call(
+            "GET",
+            path_of("jobs", job_id),
+            headers={"Prefer": f"wait={hold_s}"},
+            extra_timeout_s=hold_s,
+            retry_for_s=min(self._http.settings.retry_for_s, max(left_s, 0.0)),
+        )
         return self._read(await self._http.json(call))
 
     def _read(self, raw: Mapping[str, Any]) -> Job:

@@ -15,7 +15,7 @@ from perceptron_client._sync.jobs import Jobs
 from perceptron_client._sync.models import Models
 from perceptron_client.answers.predictions import Prediction, joined
 from perceptron_client.answers.readiness import Readiness
-from perceptron_client.errors import ApiError
+from perceptron_client.errors import ApiError, Invalid, WrongDimension
 from perceptron_client.predicting import Part, Reference, parts_of
 from perceptron_client.requests import Call, Settings
 
@@ -90,7 +90,17 @@ class Client:
         return joined(found)
 
     def _predict(self, part: Part, reference: Reference) -> Prediction:
-        response = self._http.send(part.call(reference))
+        try:
+            response = self._http.send(part.call(reference))
+        except WrongDimension:
+            other = part.other_format(reference)
+            if other is None:
+                raise
+            try:
+                return self._predict(other, reference)
+            except Invalid:
+                pass
+            raise
         prediction = part.read(response)
         if prediction is None:  # it has warnings, and this format has no place for them
             same = reference.at_version(int(response.headers["x-model-version"]))
@@ -116,4 +126,4 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Client({self.base_url!r})"
+        return f"Client({self._http.settings.shown_url!r})"

@@ -61,12 +61,12 @@ class Datasets:
             null_values=null_values,
             charset=charset,
         )
-        sent, end = byte_bar(query.get("name", "upload"), upload.n_bytes, progress=progress)
+        show, end = byte_bar(query.get("name", "upload"), upload.n_bytes, progress=progress)
         call = Call(
             "POST",
             "/datasets",
             params=query,
-            upload=replace(upload, sent=sent),
+            upload=replace(upload, show=show),
             headers=upload.headers(),
             is_repeatable=upload.is_repeatable,
             extra_timeout_s=upload.reading_s,

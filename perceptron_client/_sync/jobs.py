@@ -144,7 +144,7 @@ class Jobs:
                 left_s = math.inf if timeout_s is None else timeout_s - (time.monotonic() - began_at)
                 hold_s = max(1, min(1 if progress else HOLD_S, math.ceil(left_s) if left_s < HOLD_S else HOLD_S))
                 asked_at = time.monotonic()
-                shown = self._held(job_id, hold_s)
+                shown = self._held(job_id, hold_s, left_s)
                 bar.show(shown)
                 if shown.done:
                     break
@@ -168,8 +168,14 @@ class Jobs:
             raise JobCancelled(shown)
         return shown
 
-    def _held(self, job_id: str, hold_s: int) -> Job:
-        call = Call("GET", path_of("jobs", job_id), headers={"Prefer": f"wait={hold_s}"}, extra_timeout_s=hold_s)
+    def _held(self, job_id: str, hold_s: int, left_s: float) -> Job:
+        call = Call(
+            "GET",
+            path_of("jobs", job_id),
+            headers={"Prefer": f"wait={hold_s}"},
+            extra_timeout_s=hold_s,
+            retry_for_s=min(self._http.settings.retry_for_s, max(left_s, 0.0)),
+        )
         return self._read(self._http.json(call))
 
     def _read(self, raw: Mapping[str, Any]) -> Job:

@@ -40,7 +40,7 @@ class Models:
         Raises:
             VersionNotFound, AliasNotFound, ModelNotFound: there is none.
         """
-        if not isinstance(version, int):
+        if version is None or isinstance(version, str):
             model = self.get(name)
             number = model.latest_version if version is None else model.aliases.get(version)
             if number is None:

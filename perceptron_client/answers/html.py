@@ -1,11 +1,11 @@
 """The HTML of answers in notebooks. Names and texts are untrusted, so every cell is escaped."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
 
-MAX_ROWS = 20
+MAX_ROWS = 50
 """How many rows of a table are shown."""
 
 
@@ -31,15 +31,15 @@ def card(title: str, rows: Mapping[str, Any]) -> str:
     return f"<div><strong>{cell(title)}</strong><table>{''.join(lines)}</table></div>"
 
 
-def table(names: Sequence[str], rows: Iterable[Sequence[Any]], n_rows: int | None = None) -> str:
-    """Return a table.
+def table(names: Sequence[str], rows: Sequence[Sequence[Any]], n_rows: int | None = None) -> str:
+    """Return a table of the first rows.
 
     Args:
         n_rows: how many there are, if not all of them are given.
     """
     head = "".join(f"<th>{cell(name)}</th>" for name in names)
-    lines = ["<tr>" + "".join(f"<td>{cell(value)}</td>" for value in row) + "</tr>" for row in rows]
-    rest = (n_rows or 0) - len(lines)
+    lines = ["<tr>" + "".join(f"<td>{cell(value)}</td>" for value in row) + "</tr>" for row in rows[:MAX_ROWS]]
+    rest = (len(rows) if n_rows is None else n_rows) - len(lines)
     more = f"<p>and {rest} more</p>" if rest > 0 else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>{more}"
 

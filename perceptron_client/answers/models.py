@@ -64,11 +64,12 @@ class Model(Answer):
         card = html.card("Model", rows)
         if not self.versions:
             return card
-        figures = [html.figures(each.metrics) for each in self.versions]
+        newest_first = self.versions[::-1]
+        figures = [html.figures(each.metrics) for each in newest_first]
         names = list(dict.fromkeys(name for each in figures for name in each))
         cells = [
             (each.version, each.created_at, *(of_version.get(name, "") for name in names))
-            for each, of_version in zip(self.versions, figures, strict=True)
+            for each, of_version in zip(newest_first, figures, strict=True)
         ]
         return card + html.table(("version", "created", *names), cells)
 
@@ -143,6 +144,6 @@ class Version(Answer):
         if self.weights is None or self.bias is None or len(self.weights) != 1 or self.weights[0].shape[1] != 1:
             return card
         values = self.weights[0][:, 0]
-        order = np.argsort(-np.abs(values))[: html.MAX_ROWS]
-        cells: list[tuple[Any, ...]] = [(self.feature_names[k], float(values[k])) for k in order]
-        return card + html.table(("feature", "weight"), [*cells, ("bias", float(self.bias[0][0]))], len(values) + 1)
+        order = np.argsort(-np.abs(values))[: html.MAX_ROWS - 1]
+        cells = [("bias", float(self.bias[0][0])), *((self.feature_names[k], float(values[k])) for k in order)]
+        return card + html.table(("feature", "weight"), cells, len(values) + 1)

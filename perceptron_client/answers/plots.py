@@ -61,7 +61,8 @@ def version(shown: Version, figure: Any) -> Any:
             f"version {shown.version} of {shown.model} shows neither weights nor a confusion matrix: it is too large"
         )
     if figure is None:
-        figure = _pyplot().figure(figsize=(5.5 * n_parts, 4), layout="constrained")
+        n_bars = min(len(shown.feature_names), MAX_BARS) if has_weights else 0
+        figure = _pyplot().figure(figsize=(5.5 * n_parts, max(4, 0.22 * n_bars)), layout="constrained")
     axes = list(np.ravel(figure.subplots(1, n_parts)))
     if has_weights:
         _weights(shown, axes.pop(0))

@@ -78,40 +78,21 @@ def to_records(frame: Any) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def arrow_parts(frame: Any) -> Iterator[bytes]:
-    """Yield the parts of an Arrow IPC stream; a frame that is not pyarrow's must be convertible.
+def as_arrow(frame: Any) -> Any:
+    """Return what `arrow_parts` writes: a table of pyarrow, or a frame of polars, which writes itself.
 
     Raises:
         InvalidArgument: a column cannot be written as Arrow.
     """
-    if kind_of_frame(frame) == "polars":
-        sink = io.BytesIO()
-        import polars as pl
-
-        frame.write_ipc_stream(sink, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
-        yield sink.getvalue()
-        return
+    names, kind = column_names(frame), kind_of_frame(frame)
+    if kind == "polars":
+        wrong = next((name for name, dtype in frame.schema.items() if str(dtype) == "Object"), None)
+        if wrong is not None:
+            raise InvalidArgument(f"column {wrong!r} has Python objects")
+        return frame
     import pyarrow as pa
 
-    table = _as_arrow(frame)
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
-            writer.write_batch(batch)
-            yield _taken(sink)
-    yield _taken(sink)
-
-
-def can_be_arrow(frame: Any) -> bool:
-    """Tell whether `arrow_parts` can write the frame."""
-    return kind_of_frame(frame) in ("polars", "pyarrow") or has_pyarrow()
-
-
-def _as_arrow(frame: Any) -> Any:
-    import pyarrow as pa
-
-    names = column_names(frame)
-    if kind_of_frame(frame) == "pandas":
+    if kind == "pandas":
         try:
             table = pa.Table.from_pandas(frame.set_axis(names, axis=1), preserve_index=False)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
@@ -120,6 +101,29 @@ def _as_arrow(frame: Any) -> Any:
         table = frame if type(frame).__name__ == "Table" else pa.Table.from_batches([frame])
     # One dictionary for each column: the stream must not replace them.
     return table.unify_dictionaries().replace_schema_metadata(None)
+
+
+def arrow_parts(table: Any) -> Iterator[bytes]:
+    """Yield the parts of the Arrow IPC stream of what `as_arrow` returned."""
+    sink = io.BytesIO()
+    if kind_of_frame(table) == "polars":
+        import polars as pl
+
+        table.write_ipc_stream(sink, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+        yield sink.getvalue()
+        return
+    import pyarrow as pa
+
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            writer.write_batch(batch)
+            yield _taken(sink)
+    yield _taken(sink)
+
+
+def can_be_arrow(frame: Any) -> bool:
+    """Tell whether the packages that `as_arrow` needs are there."""
+    return kind_of_frame(frame) in ("polars", "pyarrow") or has_pyarrow()
 
 
 def _taken(sink: io.BytesIO) -> bytes:

@@ -1,15 +1,16 @@
 """From rows in any form to the bodies of `POST /predict`.
 
-Measured against a service on the same machine, 20 columns (docs/client.md): a few cells are fastest as JSON; arrays of
-more cells as npy, data frames from 100 rows on as Arrow, 10,000 rows 10 times as fast as JSON. Those two formats name
-the model in the query, which has no place for explain, versions and job: with these, rows are JSON.
+Measured against a service on the same machine, 20 columns: a few cells are fastest as JSON; arrays and lists of more
+cells as npy, data frames from 100 rows on as Arrow, 10,000 rows 10 times as fast as JSON. Those two formats name the
+model in the query, which has no place for explain, versions and job: with these, rows are JSON.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from perceptron_client.bodies.frames import (
     ARROW_STREAM,
     arrow_parts,
+    as_arrow,
     can_be_arrow,
     column_names,
     kind_of_frame,
@@ -25,10 +27,12 @@ from perceptron_client.bodies.frames import (
 )
 from perceptron_client.errors import InvalidArgument
 
+JSON = "application/json"
 NPY = "application/x-npy"
 
 MIN_CELLS_OF_NPY = 200
 MIN_CELLS_OF_ARROW = 2_000
+MIN_CELLS_OF_LISTS = 2_000
 
 MAX_ROWS = 100_000
 """The service's default of MAX_PREDICT_INSTANCES."""
@@ -49,7 +53,12 @@ class Rows:
     as_json: Callable[[int, int], list[Any]]
     """Takes the first row and the one after the last."""
     as_binary: Callable[[int, int], bytes] | None = None
-    media_type: str | None = None
+    media_type: str = JSON
+    """Of `as_binary`."""
+    prefers_binary: bool = False
+    may_be_either: bool = False
+    """An array without names. For a model of a table it holds the columns in JSON, and in npy the features that they
+    become or, if all are numbers, the columns: if one format does not fit the model, the other one may."""
 
     def rows_at_once(self, *, is_explained: bool) -> int:
         """Return how many rows one request may have."""
@@ -76,7 +85,7 @@ def rows_of(rows: Any) -> Rows:
     if isinstance(rows, Mapping):
         return _of_list([dict(rows)])
     if type(rows).__name__ == "Series" and hasattr(rows, "to_dict"):
-        return _of_list([rows.to_dict()])
+        return _of_list([{name: None if cell != cell else cell for name, cell in rows.to_dict().items()}])  # NaN
     if isinstance(rows, Iterable) and not isinstance(rows, str | bytes):
         return _of_list(list(rows))
     raise InvalidArgument(f"rows must be lists, dicts, an array or a data frame, not {type(rows).__name__}")
@@ -84,7 +93,12 @@ def rows_of(rows: Any) -> Rows:
 
 def _of_list(rows: list[Any]) -> Rows:
     first = rows[0] if rows else ()
-    return Rows(len(rows), len(first) if hasattr(first, "__len__") else 1, lambda start, stop: rows[start:stop])
+    width = len(first) if hasattr(first, "__len__") else 1
+    if type(first) is list and len(rows) * width >= MIN_CELLS_OF_LISTS:
+        kinds = set(map(len, rows)), set(map(type, chain.from_iterable(rows)))
+        if kinds[0] == {width} and kinds[1] <= {int, float}:
+            return replace(_of_array(np.array(rows, np.float64)), as_json=lambda start, stop: rows[start:stop])
+    return Rows(len(rows), width, lambda start, stop: rows[start:stop])
 
 
 def _of_array(array: Any) -> Rows:
@@ -93,14 +107,16 @@ def _of_array(array: Any) -> Rows:
     matrix = array[np.newaxis] if array.ndim == 1 else array
     if matrix.dtype.kind == "c":
         raise InvalidArgument("rows must be real numbers, not complex ones")
-    is_binary = matrix.dtype.kind in "fiu" and matrix.dtype.itemsize <= 8 and matrix.size >= MIN_CELLS_OF_NPY
+    is_binary = matrix.dtype.kind in "fiu" and matrix.dtype.itemsize <= 8
     n_rows, n_columns = matrix.shape
     return Rows(
         n_rows,
         n_columns,
         as_json=lambda start, stop: matrix[start:stop].tolist(),
         as_binary=(lambda start, stop: _npy(matrix[start:stop])) if is_binary else None,
-        media_type=NPY if is_binary else None,
+        media_type=NPY,
+        prefers_binary=is_binary and matrix.size >= MIN_CELLS_OF_NPY,
+        may_be_either=is_binary,
     )
 
 
@@ -114,6 +130,12 @@ def _of_frame(frame: Any) -> Rows:
     names = column_names(frame)
     n_rows = len(frame)
     is_binary = n_rows * len(names) >= MIN_CELLS_OF_ARROW and can_be_arrow(frame)
+    table = None
+    if is_binary:
+        try:
+            table = as_arrow(frame)
+        except InvalidArgument:
+            is_binary = False  # Arrow has no column of mixed types, JSON has
     has_names = names != [str(k) for k in range(len(names))]
 
     def as_json(start: int, stop: int) -> list[Any]:
@@ -126,8 +148,9 @@ def _of_frame(frame: Any) -> Rows:
         n_rows,
         len(names),
         as_json,
-        as_binary=(lambda start, stop: b"".join(arrow_parts(_slice(frame, start, stop)))) if is_binary else None,
-        media_type=ARROW_STREAM if is_binary else None,
+        as_binary=(lambda start, stop: b"".join(arrow_parts(_slice(table, start, stop)))) if is_binary else None,
+        media_type=ARROW_STREAM,
+        prefers_binary=is_binary,
     )
 
 

@@ -8,7 +8,7 @@ import io
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,10 +17,12 @@ import numpy as np
 from perceptron_client.bodies.frames import (
     ARROW_STREAM,
     arrow_parts,
+    as_arrow,
     can_be_arrow,
-    column_names,
     csv_of_pandas,
+    has_pyarrow,
     kind_of_frame,
+    to_records,
 )
 from perceptron_client.bodies.json_text import to_json
 from perceptron_client.errors import InvalidArgument
@@ -30,6 +32,8 @@ BLOCK_BYTES = 1 << 18
 
 READ_BYTES_PER_S = 1e6
 """A slow service still reads a table so fast; most read 60 times as fast (benchmarks/README.md)."""
+
+_ARROW_FILE = b"ARROW1"
 
 READING_S = 1_800.0
 """The most that is waited for the answer to an upload."""
@@ -66,8 +70,8 @@ class Upload:
     """The value of Repr-Digest."""
     is_repeatable: bool = True
     """Whether its parts can be read twice."""
-    sent: Callable[[int], None] = lambda n_bytes: None
-    """Told of the bytes of each part; of minus all of them before another try."""
+    show: Callable[[int], None] = lambda n_bytes: None
+    """Told how many bytes were sent, in each try from 0 on."""
 
     @property
     def reading_s(self) -> float:
@@ -86,14 +90,10 @@ class Upload:
     def parts(self) -> Iterator[bytes]:
         """Read the body."""
         n_sent = 0
-        try:
-            for part in self.read():
-                yield part
-                n_sent += len(part)
-                self.sent(len(part))
-        except BaseException:
-            self.sent(-n_sent)
-            raise
+        for part in self.read():
+            yield part
+            n_sent += len(part)
+            self.show(n_sent)
 
     async def aparts(self) -> AsyncIterator[bytes]:
         """Read the body without holding up the event loop."""
@@ -114,15 +114,16 @@ def upload_of(table: Any, media_type: str | None) -> Upload:
         InvalidArgument: it is nothing of this.
         OSError: the file cannot be read.
     """
+    is_frame = kind_of_frame(table) is not None
     if isinstance(table, str | os.PathLike):
         return _of_path(Path(table), media_type)
     if isinstance(table, bytes | bytearray | memoryview):
         return _of_bytes(bytes(table), _required(media_type))
-    if hasattr(table, "read"):
+    if hasattr(table, "read") and not is_frame:  # a frame may have a column of that name
         return _of_file(table, _required(media_type))
     if media_type is not None:
         raise InvalidArgument("media_type is for a path, bytes or a file; a table has its own")
-    if kind_of_frame(table):
+    if is_frame:
         return _of_frame(table)
     if isinstance(table, np.ndarray | np.generic):
         return _of_bytes(_saved(np.save, table), MEDIA_TYPES[".npy"])
@@ -158,17 +159,23 @@ def _required(media_type: str | None) -> str:
     return media_type
 
 
-def _of_path(path: Path, media_type: str | None) -> Upload:
-    endings = [ending.lower() for ending in path.suffixes]
+def media_type_of(path: str | os.PathLike[str]) -> str | None:
+    """Return the media type of a file by its ending; None if that says no format."""
+    endings = [ending.lower() for ending in Path(path).suffixes]
     if endings and endings[-1] in (".gz", ".zst", ".zstd"):
         endings.pop()
-    if media_type is None and (not endings or endings[-1] not in MEDIA_TYPES):
+    return MEDIA_TYPES.get(endings[-1]) if endings else None
+
+
+def _of_path(path: Path, media_type: str | None) -> Upload:
+    chosen = media_type or media_type_of(path)
+    if chosen is None:
         known = ", ".join(MEDIA_TYPES)
         raise InvalidArgument(f"the ending of {path.name!r} says no format: name a media_type, or use one of {known}")
     size = path.stat().st_size
     with path.open("rb") as file:
-        if file.read(6) == b"ARROW1":
-            raise InvalidArgument(f"{path.name!r} is an Arrow file, not an Arrow stream: read it and upload the table")
+        if file.read(len(_ARROW_FILE)) == _ARROW_FILE:
+            return _of_arrow_file(path)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").digest()
 
@@ -176,8 +183,20 @@ def _of_path(path: Path, media_type: str | None) -> Upload:
         with path.open("rb") as file:
             yield from _blocks(file)
 
-    chosen = media_type or MEDIA_TYPES[endings[-1]]
     return Upload(chosen, read, size, name=path.name[:256], digest=_digest(digest))
+
+
+def _of_arrow_file(path: Path) -> Upload:
+    """Send an Arrow file, which the service does not take, as the stream that it holds."""
+    if not has_pyarrow():
+        raise InvalidArgument(f"{path.name!r} is an Arrow file, not a stream: sending it needs pyarrow")
+    import pyarrow as pa
+
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except pa.ArrowException as error:
+        raise InvalidArgument(f"{path.name!r} is a damaged Arrow file: {error}") from error
+    return replace(_of_frame(table), name=path.name[:256])
 
 
 def _of_bytes(content: bytes, media_type: str) -> Upload:
@@ -195,9 +214,12 @@ def _of_file(file: BinaryIO, media_type: str) -> Upload:
 
 
 def _of_frame(frame: Any) -> Upload:
-    column_names(frame)
     if can_be_arrow(frame):
-        return Upload(ARROW_STREAM, lambda: arrow_parts(frame), None)
+        try:
+            table = as_arrow(frame)
+        except InvalidArgument:
+            return _of_bytes(to_json(to_records(frame)), MEDIA_TYPES[".json"])  # a column of mixed types
+        return Upload(ARROW_STREAM, lambda: arrow_parts(table), None)
     content, types = csv_of_pandas(frame)
     upload = _of_bytes(content, MEDIA_TYPES[".csv"])
     return Upload(upload.media_type, upload.read, upload.n_bytes, types=types, digest=upload.digest)

@@ -114,6 +114,14 @@ def test_a_data_frame_keeps_texts_booleans_gaps_and_numbers_apart(client: Client
         assert client.datasets.rows(dataset.id)[1] == {"code": "08", "yes": False, "n": None}
 
 
+def test_a_frame_with_a_column_of_mixed_types_is_sent_as_records(client: Client):
+    frame = pd.DataFrame({"code": ["a", 1, None, 2.5], "read": [1, 2, 3, 4]})
+    for table in (frame, pl.DataFrame({"code": ["a", 1, None, 2.5], "read": [1, 2, 3, 4]}, strict=False)):
+        dataset = client.datasets.upload(table)
+        assert (dataset.columns[0].type, dataset.columns[0].categories) == ("categorical", ["1", "2.5", "a"])
+        assert client.datasets.rows(dataset.id)[2] == {"code": None, "read": 3.0}
+
+
 def test_what_the_rules_would_read_otherwise_can_be_said(client: Client):
     content = "Größe;store\n1,5;1\n-999;2\n2,5;1\n".encode("latin-1")
     dataset = client.datasets.upload(
@@ -164,14 +172,23 @@ def test_what_is_no_table_is_refused_before_anything_is_sent(client: Client, tab
         client.datasets.upload(table, media_type=media_type)
 
 
-def test_a_file_that_is_not_there_or_is_an_arrow_file_says_so(client: Client, tmp_path: Path):
+def test_a_file_that_is_not_there_says_so(client: Client, tmp_path: Path):
     with pytest.raises(FileNotFoundError):
         client.datasets.upload(tmp_path / "none.csv")
-    table = pa.Table.from_pylist(ROWS)
-    with pa.ipc.new_file(tmp_path / "file.arrow", table.schema) as writer:
+
+
+def test_an_arrow_file_is_sent_as_a_stream(client: Client, tmp_path: Path, monkeypatch):
+    path, table = tmp_path / "file.arrow", pa.Table.from_pylist([*ROWS, {"x0": 8.0, "x1": 9.0}])
+    with pa.ipc.new_file(path, table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(InvalidArgument, match="not an Arrow stream"):
-        client.datasets.upload(tmp_path / "file.arrow")
+    dataset = client.datasets.upload(path)
+    assert (dataset.rows, dataset.name) == (3, "file.arrow")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InvalidArgument, match="damaged"):
+        client.datasets.upload(path)
+    monkeypatch.setattr("perceptron_client.bodies.uploads.has_pyarrow", lambda: False)
+    with pytest.raises(InvalidArgument, match="needs pyarrow"):
+        client.datasets.upload(path)
 
 
 def test_a_job_learns_from_an_uploaded_table_which_is_listed_and_deleted(client: Client):

@@ -125,9 +125,18 @@ def test_an_address_that_is_none_is_refused(url: str):
         Client(url)
 
 
+def test_a_key_or_name_that_no_header_can_hold_is_refused_and_the_key_is_not_shown():
+    with pytest.raises(errors.InvalidArgument, match="API key") as caught:
+        Client("http://service", "sécret")
+    assert "sécret" not in str(caught.value)
+    assert "pass" not in repr(Client("http://user:pass@service"))
+    with answering(200) as client, pytest.raises(errors.InvalidArgument, match="cannot be sent"):
+        client.jobs.create(model="or", data=([[0], [1]], [0, 1]), idempotency_key="schlüssel☃")
+
+
 def test_address_and_key_come_from_the_environment_and_the_key_is_not_shown(monkeypatch):
     monkeypatch.setenv("PERCEPTRON_URL", "http://service/below/")
-    monkeypatch.setenv("PERCEPTRON_API_KEY", "secret")
+    monkeypatch.setenv("PERCEPTRON_API_KEY", "secret\n")
     seen: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -23,7 +23,9 @@ from perceptron_client.errors import (
     InvalidRequest,
     JobAlreadyDone,
     JobNotFound,
+    UnexpectedAnswer,
 )
+from perceptron_client.server_sent import EventReader
 from tests.end_to_end.conftest import ROOT, Stack
 
 from .conftest import LINE, ONE_STEP, TREES
@@ -113,6 +115,19 @@ def test_events_come_live_until_the_job_is_done(client: Client):
     assert list(client.jobs.events(job.id, after=events[-1].id)) == []
 
 
+def test_events_are_read_whatever_the_pieces_they_come_in():
+    stream = (
+        'retry: 1000\n\n: still here\n\nid: 1-0\r\ndata: {"message":"a\u2028b\x85c"}\r\n\r\ndata: {"n":\ndata: 2}\n\n'
+    )
+    expected = [{"message": "a\u2028b\x85c"}, {"n": 2}]
+    for size in (1, 7, len(stream)):
+        reader = EventReader()
+        pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+        assert [event for piece in pieces for event in reader.feed(piece)] == expected
+    with pytest.raises(UnexpectedAnswer, match="no JSON object"):
+        list(EventReader().feed("data: [1]\n\n"))
+
+
 def test_a_running_job_is_watched_and_cancelled(client: Client):
     job = client.jobs.create(model="long", data=OR, training=LONG)
     with pytest.raises(JobNotDone, match="it goes on") as late:
@@ -176,7 +191,7 @@ def test_ctrl_c_on_a_terminal_asks_whether_the_job_shall_be_cancelled(client: Cl
     shown += read_until(terminal, outcome)
     assert process.wait(10) == 0
     os.close(terminal)
-    assert client.jobs.get(job.id).status == ("cancelled" if answer == "y" else "running")
+    assert client.jobs.get(job.id).done is (answer == "y")
     if answer == "n":
         assert f'client.jobs.wait("{job.id}")' in shown
         client.jobs.cancel(job.id)

