@@ -162,7 +162,7 @@ class RemoteEstimator(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = job.result.epochs
         for notice in () if one_epoch else job.result.warnings:
             if notice.code == "not_converged":
-                warnings.warn(notice.detail, ConvergenceWarning, stacklevel=3)
+                warnings.warn(notice.detail, ConvergenceWarning, stacklevel=4)  # where fit is called
         version = client.models.version(name, job.result.version)
         is_by_column = instances.table.needs_columns
         self._columns = [each["name"] for each in version.columns or ()] if is_by_column else None

@@ -1,15 +1,19 @@
 """scikit-learn's own checks of an estimator, against the running service."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from perceptron_client.sklearn import RemoteClassifier, RemoteRegressor
 from tests.end_to_end.conftest import Stack
 
-ESTIMATORS = [RemoteClassifier(), RemoteRegressor()]
+
+def left_out(estimator: BaseEstimator) -> dict[str, str]:
+    """No check is left out. One skips itself: check_array_api_input needs SCIPY_ARRAY_API=1 before SciPy is imported."""
+    return {}
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +21,6 @@ def address(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERCEPTRON_URL", stack.url)
 
 
-@parametrize_with_checks(ESTIMATORS)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_scikit_learns_check_passes(estimator: Any, check: Callable[[Any], None]) -> None:
+@parametrize_with_checks([RemoteClassifier(), RemoteRegressor()], expected_failed_checks=left_out)
+def test_scikit_learns_check_passes(estimator: BaseEstimator, check: Callable[[Any], None]) -> None:
     check(estimator)
