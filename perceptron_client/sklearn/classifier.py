@@ -86,13 +86,17 @@ class RemoteClassifier(ClassifierMixin, RemoteEstimator):  # type: ignore[misc]
         if classes is not None:
             named = np.unique(column_or_1d(classes))
             if known is not None and not np.array_equal(named, known):
-                raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, {known!r}")
+                raise ValueError(
+                    f"`classes={named.tolist()}` is not the same as on last call to partial_fit, {known.tolist()}"
+                )
             known = named
         if known is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         unknown = np.setdiff1d(labels, known)
         if len(unknown):
-            raise ValueError(f"y has the class {unknown[0]!r}, which is not among the classes {known!r}")
+            raise ValueError(
+                f"y has the class {unknown.tolist()[0]!r}, which is not among the classes {known.tolist()}"
+            )
         weights = weights_of(sample_weight, len(table))
         instances = Instances(table, labels, weights).counted()
         missing = np.setdiff1d(known, instances.targets)
@@ -129,7 +133,9 @@ class RemoteClassifier(ClassifierMixin, RemoteEstimator):  # type: ignore[misc]
 
     def _learned(self, instances: Instances, classes: NDArray[Any], *, start: bool, one_epoch: bool) -> Self:
         if len(classes) < 2:
-            raise ValueError(f"y has 1 class, {classes[0]!r}: a classifier needs at least 2 classes with a weight")
+            raise ValueError(
+                f"y has 1 class, {classes.tolist()[0]!r}: a classifier needs at least 2 classes with a weight"
+            )
         sent = _sent_for(classes)
         activation = self.activation or ("sigmoid" if len(classes) == 2 else None)
         class_weights = self.class_weights
@@ -148,9 +154,7 @@ class RemoteClassifier(ClassifierMixin, RemoteEstimator):  # type: ignore[misc]
         if list(map(str, version.task["classes"])) != list(map(str, sent.tolist())):
             raise UnexpectedAnswer(f"the service has the classes {version.task['classes']}, not {sent.tolist()}")
         self.classes_ = classes
-        self.__dict__.pop("coef_", None), self.__dict__.pop("intercept_", None)
-        if not self.hidden_layers and self._columns is None and version.weights and version.bias:
-            self.coef_, self.intercept_ = version.weights[0].T.copy(), version.bias[0].copy()
+        self._keep_weights(version, is_vector=False)
         return self
 
 

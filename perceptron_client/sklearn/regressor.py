@@ -65,9 +65,5 @@ class RemoteRegressor(RegressorMixin, RemoteEstimator):  # type: ignore[misc]
             instances, task="regression", activation=self.activation, start=start, one_epoch=one_epoch
         )
         self._is_vector = is_vector
-        self.__dict__.pop("coef_", None), self.__dict__.pop("intercept_", None)
-        if not self.hidden_layers and self._columns is None and version.weights and version.bias:
-            weights, bias = version.weights[0], version.bias[0]
-            self.coef_ = weights[:, 0].copy() if is_vector else weights.T.copy()
-            self.intercept_ = float(bias[0]) if is_vector else bias.copy()
+        self._keep_weights(version, is_vector=is_vector)
         return self

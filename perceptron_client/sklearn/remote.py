@@ -227,6 +227,20 @@ class RemoteEstimator(BaseEstimator):  # type: ignore[misc]
             training.setdefault("learning_rate", "auto")  # the largest that is sure to lower the cost
         return training
 
+    def _keep_weights(self, version: Version, *, is_vector: bool) -> None:
+        """Set coef_ and intercept_, if the outputs are linear in X but for an activation.
+
+        Args:
+            is_vector: of one output, (n_features,) and a number; else (n_outputs, n_features) and (n_outputs,).
+        """
+        for name in ("coef_", "intercept_"):
+            self.__dict__.pop(name, None)
+        if len(self.hidden_layers) or self._columns is not None or version.weights is None or version.bias is None:
+            return
+        weights, bias = version.weights[0], version.bias[0]
+        self.coef_ = weights[:, 0].copy() if is_vector else weights.T.copy()
+        self.intercept_ = float(bias[0]) if is_vector else bias.copy()
+
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Return what the version of this fit gives for X, (n_instances, n_outputs)."""
         check_is_fitted(self, "version_")
