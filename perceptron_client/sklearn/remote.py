@@ -181,8 +181,8 @@ class RemoteEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the job when it has succeeded."""
         if not (can_upload and instances.is_large):
             return self._awaited(client, members | instances.inline())
-        table, types, of_table = instances.uploaded()
-        dataset = client.datasets.upload(table, types=types or None, progress=self.progress)
+        table, of_table = instances.uploaded()
+        dataset = client.datasets.upload(table, progress=self.progress)
         try:
             return self._awaited(client, members | of_table | {"dataset": dataset})
         finally:

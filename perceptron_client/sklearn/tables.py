@@ -126,26 +126,21 @@ class Instances:
         cells = self.table.columns() | {name: values.tolist() for name, values in more.items()}
         return {"data": [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)], **members}
 
-    def uploaded(self) -> tuple[Any, dict[str, str], dict[str, Any]]:
-        """Return the table to upload, the types of columns that their values do not tell, and members of the request.
+    def uploaded(self) -> tuple[Any, dict[str, Any]]:
+        """Return the table to upload, and the members of a request that trains on it.
 
         The table is one of its own: two fits of equal data must not delete each other's data set.
         """
         more, members = self._columns_besides()
-        types = members.pop("types", {})
-        own = f"fit_{uuid4().hex}"
-        if self.table.needs_columns:
-            members["exclude"] = [own]
-        else:
-            members["features"] = list(self.table.names)
-        return self.table.uploaded({**more, own: np.zeros(len(self.table))}), types, members
+        own = f"fit_{uuid4().hex}"  # constant, so the service leaves it out
+        if not self.table.needs_columns:
+            members["features"] = list(self.table.names)  # constant ones, too, as when they are sent inline
+        return self.table.uploaded({**more, own: np.zeros(len(self.table))}), members
 
     def _columns_besides(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         target = _free("target", self.table.names)
         more: dict[str, NDArray[Any]] = {target: self.targets}
         members: dict[str, Any] = {"target": target}
-        if self.targets.dtype.kind not in "biuf":
-            members["types"] = {target: "categorical"}
         if self.weights is not None:
             members["weights"] = _free("instance_weights", self.table.names)
             more[members["weights"]] = self.weights

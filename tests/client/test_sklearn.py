@@ -133,6 +133,7 @@ def test_gaps_in_numbers_are_learned_and_refused_where_there_were_none_to_learn_
         ([1.0, 0.0], [0, 1]),
         (["2", "10"], ["10", "2"]),
         (["null", "NA"], ["NA", "null"]),
+        (["true", "false"], ["false", "true"]),
         ([" a", "a"], [0, 1]),  # a table would not tell them apart
         ([0, 2**60], [0, 1]),  # beyond the whole numbers of a float
     ],
@@ -144,6 +145,7 @@ def test_labels_come_back_as_they_were_and_the_service_shows_them(labels, shown,
     X[-1, 0] = np.nan if has_gap else X[-1, 0]
     classifier = RemoteClassifier().fit(X, y)
     assert classifier.classes_.tolist() == sorted(labels)
+    assert classifier.job_.config["network"]["activation"] == ("sigmoid" if len(labels) == 2 else "softmax")
     assert classifier.predict(X)[:-1].tolist() == y[:-1].tolist() and classifier.predict(X).dtype == y.dtype
     assert client.models.version(classifier.model_, classifier.version_).task["classes"] == shown
 
