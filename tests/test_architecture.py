@@ -43,6 +43,7 @@ ROOMS = {
         "bodies": set(),
         "_async": {"answers", "bodies"},
         "_sync": {"answers", "bodies"},  # never _async, from which it is written
+        "sklearn": {"answers", "bodies", "_sync"},
     },
     "storage": {
         "datasets": set(),
@@ -200,7 +201,7 @@ def test_the_maths_imports_numpy_and_the_pure_part_of_the_standard_library():
 
 
 def test_the_client_imports_httpx_and_numpy_and_loads_nothing_else_before_it_is_asked_to():
-    optional = {"matplotlib", "pandas", "polars", "pyarrow", "tqdm"}
+    optional = {"matplotlib", "pandas", "polars", "pyarrow", "sklearn", "tqdm"}
     needed = sys.stdlib_module_names | {"httpx", "numpy"}
     assert {name for _, name in imports_of("perceptron_client")} <= needed | optional
     program = f"import sys, perceptron_client; print({optional} & set(sys.modules))"

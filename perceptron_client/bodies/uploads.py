@@ -10,7 +10,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -126,12 +127,12 @@ def upload_of(table: Any, media_type: str | None) -> Upload:
     if is_frame:
         return _of_frame(table)
     if isinstance(table, np.ndarray | np.generic):
-        return _of_bytes(_saved(np.save, table), MEDIA_TYPES[".npy"])
+        return _of_bytes(_npy(table), MEDIA_TYPES[".npy"])
     if isinstance(table, Mapping):
         arrays = {str(name): np.asarray(values) for name, values in table.items()}
-        return _of_bytes(_saved(np.savez, **arrays), MEDIA_TYPES[".npz"])
+        return _of_bytes(_npz(arrays), MEDIA_TYPES[".npz"])
     if isinstance(table, tuple) and len(table) == 2:
-        return _of_bytes(_saved(np.savez, **_columns(*map(np.asarray, table))), MEDIA_TYPES[".npz"])
+        return _of_bytes(_npz(_columns(*map(np.asarray, table))), MEDIA_TYPES[".npz"])
     if isinstance(table, list) and all(isinstance(row, Mapping) for row in table):
         return _of_bytes(to_json(table), MEDIA_TYPES[".json"])
     raise InvalidArgument(
@@ -236,14 +237,28 @@ def _columns(features: Any, targets: Any) -> dict[str, Any]:
     return columns | {"y": targets}
 
 
-def _saved(save: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
-    """Return arrays as NumPy saves them; arrays of Python texts become arrays of text."""
+def _npy(array: Any) -> bytes:
+    """Return an array as NumPy saves it; arrays of Python texts become arrays of text."""
     sink = io.BytesIO()
+    _write_npy(sink, array)
+    return sink.getvalue()
+
+
+def _npz(arrays: Mapping[str, Any]) -> bytes:
+    """Return arrays as np.savez saves them, which has arguments of its own and so does not take any name."""
+    sink = io.BytesIO()
+    with ZipFile(sink, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                _write_npy(entry, array)
+    return sink.getvalue()
+
+
+def _write_npy(sink: IO[bytes], array: Any) -> None:
     try:
-        save(sink, *map(_storable, arrays), **{name: _storable(array) for name, array in named.items()})
+        np.lib.format.write_array(sink, np.asanyarray(_storable(array)), allow_pickle=False)
     except ValueError as error:
         raise InvalidArgument(f"this array cannot be sent: {error}") from error
-    return sink.getvalue()
 
 
 def _storable(array: Any) -> Any:
