@@ -163,6 +163,7 @@ def test_files_that_are_cut_off_or_damaged_are_refused(read):
     array = npy(np.arange(100.0))
     for body, media_type, code in [
         (whole[:-10], PARQUET, "truncated"),
+        (b"", PARQUET, "empty_file"),
         (b"hello, this is no table", PARQUET, "damaged_file"),
         (whole[:4] + bytes(100) + whole[104:], PARQUET, "damaged_file"),
         (stream[: len(stream) // 2], ARROW, "truncated"),

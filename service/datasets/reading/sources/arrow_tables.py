@@ -33,6 +33,8 @@ class ParquetTable:
 
     @cached_property
     def _schema(self) -> pa.Schema:
+        if self.path.stat().st_size == 0:
+            raise TableError("empty_file", "the file is empty")
         with self.path.open("rb") as file:
             starts_well = file.read(4) == _MAGIC
             file.seek(max(0, self.path.stat().st_size - 4))
