@@ -176,6 +176,14 @@ def test_the_same_table_gives_the_same_bytes_in_every_wrapping(read):
     assert hashlib.sha256(read.parquet.read_bytes()).hexdigest() in digests
 
 
+def test_the_media_type_may_say_that_there_is_no_header_and_the_query_wins(read):
+    names = [column.name for column in read("1,x\n2,y\n", 'text/csv; header="absent"; charset=utf-8').columns]
+    assert (names, read.rows()) == (["c0", "c1"], [[1, "x"], [2, "y"]])
+    assert read("a,x\n2,y\n", "text/csv; header=absent", header="present").columns[0].name == "a"
+    with pytest.raises(InvalidRequestError, match="header"):
+        read("1,x\n", "text/csv; header=maybe")
+
+
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
 def test_compressed_bytes_that_are_cut_or_followed_by_others_are_refused(read, coding):
     whole = pa.compress(b"a,b\n" + b"1,2\n" * 1_000, coding, asbytes=True)
