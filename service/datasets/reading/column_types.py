@@ -46,14 +46,17 @@ def decide(name: str, column: ColumnReader, limits: TableLimits, mixture: Mixtur
         return _as_asked(name, column)
     if asked == "date":
         return Verdict("date")
-    if asked == "categorical":
-        return Verdict("categorical")
-    verdict = _by_looks(name, tally)
+    verdict = Verdict("categorical") if asked == "categorical" else _by_looks(name, column)
     if verdict.type == "categorical" and column.reading == "text":
-        if mixture is None and tally.counts[Look.NUMBER] and tally.n_values > tally.number_of(*_NUMERIC, *_CODES):
+        if (
+            asked is None
+            and mixture is None
+            and tally.counts[Look.NUMBER]
+            and tally.n_values > tally.number_of(*_NUMERIC, *_CODES)
+        ):
             others = [look for look in Look if look not in _NOT_TEXT]
             mixture = Mixture(tally.number_of(*_NUMERIC), *tally.first_of(*others))
-        if mixture is not None:
+        if asked is None and mixture is not None:
             _check_mixture(name, mixture, column, limits)
             text = mixture.first_value[:60]
             detail = f"numbers and texts, such as {text!r} in row {mixture.first_row}, so its values are categories"
@@ -93,7 +96,8 @@ def uselessness(column: ColumnReader, limits: TableLimits) -> TableWarning | Non
     return None
 
 
-def _by_looks(name: str, tally: Tally) -> Verdict:
+def _by_looks(name: str, column: ColumnReader) -> Verdict:
+    tally = column.tally
     n = tally.n_values
     if n == 0:
         return Verdict("categorical")
@@ -105,7 +109,8 @@ def _by_looks(name: str, tally: Tally) -> Verdict:
         return Verdict("date")
     if tally.counts[Look.LIKE_A_NUMBER] == n:
         _, text = tally.first_of(Look.LIKE_A_NUMBER)
-        detail = f"{text[:60]!r} is no plain number, so its values are categories: write 1234.5, or give decimal=,"
+        advice = "1234.5, or give decimal=," if column.rules.decimal == "." else "1234,5"
+        detail = f"{text[:60]!r} is no plain number, so its values are categories: write {advice}"
         return Verdict("categorical", (TableWarning("looks_numeric", detail),))
     return Verdict("categorical")
 

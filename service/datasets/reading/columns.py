@@ -157,10 +157,7 @@ class ColumnReader:
         if pa.types.is_boolean(values.type):
             values = pc.cast(values, pa.int8())
         numbers: NDArray[np.float64] = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
-        for text in self.rules.null_values or ():
-            if is_plain_number(text) and (is_met := numbers == float(text)).any():
-                self.tally.spellings[text] = None
-                numbers[is_met] = np.nan
+        self._drop_null_numbers(numbers)
         is_infinite = np.isinf(numbers)
         if is_infinite.any():
             row = int(is_infinite.argmax())
@@ -181,7 +178,26 @@ class ColumnReader:
                 self.tally.note_spellings(plain.filter(nulls))
                 plain = pc.if_else(nulls, None, plain)
             numbers = self._read_plain(plain)
-        return self._look_closely(plain) if numbers is None else numbers
+        if numbers is None:
+            numbers = self._look_closely(plain)
+        if numbers is None or not self.rules.null_values:
+            return numbers
+        left = numbers.to_numpy(zero_copy_only=False).copy()
+        self.tally.counts[Look.NUMBER] -= self._drop_null_numbers(left)
+        return pa.array(left, from_pandas=True)
+
+    def _drop_null_numbers(self, numbers: NDArray[np.float64]) -> int:
+        """Set the numbers that null_values names to NaN, however they are written; give how many they were."""
+        n_dropped = 0
+        for text in self.rules.null_values or ():
+            if not is_plain_number(text, self.rules.decimal):
+                continue
+            is_met = numbers == float(text.replace(",", "."))
+            if is_met.any():
+                self.tally.spellings[text] = None
+                numbers[is_met] = np.nan
+                n_dropped += int(is_met.sum())
+        return n_dropped
 
     def _read_plain(self, texts: Array) -> Array | None:
         numbers = self._plain.read(texts)

@@ -75,10 +75,10 @@ def _with_categories(schema: ColumnSchema, column: OutputColumn) -> ColumnSchema
 
 def _with_distinct(schema: ColumnSchema, column: OutputColumn) -> ColumnSchema:
     levels = column.read.levels
-    if not levels.is_complete:
-        return replace(schema, distinct=levels.max_levels, distinct_is_exact=False)
-    n_levels = len(column.counts) if schema.type == "categorical" else levels.n_levels
-    return replace(schema, distinct=n_levels)
+    distinct, is_exact = levels.distinct
+    if schema.type == "categorical" and levels.is_complete:
+        distinct = len(column.counts)  # 1 and 1.0 may be one
+    return replace(schema, distinct=distinct, distinct_is_exact=is_exact)
 
 
 def _constant(schema: ColumnSchema) -> ColumnSchema:

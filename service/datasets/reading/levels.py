@@ -59,6 +59,17 @@ class LevelTable:
         self.max_levels = max_levels
         self._memory = memory
         self._rest = Tally()
+        self._hashes: set[int] = set()
+        """of the different texts of a column with long ones, which are not kept"""
+
+    @property
+    def distinct(self) -> tuple[int, bool]:
+        """How many different texts there are, and whether that is exact: counting stops at a limit."""
+        if self.is_complete:
+            return self.n_levels, True
+        if self.has_long_text and len(self._hashes) <= self.max_levels:
+            return len(self._hashes), True
+        return self.max_levels, False
 
     @property
     def n_levels(self) -> int:
@@ -89,6 +100,7 @@ class LevelTable:
             self.has_long_text |= bool(lengths[is_used].max(initial=0) > LONG_TEXT_BYTES)
             if self.has_long_text or self.n_levels + len(new) > self.max_levels:
                 self.is_complete = False
+                self._hashes.update(map(hash, self.texts.to_pylist() if self.has_long_text else ()))
             elif len(new):
                 self._append(new, look(new))
                 met = pc.index_in(texts, value_set=self.texts)
@@ -124,6 +136,8 @@ class LevelTable:
     ) -> None:
         used = np.flatnonzero(is_used)
         kept = texts.take(pa.array(used))
+        if self.has_long_text and len(self._hashes) <= self.max_levels:
+            self._hashes.update(map(hash, kept.to_pylist()))
         looks = look(kept)
         self._rest.add(looks, counts[used])
         if (is_spelling := looks == Look.NULL_SPELLING).any():

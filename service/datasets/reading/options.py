@@ -50,7 +50,7 @@ class ReadOptions:
         options = cls(
             delimiter=_delimiter(query["delimiter"]) if query.get("delimiter") else None,
             decimal=_decimal(query.get("decimal") or "."),
-            header=_header(query["header"]) if query.get("header") else None,
+            header=header_of(query["header"]) if query.get("header") else None,
             null_values=_null_values(query["null_values"]) if "null_values" in query else None,
             charset=charset_of(query["charset"]) if query.get("charset") else None,
             types=_types(query["types"]) if query.get("types") else {},
@@ -109,7 +109,12 @@ def _decimal(text: str) -> Decimal:
     return "," if text == "," else "."
 
 
-def _header(text: str) -> bool:
+def header_of(text: str) -> bool:
+    """Tell whether the first record has the names.
+
+    Raises:
+        InvalidRequestError: the text is neither present nor absent.
+    """
     if text.lower() not in _HEADERS:
         refuse("header", f"must be present or absent, not {text[:20]!r}")
     return _HEADERS[text.lower()]

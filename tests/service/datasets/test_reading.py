@@ -80,12 +80,14 @@ def test_quotes_and_ends_of_lines(read, text, rows):
         ("a,b\n1,2,\n3,4,5\n", {"code": "ragged_row", "row": 0, "line": 2, "expected": 2, "got": 3}),
         ("", {"code": "empty_file"}),
         ("\n\r\n", {"code": "empty_file"}),
+        ("  \n \n", {"code": "empty_file"}),
         ("a,b\n", {"code": "no_rows"}),
         (b"\xef\xbb\xbf", {"code": "empty_file"}),
         ("a, a\n1,2\n", {"code": "duplicate_names", "names": ["a"]}),
         ("a,\n1,2\n3,\n", {"code": "empty_name", "position": 1}),
         (",y\n5,2\n6,1\n", {"code": "empty_name", "position": 0}),
         (b"a,b\n1,2\n3,caf\xe9\n", {"code": "not_utf8", "line": 3, "offset": 13}),
+        (b"a,b\r1,2\r3,caf\xe9\r", {"code": "not_utf8", "line": 3, "offset": 13}),
         ("a,b\n1,2\n".encode("utf-16-le"), {"code": "not_utf8", "line": 1, "offset": 1}),
         ("a,b\n1,2\n3,inf\n4,5\n", {"code": "not_finite", "row": 1, "line": 3, "column": "b", "value": "inf"}),
         ("a,b\n1,2\n3,-1e999\n", {"code": "not_finite", "row": 1, "line": 3, "column": "b"}),
@@ -164,6 +166,8 @@ def test_the_same_table_gives_the_same_bytes_in_every_wrapping(read):
         (gzip.compress(text.encode("utf-16")), {"encoding": "gzip"}),
         (gzip.compress(text[:9].encode()) + gzip.compress(text[9:].encode()), {"encoding": "x-gzip"}),
         (b"".join(pa.compress(part.encode(), "zstd", asbytes=True) for part in (text[:5], text[5:])), {}),
+        # pzstd begins with a frame that is to be skipped
+        (b"\x50\x2a\x4d\x18\x04\0\0\0size" + pa.compress(text.encode(), "zstd", asbytes=True), {"encoding": "zstd"}),
     ]
     digests = set()
     for body, options in wrapped:
@@ -172,6 +176,14 @@ def test_the_same_table_gives_the_same_bytes_in_every_wrapping(read):
     assert len(digests) == 1
     read(text.encode("latin-1"), "text/csv; charset=ISO-8859-1")
     assert hashlib.sha256(read.parquet.read_bytes()).hexdigest() in digests
+
+
+def test_the_media_type_may_say_that_there_is_no_header_and_the_query_wins(read):
+    names = [column.name for column in read("1,x\n2,y\n", 'text/csv; header="absent"; charset=utf-8').columns]
+    assert (names, read.rows()) == (["c0", "c1"], [[1, "x"], [2, "y"]])
+    assert read("a,x\n2,y\n", "text/csv; header=absent", header="present").columns[0].name == "a"
+    with pytest.raises(InvalidRequestError, match="header"):
+        read("1,x\n", "text/csv; header=maybe")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])
@@ -251,6 +263,19 @@ def test_null_values_replace_the_usual_spellings(read):
     assert ReadOptions.parse({"null_values": '["NA", " n.a., x "]'}).null_values == ("NA", "n.a., x")
     a, c = read("a,c\n1,NA\nNA,x\n", null_values="").columns
     assert (a.type, codes(a)) == ("categorical", ["mixed_numbers_and_text"])
+
+
+@pytest.mark.parametrize(
+    ("values", "decimal"),
+    [("5 -999.0 -999 7", "."), ("5 007 -999 -9.99e2", "."), ("5,0 -999,00 -999 7", ",")],
+)
+def test_a_number_that_is_a_missing_value_is_one_however_it_is_written(read, values, decimal):
+    asked = '{"a": "numeric"}'
+    column = read(
+        "a;y\n" + "".join(f"{x};1\n" for x in values.split()), null_values="-999", decimal=decimal, types=asked
+    )
+    a = column.columns[0]
+    assert (a.type, a.nulls, a.mean, a.null_spellings) == ("numeric", 2, 6, ("-999",))
 
 
 # Types of columns
@@ -348,6 +373,11 @@ def test_a_value_that_is_not_of_the_type_asked_for_is_named(read, value, asked):
     assert [answer[name] for name in ("code", "row", "line", "column", "value")] == ["mixed_column", 2, 4, "a", value]
 
 
+def test_a_spelling_of_nothing_is_kept_with_a_warning_where_categories_are_asked_for(read):
+    column = read("a,y\n1,1\nNA,2\n1.0,3\n", types='{"a": "categorical"}').columns[0]
+    assert (column.categories, column.nulls, codes(column)) == (("1", "NA"), 0, ["null_spelling_kept"])
+
+
 def test_equal_numbers_are_one_category(read):
     column = only(read("a\n1\n1.0\nx\n2.0\n"))
     assert column.categories == ("1", "2.0", "x")
@@ -369,6 +399,7 @@ def test_long_text_is_no_category(read):
     column = read("c,y\n" + "".join(f"{'x' * (1_001 + i % 2)},{i}\n" for i in range(5))).columns[0]
     assert (column.type, column.use, codes(column)) == ("categorical", False, ["high_cardinality"])
     assert read.rows()[1][0] == "x" * 1_002
+    assert (column.distinct, column.distinct_is_exact) == (2, True)
 
 
 @pytest.mark.parametrize(

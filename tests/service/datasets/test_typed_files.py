@@ -135,6 +135,15 @@ def test_null_values_count_in_columns_of_numbers_that_have_types(read):
     assert (schema.columns[0].nulls, schema.columns[0].mean, schema.columns[0].null_spellings) == (1, 2, ("-999",))
 
 
+@pytest.mark.parametrize(("form", "media_type"), [(parquet, PARQUET), (lambda t: arrow(*t.to_batches()), ARROW)])
+def test_an_index_of_pandas_without_a_name_is_left_out(read, form, media_type):
+    table = pa.table({"__index_level_0__": [10, 12], "a": [1, 2], "__index_level_1__": [[1], [2]]})
+    schema = read(form(table), media_type)
+    assert ([column.name for column in schema.columns], codes(schema)) == (["a"], ["index_column"])
+    assert read.rows() == [[1], [2]]
+    assert read.error(form(table.select([0])), media_type)["code"] == "empty_name"
+
+
 def test_an_infinite_float_is_refused_with_its_row(read):
     answer = read.error(parquet(pa.table({"a": [1.0, float("-inf")]})), PARQUET)
     assert (answer["code"], answer["row"], answer["column"]) == ("not_finite", 1, "a")
@@ -163,6 +172,7 @@ def test_files_that_are_cut_off_or_damaged_are_refused(read):
     array = npy(np.arange(100.0))
     for body, media_type, code in [
         (whole[:-10], PARQUET, "truncated"),
+        (b"", PARQUET, "empty_file"),
         (b"hello, this is no table", PARQUET, "damaged_file"),
         (whole[:4] + bytes(100) + whole[104:], PARQUET, "damaged_file"),
         (stream[: len(stream) // 2], ARROW, "truncated"),

@@ -113,6 +113,7 @@ def test_a_batch_is_its_rows_one_by_one_in_any_order(http: FlaskClient, jobs: Jo
     [
         ({"c": "elm"}, "/instances/0/a", ["Field required"]),
         ({"A": 7, "c": "elm"}, "/instances/0/a", ["Field required", "'A'"]),
+        ({" a ": 7, "c": "elm"}, "/instances/0/a", ["Field required", "' a '"]),
         ({"a": "7", "c": "elm"}, "/instances/0/a", ["'a'", "a number or null", "'7'"]),
         ({"a": "seven", "c": "elm"}, "/instances/0/a", ["'a'", "'seven'"]),
         ({"a": True, "c": "elm"}, "/instances/0/a", ["'a'", "true"]),

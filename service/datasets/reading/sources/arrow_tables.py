@@ -1,5 +1,6 @@
 """Parquet files and Arrow streams: columns that have types."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ from service.datasets.reading.sources.content import check_bytes, check_columns,
 from service.datasets.reading.sources.header import checked_names
 from service.datasets.reading.sources.source import Array, Block, Heading, Kind
 from service.http.errors import TableError
+from storage.datasets.schema import TableWarning
 
 _BLOCK_VALUES = 2**17
 _MAX_BLOCK_ROWS = 2**14
 _MIN_BLOCK_ROWS = 64
 _MAGIC = b"PAR1"
+_PANDAS_INDEX = re.compile(r"__index_level_[0-9]+__")
+"""What pandas calls an index without a name, which it writes beside the columns unless it is 0, 1, 2, ..."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class ParquetTable:
 
     @cached_property
     def _schema(self) -> pa.Schema:
+        if self.path.stat().st_size == 0:
+            raise TableError("empty_file", "the file is empty")
         with self.path.open("rb") as file:
             starts_well = file.read(4) == _MAGIC
             file.seek(max(0, self.path.stat().st_size - 4))
@@ -111,7 +117,7 @@ def _blocks(batches: Iterator[pa.RecordBatch], what: str, limits: TableLimits) -
             batch.validate(full=True)
             for start in range(0, len(batch), _MAX_BLOCK_ROWS):
                 rows = batch.slice(start, _MAX_BLOCK_ROWS)
-                columns = [_normal(column) for column in rows.columns]
+                columns = [_normal(rows.column(i)) for i in _without_index(batch.schema)]
                 n_rows += len(rows)
                 n_bytes += sum(map(_decoded_bytes, columns))
                 check_rows(n_rows, limits)
@@ -134,15 +140,22 @@ def _damage_of(what: str) -> Iterator[None]:
 
 def _heading(schema: pa.Schema, limits: TableLimits) -> Heading:
     check_columns(len(schema), limits)
-    unsupported = [field for field in schema if _kind(field.type) is None]
+    fields = [schema.field(i) for i in _without_index(schema)]
+    unsupported = [field for field in fields if _kind(field.type) is None]
     if unsupported:
         columns, types = [field.name for field in unsupported], [_type_name(field.type) for field in unsupported]
         shown = ", ".join(f"{name!r} ({of_type})" for name, of_type in zip(columns[:10], types, strict=False))
         detail = f"a column holds numbers, booleans, texts or dates, but not so {shown[:500]}"
         raise TableError("unsupported_type", detail, more={"columns": columns[:100], "types": types[:100]})
-    names, warnings = checked_names(schema.names)
-    kinds = tuple(kind for field in schema if (kind := _kind(field.type)) is not None)
+    names, warnings = checked_names([field.name for field in fields])
+    if len(fields) < len(schema):
+        warnings.append(TableWarning("index_column", "the index of pandas has no name: left out"))
+    kinds = tuple(kind for field in fields if (kind := _kind(field.type)) is not None)
     return Heading(names, kinds, tuple(warnings))
+
+
+def _without_index(schema: pa.Schema) -> list[int]:
+    return [i for i, name in enumerate(schema.names) if not _PANDAS_INDEX.fullmatch(name)]
 
 
 def _kind(of_type: pa.DataType) -> Kind | None:

@@ -104,6 +104,6 @@ def check_utf8(block: bytes, line: int, offset: int) -> None:
         hint = "save the file as UTF-8, or give its character set, such as charset=windows-1252"
     if offset == 0 and (other := next((what for mark, what in _OTHER_FILES.items() if block.startswith(mark)), None)):
         hint = f"the file is {other}"
-    line += block.count(b"\n", 0, at)
+    line += block.count(b"\n" if b"\n" in block else b"\r", 0, at)
     detail = f"line {line} has {what} (byte {offset + at} of the file): {hint}"
     raise TableError("not_utf8", detail, line=line, more={"offset": offset + at})

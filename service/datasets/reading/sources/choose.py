@@ -1,9 +1,10 @@
 """Which source reads a media type."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from service.datasets.reading.limits import TableLimits
-from service.datasets.reading.options import ReadOptions, charset_of
+from service.datasets.reading.options import ReadOptions, charset_of, header_of
 from service.datasets.reading.sources.arrow_tables import ArrowStream, ParquetTable
 from service.datasets.reading.sources.characters import Characters
 from service.datasets.reading.sources.content import Content
@@ -30,18 +31,21 @@ def open_source(
     """Open a file as what its media type says.
 
     Args:
-        media_type: with its parameters, such as `text/csv; charset=latin-1`.
+        media_type: with its parameters, such as `text/csv; charset=latin-1; header=absent` (RFC 4180).
         folder: for temporary files.
 
     Raises:
         UnsupportedMediaTypeError: no source reads it.
         TableError: the file is not what it is said to be.
+        InvalidRequestError: a parameter of the media type is none of those possible.
     """
     name, _, parameters = (part.strip().lower() for part in media_type.partition(";"))
     content = Content.of(path, content_encoding, limits)
     if name in _DELIMITED:
-        _, _, said = parameters.partition("charset=")
-        charset = options.charset or (charset_of(said.split(";")[0].strip(' "')) if said else None)
+        said = {key.strip(): text.strip(' "') for key, _, text in (x.partition("=") for x in parameters.split(";"))}
+        charset = options.charset or (charset_of(said["charset"]) if said.get("charset") else None)
+        if options.header is None and said.get("header"):
+            options = replace(options, header=header_of(said["header"]))
         return DelimitedTable(Characters(content, charset), with_delimiter(options, name), limits)
     if name in _JSON or name in _JSON_LINES:
         return JsonRecords(Characters(content, options.charset), limits, is_lines=name in _JSON_LINES)

@@ -12,7 +12,10 @@ from service.http.errors import TableError, UnsupportedEncodingError
 
 CHUNK_BYTES = 2**20
 
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"} | {
+    bytes([first]) + b"\x2a\x4d\x18": "zstd"
+    for first in range(0x50, 0x60)  # frames that are skipped: pzstd begins with one
+}
 
 
 @dataclass(frozen=True)

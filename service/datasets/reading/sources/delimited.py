@@ -76,7 +76,7 @@ class DelimitedTable:
                 break
         if not is_whole and len(records) > 1:
             records.pop()  # it may be cut off
-        if not records and is_whole and not text.strip():
+        if is_whole and not text.strip():
             raise TableError("empty_file", "the file is empty")
         if not records or (not is_whole and len(records) == 1 and self._dialect.cut(text).end == 0):
             # Its quotes are wrong or it is too long: reading says so.
