@@ -1,7 +1,7 @@
 """What the tests share: a real Redis server, private to each pytest process, and the stores on it."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from storage.connection import connect
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
+from tests.stack import Stack
 
 # --hypothesis-profile long: state machines run as many sequences as docs/reliability.md reports.
 settings.register_profile("long")
@@ -88,3 +89,26 @@ def models(redis: Redis) -> ModelStore:
 @pytest.fixture
 def blobs(tmp_path: Path) -> BlobStore:
     return BlobStore((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One service that many tests share."""
+    stack = Stack(tmp_path_factory.mktemp("shared") / "data").start()
+    yield stack
+    assert stack.stop() == 0
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
+    """Start a service for one test, which may damage it."""
+    started: list[Stack] = []
+
+    def start(*options: str) -> Stack:
+        started.append(Stack(tmp_path / "data", *options).start())
+        return started[-1]
+
+    yield start
+    for stack in started:
+        if stack.process.poll() is None:
+            stack.stop()

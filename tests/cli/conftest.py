@@ -12,7 +12,7 @@ import pytest
 
 from perceptron_client import Client
 from tests.cli.terminal import Terminal
-from tests.end_to_end.conftest import ROOT, SETTINGS, Stack, own_stack, stack  # noqa: F401 - fixtures
+from tests.stack import ROOT, SETTINGS, Stack
 
 ONE_STEP = {"optimizer": "gradient_descent", "learning_rate": 0.01, "max_epochs": 1, "standardize": False}
 """One step of gradient descent from zeros."""
@@ -70,7 +70,7 @@ class Command:
 
 
 @pytest.fixture
-def perceptron(stack: Stack, tmp_path: Path) -> Command:  # noqa: F811
+def perceptron(stack: Stack, tmp_path: Path) -> Command:
     return Command(stack.url, tmp_path)
 
 
@@ -81,7 +81,7 @@ def alone(tmp_path: Path) -> Command:
 
 
 @pytest.fixture(scope="session")
-def client(stack: Stack) -> Iterator[Client]:  # noqa: F811
+def client(stack: Stack) -> Iterator[Client]:
     with Client(stack.url) as client:
         yield client
 

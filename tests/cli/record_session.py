@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.cli.conftest import ENV, ROOT, Command
-from tests.end_to_end.conftest import Stack
+from tests.stack import Stack
 
 SESSION = ROOT / "docs" / "session.txt"
 

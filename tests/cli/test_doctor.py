@@ -8,8 +8,8 @@ from redis import Redis
 
 from standalone import EmbeddedServer
 from storage import keys
-from tests.end_to_end.conftest import Stack
 from tests.free_port import free_port
+from tests.stack import Stack
 
 from .conftest import Command
 

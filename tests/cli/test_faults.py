@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Stack
 from tests.free_port import free_port
+from tests.stack import Stack
 
 from .conftest import Command
 

@@ -3,7 +3,7 @@
 import json
 
 from perceptron_client import Client
-from tests.end_to_end.conftest import Stack
+from tests.stack import Stack
 
 from .conftest import LINE, ONE_STEP, TREES, Command
 

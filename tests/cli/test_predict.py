@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from perceptron_client import Client
-from tests.end_to_end.conftest import Stack
+from tests.stack import Stack
 
 from .conftest import LINE, ONE_STEP, TREES, Command
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perceptron_client import Client
-from tests.end_to_end.conftest import Stack, own_stack, stack  # noqa: F401 - fixtures
+from tests.stack import Stack
 
 ONE_STEP = {"optimizer": "gradient_descent", "learning_rate": 0.01, "max_epochs": 1, "standardize": False}
 """One step of gradient descent from zeros."""
@@ -21,13 +21,13 @@ TREES = [
 
 
 @pytest.fixture
-def client(stack: Stack) -> Iterator[Client]:  # noqa: F811
+def client(stack: Stack) -> Iterator[Client]:
     with Client(stack.url, retry_for_s=20) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def line(stack: Stack) -> str:  # noqa: F811
+def line(stack: Stack) -> str:
     """A model whose weights are known, and its alias `production`."""
     with Client(stack.url) as client:
         data = {"features": LINE[0], "targets": LINE[1], "feature_names": ["a", "b"]}
@@ -37,7 +37,7 @@ def line(stack: Stack) -> str:  # noqa: F811
 
 
 @pytest.fixture(scope="session")
-def trees(stack: Stack) -> str:  # noqa: F811
+def trees(stack: Stack) -> str:
     """A model of a table with a category."""
     with Client(stack.url) as client:
         client.jobs.wait(client.jobs.create(model="trees", data=TREES, target="fruit"))

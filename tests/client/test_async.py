@@ -14,9 +14,9 @@ import pytest
 from perceptron_client import AsyncClient, Client, ConnectionFailed, JobCancelled
 from perceptron_client.errors import InvalidArgument, ModelNotFound, RaggedRow
 from tests.client import generate
-from tests.end_to_end.conftest import Stack
 from tests.faults.proxy import Proxy
 from tests.free_port import free_port
+from tests.stack import Stack
 
 from .conftest import LINE, ONE_STEP
 

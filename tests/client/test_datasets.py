@@ -22,7 +22,7 @@ from perceptron_client.errors import (
     InvalidTable,
     RaggedRow,
 )
-from tests.end_to_end.conftest import ROOT
+from tests.stack import ROOT
 
 ROWS = [{"x0": 1.5, "x1": -2.0}, {"x0": 0.5, "x1": 7.0}]
 MATRIX = np.array([[1.5, -2.0], [0.5, 7.0]])

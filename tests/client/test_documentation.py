@@ -8,7 +8,7 @@ import pytest
 
 import perceptron_client
 from perceptron_client import Client
-from tests.end_to_end.conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 PAGE = (ROOT / "docs" / "client.md").read_text()
 

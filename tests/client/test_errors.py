@@ -10,7 +10,7 @@ import pytest
 from perceptron_client import ApiError, Client, PerceptronError, errors
 from perceptron_client.errors import KIND_OF_CODE, Conflict, Invalid, InvalidTable, NotFound, ServerFault, Unavailable
 from service.http.errors import STATUS_AND_CODE
-from tests.end_to_end.conftest import ROOT
+from tests.stack import ROOT
 
 TABLE_ERROR = re.compile(r'(?:TableError|raise_error|fail)\(\s*"([a-z_0-9]+)"')
 

@@ -26,7 +26,7 @@ from perceptron_client.errors import (
     UnexpectedAnswer,
 )
 from perceptron_client.server_sent import EventReader
-from tests.end_to_end.conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 from .conftest import LINE, ONE_STEP, TREES
 

@@ -12,8 +12,8 @@ from playwright.sync_api import sync_playwright
 
 from perceptron_client import Client, Job
 from perceptron_client.errors import InvalidArgument
-from tests.end_to_end.conftest import ROOT, Stack
 from tests.end_to_end.test_documentation import CHROMIUM, QUIET
+from tests.stack import ROOT, Stack
 
 from .conftest import LINE, ONE_STEP
 

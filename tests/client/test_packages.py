@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 import perceptron_client
-from tests.end_to_end.conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 PACKAGE = ROOT / "perceptron_client"
 

@@ -18,7 +18,7 @@ from perceptron_client.errors import (
     NoNetwork,
     WrongDimension,
 )
-from tests.end_to_end.conftest import Stack
+from tests.stack import Stack
 
 from .conftest import LINE, ONE_STEP
 

@@ -13,9 +13,9 @@ import pytest
 
 from perceptron_client import Client, ConnectionFailed, RequestTimedOut
 from perceptron_client.errors import DatasetNotFound, RateLimited, ServerFault, Unavailable
-from tests.end_to_end.conftest import Stack
 from tests.faults.proxy import Proxy
 from tests.free_port import free_port
+from tests.stack import Stack
 
 from .conftest import LINE, ONE_STEP
 

@@ -27,7 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from perceptron_client import Client
 from perceptron_client.errors import Invalid, JobNotDone
 from perceptron_client.sklearn import RemoteClassifier, RemoteRegressor, hint, tables
-from tests.end_to_end.conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 CANCER = load_breast_cancer(return_X_y=True)
 WINE = load_wine(return_X_y=True)

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from perceptron_client.sklearn import RemoteClassifier, RemoteRegressor
-from tests.end_to_end.conftest import Stack
+from tests.stack import Stack
 
 
 def left_out(estimator: BaseEstimator) -> dict[str, str]:

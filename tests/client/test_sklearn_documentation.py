@@ -5,7 +5,7 @@ import re
 
 from perceptron_client import Client
 from perceptron_client.sklearn import RemoteClassifier
-from tests.end_to_end.conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 PAGE = (ROOT / "docs" / "estimators.md").read_text()
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks._datasets import DATASETS, load, splits
 from benchmarks.defaults import LEFT_OUT, NETWORKS, RESULTS, ours
-from tests.end_to_end.conftest import Stack
+from tests.stack import Stack
 
 REFERENCE: dict[str, Any] = json.loads(RESULTS.read_text())
 """What `./run bench defaults` measured of scikit-learn, as the mean over the same splits."""

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from playwright.sync_api import Request, sync_playwright
 
-from .conftest import Stack
+from tests.stack import Stack
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 README = (ROOT / "README.md").read_text()
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.end_to_end.conftest import Stack
+from tests.stack import Stack
 
 OR = {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1], "feature_names": ["age", "spend"]}
 SQUARES = [[float(x), float(x**2), float(x**3)] for x in range(10)]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import KFold
 
-from tests.end_to_end.conftest import Stack
+from tests.stack import Stack
 
 N_FOLDS = 5
 MAX_LOSS = 0.01

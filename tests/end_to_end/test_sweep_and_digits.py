@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from .conftest import Stack
+from tests.stack import Stack
 
 
 def test_digits_with_one_hidden_layer_reach_0_96_on_held_out_rows(stack: Stack) -> None:

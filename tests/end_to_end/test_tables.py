@@ -7,8 +7,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.end_to_end.conftest import Stack
 from tests.shared_tables import shared_cases
+from tests.stack import Stack
 
 CASES = [
     pytest.param(folder, case, id=case["id"])

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from tests.perceptron import twin
-
-from .conftest import ROOT, Stack
+from tests.stack import ROOT, Stack
 
 OR = {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
-from tests.end_to_end.conftest import Stack
 from tests.faults.proxy import Proxy
 from tests.faults.redis_host import Disk
 from tests.faults.rig import Rig, children_of, send, wait_for
 from tests.s3_server import BUCKET, KEYS, S3Server, skip_without_s3
+from tests.stack import Stack
 
 AS_CSV = {"Content-Type": "text/csv"}
 HEAD = b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"

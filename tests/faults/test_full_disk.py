@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Stack
 from tests.faults.redis_host import Disk
 from tests.faults.rig import wait_for
 from tests.faults.test_stores import JOB
+from tests.stack import Stack
 
 LONG = {
     **JOB,

@@ -12,10 +12,10 @@ import pytest
 from standalone import stack
 from standalone.errors import RedisUnreachableError
 from storage.needed_commands import NEEDED
-from tests.end_to_end.conftest import Stack
 from tests.faults.rig import ROOT, Rig, children_of, repeated, wait_for
 from tests.faults.test_stores import JOB
 from tests.faults.test_workers import start_job
+from tests.stack import Stack
 
 StartRig = Callable[..., Rig]
 
