@@ -27,6 +27,15 @@ def stored_files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in (folder / "blobs").rglob("*") if path.is_file())
 
 
+def wait_for_files(folder: Path, n_files: int) -> list[str]:
+    """Wait until there are so many: what an upload leaves is deleted after its answer."""
+    deadline = time.monotonic() + 5
+    while len(files := stored_files(folder)) != n_files:
+        assert time.monotonic() < deadline, files
+        time.sleep(0.01)
+    return files
+
+
 def test_a_table_is_described_listed_shown_and_deleted(api: Api) -> None:
     created = api.http.post("/datasets?name=churn.csv", content=CSV, headers=AS_CSV)
     assert created.status_code == 201
@@ -84,10 +93,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing(api: Api, tmp_path: Path) -> N
             head, _, body = b"".join(iter(partial(client.recv, 65_536), b"")).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 400 ")
         assert json.loads(body)["code"] == "malformed_encoding"
-    deadline = time.monotonic() + 5
-    while stored_files(tmp_path) != before:
-        assert time.monotonic() < deadline, stored_files(tmp_path)
-        time.sleep(0.05)
+    assert wait_for_files(tmp_path, len(before)) == before
     assert api.http.get("/datasets").json()["data"] == []
 
 
@@ -100,7 +106,7 @@ def test_a_digest_is_checked(api: Api, tmp_path: Path, header: str) -> None:
         answer = api.http.post("/datasets", content=content, headers={**AS_CSV, header: given})
         assert answer.status_code == status, answer.json()
     assert "another sha256" in answer.json()["detail"]
-    assert len(stored_files(tmp_path)) == len(before) + 1
+    wait_for_files(tmp_path, len(before) + 1)
 
 
 def an_arrow_stream() -> bytes:
@@ -153,7 +159,7 @@ def test_what_is_no_table_is_refused_with_a_reason(api: Api, tmp_path: Path) -> 
     assert refused(api.http, params={"types": '{"no": "numeric"}'})[0] == 422
     assert refused(api.http, params={"nme": "x"})[2].startswith("/nme")
     assert refused(api.http, params={"name": "x" * 300})[2].startswith("/name")
-    assert stored_files(tmp_path) == before
+    assert wait_for_files(tmp_path, len(before)) == before
 
 
 def test_limits_are_named_with_their_setting(tmp_path: Path) -> None:
