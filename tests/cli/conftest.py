@@ -89,16 +89,16 @@ def client(stack: Stack) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def line(client: Client) -> str:
     """A model of two numbers whose weights are known, with the alias `production`."""
-    client.jobs.wait(client.jobs.create(model="line", data=LINE, training=ONE_STEP, alias="production"))
-    return "line"
+    client.jobs.wait(client.jobs.create(model="two-numbers", data=LINE, training=ONE_STEP, alias="production"))
+    return "two-numbers"
 
 
 @pytest.fixture(scope="session")
 def trees(client: Client) -> str:
     """A model of a table: a number with gaps, a category and a boolean; three classes."""
     table = client.datasets.upload(TREES.encode(), media_type="text/csv", name="trees.csv")
-    client.jobs.wait(client.jobs.create(model="trees", dataset=table, target="fruit"))
-    return "trees"
+    client.jobs.wait(client.jobs.create(model="three-fruits", dataset=table, target="fruit"))
+    return "three-fruits"
 
 
 @pytest.fixture

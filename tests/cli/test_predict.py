@@ -33,7 +33,7 @@ def test_the_rows_of_a_file_are_answered_in_order(perceptron: Command, line: str
     ran = perceptron("predict", line, rows)
     assert ran.stdout.splitlines()[0] == "prediction,output"
     np.testing.assert_allclose(outputs_of(ran.stdout), [0.2, 0.52, 0.06], atol=1e-12)
-    assert ran.stderr == "3 predictions of line version 1\n"
+    assert ran.stderr == "3 predictions of two-numbers version 1\n"
 
 
 def test_the_answers_are_written_in_the_format_of_their_file(perceptron: Command, trees: str, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_many_blocks_are_answered_in_order_by_one_version(
     ran = perceptron("predict", f"{line}@production", tmp_path / "rows.csv", "-o", tmp_path / "answers.csv")
     assert ran.stderr == (
         "Columns that the model does not read: text\n"
-        f"150000 predictions of line version 1 to {tmp_path / 'answers.csv'}\n"
+        f"150000 predictions of two-numbers version 1 to {tmp_path / 'answers.csv'}\n"
     )
     answers = pa.csv.read_csv(tmp_path / "answers.csv")
     weights = client.models.version(line, 1).weights
@@ -106,7 +106,7 @@ def test_a_version_can_be_named_in_three_ways(perceptron: Command, line: str) ->
         assert len(outputs_of(perceptron.good("predict", *arguments, stdin="a,b\n3,1\n"))) == 1
     ran = perceptron("predict", f"{line}@1", "--alias", "production", stdin="a,b\n3,1\n")
     assert ran.returncode == 2 and "name one of MODEL@VERSION, MODEL@ALIAS, --version and --alias" in ran.stderr
-    assert perceptron.error("predict", f"{line}@9", stdin="a,b\n3,1\n").startswith("model 'line' has no version 9")
+    assert perceptron.error("predict", f"{line}@9", stdin="a,b\n3,1\n").startswith("model 'two-numbers' has no version 9")
 
 
 def test_json_is_one_document_like_that_of_the_service(perceptron: Command, line: str, stack: Stack) -> None:
