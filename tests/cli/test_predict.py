@@ -106,7 +106,9 @@ def test_a_version_can_be_named_in_three_ways(perceptron: Command, line: str) ->
         assert len(outputs_of(perceptron.good("predict", *arguments, stdin="a,b\n3,1\n"))) == 1
     ran = perceptron("predict", f"{line}@1", "--alias", "production", stdin="a,b\n3,1\n")
     assert ran.returncode == 2 and "name one of MODEL@VERSION, MODEL@ALIAS, --version and --alias" in ran.stderr
-    assert perceptron.error("predict", f"{line}@9", stdin="a,b\n3,1\n").startswith("model 'two-numbers' has no version 9")
+    assert perceptron.error("predict", f"{line}@9", stdin="a,b\n3,1\n").startswith(
+        "model 'two-numbers' has no version 9"
+    )
 
 
 def test_json_is_one_document_like_that_of_the_service(perceptron: Command, line: str, stack: Stack) -> None:

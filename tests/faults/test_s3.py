@@ -128,7 +128,7 @@ def test_a_slow_s3_fails_no_job(start_rig: Callable[..., Rig], proxy: Proxy, tim
     with httpx.Client(base_url=rig.url, timeout=30) as http:
         ids: list[str] = []
         for k in range(2 * times):
-            wait_for(lambda k=k: (job_id := post(http, k)) and not ids.append(job_id), 20)
+            wait_for(lambda k=k: (job_id := post(http, k)) and not ids.append(job_id), 60)
         run_out(rig, ids)
 
 

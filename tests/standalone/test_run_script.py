@@ -192,7 +192,7 @@ def test_help_names_every_benchmark(run):
 @pytest.mark.parametrize(
     ("arguments", "passed_on"),
     [
-        ([], f"--numprocesses {(os.cpu_count() or 1) + 2} --dist worksteal"),
+        ([], f"--numprocesses {(os.cpu_count() or 1) + 1} --dist worksteal"),
         (["tests/worker", "-x", "-q"], "tests/worker -x -q"),
     ],
 )
