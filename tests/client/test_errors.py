@@ -108,6 +108,12 @@ def test_what_is_no_answer_of_the_service_says_so(status: int, answer: dict[str,
         client.jobs.get("job_1")
 
 
+def test_an_output_beyond_all_floats_is_no_answer():
+    answer = {"model": "m", "version": 1, "outputs": [[10**400]], "predictions": [1]}
+    with answering(200, json=answer) as client, pytest.raises(errors.UnexpectedAnswer, match="as Prediction"):
+        client.predict("m", [[1]])
+
+
 def test_an_error_of_a_proxy_has_the_class_of_its_status():
     with answering(404, html="<h1>nothing here</h1>") as client, pytest.raises(NotFound, match=r"status_404 \(404\)"):
         client.jobs.get("job_1")
