@@ -135,7 +135,15 @@ def test_a_key_or_name_that_no_header_can_hold_is_refused_and_the_key_is_not_sho
     with pytest.raises(errors.InvalidArgument, match="API key") as caught:
         Client("http://service", "sécret")
     assert "sécret" not in str(caught.value)
-    assert "pass" not in repr(Client("http://user:pass@service"))
+    of_client = Client("http://user:pass@service", transport=httpx.MockTransport(lambda request: httpx.Response(200)))
+    assert "pass" not in repr(of_client) + repr(of_client._http.settings)
+    with pytest.raises(errors.UnexpectedAnswer, match="http://service/readyz") as unexpected:
+        of_client.ready()
+    assert "pass" not in str(unexpected.value)
+    for wrong in ("htp://user:pa@ss@service", "http://user:pass@service:port"):
+        with pytest.raises(errors.InvalidArgument, match=r"service.*is no address") as caught:
+            Client(wrong)
+        assert "pa" not in str(caught.value)
     with answering(200) as client, pytest.raises(errors.InvalidArgument, match="cannot be sent"):
         client.jobs.create(model="or", data=([[0], [1]], [0, 1]), idempotency_key="schlüssel☃")
 
