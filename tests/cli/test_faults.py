@@ -80,6 +80,17 @@ def test_another_server_is_recognised(alone: Command) -> None:
         assert alone.error("models", "--url", url) == "Redis is away. 'perceptron doctor' looks for the reason."
 
 
+def test_a_server_cannot_move_the_cursor(alone: Command) -> None:
+    with another_server(404, b'{"detail": "\\u001b[2J no\\u009b2J"}') as url:
+        assert alone.error("models", "--url", url) == "\\x1b[2J no\\x9b2J"
+    failed = (
+        b'{"id": "j", "model": "m", "status": "failed", "done": true, "error": {"code": "c", "detail": "\\u001b[2J"}}'
+    )
+    with another_server(200, failed) as url:
+        ran = alone("job", "j", "--url", url)
+    assert "\x1b" not in ran.stdout + ran.stderr and ran.stderr == "warning: j failed: \\x1b[2J (c)\n"
+
+
 def test_files_that_cannot_be_read_or_written_are_named(perceptron: Command, line: str, tmp_path: Path) -> None:
     assert perceptron.error("predict", line, "none.csv") == "none.csv: there is no such file or folder"
     assert perceptron.error("train", "none.csv", "--target", "x") == "none.csv: there is no such file or folder"
