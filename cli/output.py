@@ -101,10 +101,6 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, are
     click.echo(tabulate(texts, headers, tablefmt="plain", disable_numparse=True, colalign=sides), color=True)
 
 
-def _is_of_numbers(cells: Sequence[object]) -> bool:
-    return bool(cells) and all(isinstance(cell, int | float | None) for cell in cells)
-
-
 def print_facts(facts: Sequence[tuple[str, object]]) -> None:
     """Print one thing: a name and a value in each line, without those that are None."""
     known = [(plain(name), plain(value)) for name, value in facts if value is not None]
