@@ -100,7 +100,7 @@ def check_answers(address: Address) -> None:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname, port), timeout=_CONNECT_WITHIN_S).close()
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # a part of the name is too long, or none
         raise UnreachableError(address, f"the host {parts.hostname} is unknown") from error
     except TimeoutError as error:
         raise UnreachableError(address, f"no connection within {_CONNECT_WITHIN_S:.0f} s") from error
