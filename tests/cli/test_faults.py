@@ -50,6 +50,9 @@ def test_no_service_at_an_address_is_said_at_once_with_how_to_start_one(alone: C
         assert f"no service answers at http://127.0.0.1:{port} (named by " in message
         assert message.endswith(f"connection refused. To go on, {remedy}.")
     assert "the host nowhere.invalid is unknown" in alone.error("jobs", "--url", "http://nowhere.invalid")
+    for command in (("jobs",), ("doctor", "--port", str(port))):
+        ran = alone(*command, "--url", f"http://user:secret@127.0.0.1:{port}")
+        assert ran.returncode == 1 and "secret" not in ran.stdout + ran.stderr
     assert f"the host {'a' * 70}.com is unknown" in alone.error("jobs", "--url", f"http://{'a' * 70}.com")
     ran = alone("jobs", "--url", "ftp://x")
     assert ran.returncode == 2 and "--url must be an address such as http://127.0.0.1:8000" in ran.stderr
