@@ -19,6 +19,9 @@ from perceptron_client.errors import ApiError, Fault, InvalidArgument, Unexpecte
 from perceptron_client.retries import retry_after_s
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+MAX_TIMEOUT_S = 1e6
+"""The timeout of a socket overflows far above it."""
+
 JSON = "application/json"
 USER_AGENT = "perceptron-client"
 
@@ -47,8 +50,8 @@ class Settings:
             raise InvalidArgument(f"{without_password(url)!r} is no address: {error}") from error
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise InvalidArgument(f"{without_password(url)!r} is no address: it must be like {DEFAULT_URL}")
-        if not timeout_s > 0:
-            raise InvalidArgument(f"timeout_s must be above 0, not {timeout_s}")
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise InvalidArgument(f"timeout_s must be above 0 and at most {MAX_TIMEOUT_S:,.0f}, not {timeout_s}")
         key = (api_key or os.environ.get("PERCEPTRON_API_KEY") or "").strip()
         if not (key.isascii() and key.isprintable()):
             raise InvalidArgument("the API key has characters that no key has")  # and is not shown
@@ -118,7 +121,10 @@ def path_of(*parts: str | int) -> str:
     for part in parts:
         if part in ("", ".", ".."):
             raise InvalidArgument(f"{part!r} is no name")
-    return "/" + "/".join(quote(str(part), safe="") for part in parts)
+    try:
+        return "/" + "/".join(quote(str(part), safe="") for part in parts)
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{error.object!r} is no name: {error.reason}") from error
 
 
 def query_of(**members: Any) -> dict[str, str]:

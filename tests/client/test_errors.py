@@ -131,6 +131,17 @@ def test_an_address_that_is_none_is_refused(url: str):
         Client(url)
 
 
+def test_what_cannot_be_sent_is_refused_as_an_argument():
+    for timeout_s in (0, float("inf"), float("nan"), 1e12):
+        with pytest.raises(errors.InvalidArgument, match="timeout_s must be above 0 and at most 1,000,000"):
+            Client(timeout_s=timeout_s)
+    with answering(200) as client:
+        with pytest.raises(errors.InvalidArgument, match="surrogates not allowed"):
+            client.jobs.get("job_\udc80")
+        with pytest.raises(errors.InvalidArgument, match="not list"):
+            client.predict_arrow("m", [[1]])
+
+
 def test_a_key_or_name_that_no_header_can_hold_is_refused_and_the_key_is_not_shown():
     with pytest.raises(errors.InvalidArgument, match="API key") as caught:
         Client("http://service", "sécret")
