@@ -136,9 +136,15 @@ def main() -> NoReturn:
     except OSError as error:  # of the flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the flush at the exit of Python does not raise again
         if error.errno != errno.EPIPE:
-            click.echo(f"perceptron: error: {explain_failure(error)}", err=True)
+            _tell_failure(error)
         status = 1
     sys.exit(status)
+
+
+def _tell_failure(error: BaseException) -> None:
+    from cli.output import harmless  # a service, or a file, may have chosen words of the message
+
+    click.echo(f"perceptron: error: {harmless(explain_failure(error))}", err=True)
 
 
 def _run() -> int:
@@ -157,7 +163,7 @@ def _run() -> int:
 
             traceback.print_exc()
         try:
-            click.echo(f"perceptron: error: {explain_failure(error)}", err=True)
+            _tell_failure(error)
         except OSError as of_stderr:
             if of_stderr.errno != errno.EPIPE:  # a full disk: nobody can be told
                 return 1

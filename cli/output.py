@@ -27,6 +27,12 @@ STATE_COLOURS = {
 
 # A name may hold anything, also what moves the cursor of a terminal or breaks a line of a table.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))} | {9: "\\t", 10: "\\n", 13: "\\r"}
+_CONTROLS_IN_LINES = {code: text for code, text in _CONTROLS.items() if code != 10}
+
+
+def harmless(text: str) -> str:
+    """Return a text of several lines without other control characters."""
+    return text.translate(_CONTROLS_IN_LINES)
 
 
 def plain(value: object) -> str:
@@ -56,13 +62,13 @@ def is_terminal(stream: Any) -> bool:
 def say(message: str) -> None:
     """Tell something that is no data; --quiet leaves it out."""
     if not this_call().is_quiet:
-        click.echo(message, err=True)
+        click.echo(harmless(message), err=True)
 
 
 def warn(message: str) -> None:
     """Tell what the user must know, also with --quiet."""
     word = click.style("warning:", fg="yellow") if has_colour(sys.stderr) else "warning:"
-    click.echo(f"{word} {message}", err=True, color=True)
+    click.echo(f"{word} {harmless(message)}", err=True, color=True)
 
 
 def print_json(value: Any) -> None:
@@ -70,11 +76,17 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2 if is_terminal(sys.stdout) else None, allow_nan=False))
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table. A cell that names a state has a colour on a terminal."""
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, are_columns: bool = False) -> None:
+    """Print a table. A cell that names a state has a colour on a terminal.
+
+    Args:
+        are_columns: the headers are the columns of a user's table, so they stay as they are.
+    """
+    headers = [plain(name) for name in headers]
     texts = [[plain(cell) for cell in row] for row in rows]
     if not is_terminal(sys.stdout):
-        for row in ([name.lower().replace(" ", "_") for name in headers], *texts):
+        names = headers if are_columns else [name.lower().replace(" ", "_") for name in headers]
+        for row in (names, *texts):
             click.echo("\t".join(row))
         return
     from tabulate import tabulate
@@ -89,13 +101,9 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     click.echo(tabulate(texts, headers, tablefmt="plain", disable_numparse=True, colalign=sides), color=True)
 
 
-def _is_of_numbers(cells: Sequence[object]) -> bool:
-    return bool(cells) and all(isinstance(cell, int | float | None) for cell in cells)
-
-
 def print_facts(facts: Sequence[tuple[str, object]]) -> None:
     """Print one thing: a name and a value in each line, without those that are None."""
-    known = [(name, plain(value)) for name, value in facts if value is not None]
+    known = [(plain(name), plain(value)) for name, value in facts if value is not None]
     if not is_terminal(sys.stdout):
         for name, text in known:
             click.echo(f"{name}\t{text}")

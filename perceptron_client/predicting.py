@@ -12,7 +12,7 @@ import numpy as np
 
 from perceptron_client.answers.answer import array_of
 from perceptron_client.answers.predictions import Prediction
-from perceptron_client.bodies.frames import ARROW_STREAM, arrow_parts, as_arrow, has_pyarrow
+from perceptron_client.bodies.frames import ARROW_STREAM, arrow_parts, as_arrow, has_pyarrow, kind_of_frame
 from perceptron_client.bodies.json_text import to_json
 from perceptron_client.bodies.rows import Rows, rows_of
 from perceptron_client.errors import ApiError, Fault, InvalidArgument, UnexpectedAnswer
@@ -145,7 +145,13 @@ class ArrowAnswer:
 
 
 def arrow_call(model: str, table: Any, version: int | None) -> Call:
-    """Return the request for an Arrow table."""
+    """Return the request for an Arrow table.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if kind_of_frame(table) is None:
+        raise InvalidArgument(f"table must be an Arrow table or a data frame, not {type(table).__name__}")
     return Call(
         "POST",
         "/predict",

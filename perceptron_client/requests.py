@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,9 @@ from perceptron_client.errors import ApiError, Fault, InvalidArgument, Unexpecte
 from perceptron_client.retries import retry_after_s
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+MAX_TIMEOUT_S = 1e6
+"""The timeout of a socket overflows far above it."""
+
 JSON = "application/json"
 USER_AGENT = "perceptron-client"
 
@@ -26,7 +30,8 @@ USER_AGENT = "perceptron-client"
 class Settings:
     """How a client reaches the service."""
 
-    base_url: str
+    base_url: str = field(repr=False)
+    """It may hold a password."""
     api_key: str | None = field(repr=False)
     timeout_s: float
     retry_for_s: float
@@ -42,11 +47,11 @@ class Settings:
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise InvalidArgument(f"{url!r} is no address: {error}") from error
+            raise InvalidArgument(f"{without_password(url)!r} is no address: {error}") from error
         if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise InvalidArgument(f"{url!r} is no address: it must be like {DEFAULT_URL}")
-        if not timeout_s > 0:
-            raise InvalidArgument(f"timeout_s must be above 0, not {timeout_s}")
+            raise InvalidArgument(f"{without_password(url)!r} is no address: it must be like {DEFAULT_URL}")
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise InvalidArgument(f"timeout_s must be above 0 and at most {MAX_TIMEOUT_S:,.0f}, not {timeout_s}")
         key = (api_key or os.environ.get("PERCEPTRON_API_KEY") or "").strip()
         if not (key.isascii() and key.isprintable()):
             raise InvalidArgument("the API key has characters that no key has")  # and is not shown
@@ -55,7 +60,7 @@ class Settings:
     @property
     def shown_url(self) -> str:
         """The address without a password."""
-        return str(httpx.URL(self.base_url).copy_with(userinfo=b""))
+        return without_password(self.base_url)
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""
@@ -94,6 +99,11 @@ class Call:
         return f"{self.method} {self.path}"
 
 
+def without_password(url: str) -> str:
+    """Return an address, good or not, as it may be shown."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", url)
+
+
 @lru_cache(maxsize=256)
 def _base_of(url: str) -> httpx.URL:
     return httpx.URL(url)
@@ -111,7 +121,10 @@ def path_of(*parts: str | int) -> str:
     for part in parts:
         if part in ("", ".", ".."):
             raise InvalidArgument(f"{part!r} is no name")
-    return "/" + "/".join(quote(str(part), safe="") for part in parts)
+    try:
+        return "/" + "/".join(quote(str(part), safe="") for part in parts)
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{error.object!r} is no name: {error.reason}") from error
 
 
 def query_of(**members: Any) -> dict[str, str]:
@@ -130,8 +143,9 @@ def json_of(response: httpx.Response) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if type(value) is not dict:
+        url = without_password(str(response.request.url))
         raise UnexpectedAnswer(
-            f"{response.request.method} {response.request.url}: the answer, status {response.status_code}, is no JSON "
+            f"{response.request.method} {url}: the answer, status {response.status_code}, is no JSON "
             f"object: is there another server at this address? It begins with {response.text[:80]!r}"
         )
     return value

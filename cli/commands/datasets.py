@@ -108,7 +108,7 @@ def rows_of_dataset(dataset_id: str, limit: int) -> None:
     if this_call().is_json:
         print_json({"data": list(records)})
     else:
-        print_table(names, [[record.get(name) for name in names] for record in records])
+        print_table(names, [[record.get(name) for name in names] for record in records], are_columns=True)
 
 
 @datasets.command("delete")

@@ -32,13 +32,13 @@ def _check(http: httpx.Client, address: Address) -> Iterator[Finding]:
         alive = http.get("/livez")
     except httpx.HTTPError as error:
         reason = str(error).lower() or type(error).__name__
-        yield problem(AREA, "answers", f"{address.url} ({address.source}): {reason}", address.remedy)
+        yield problem(AREA, "answers", f"{address.shown_url} ({address.source}): {reason}", address.remedy)
         return
     if _member(alive, "status") != "alive":
-        detail = f"{address.url} answers {alive.status_code}, but is no Perceptron Service"
+        detail = f"{address.shown_url} answers {alive.status_code}, but is no Perceptron Service"
         yield problem(AREA, "answers", detail, "name the address of one with --url")
         return
-    yield ok(AREA, "answers", f"{address.url} ({address.source})")
+    yield ok(AREA, "answers", f"{address.shown_url} ({address.source})")
     yield from _clock(alive)
     ready = http.get("/readyz")
     if ready.status_code == 200:

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from perceptron_client.requests import without_password
+
 DEFAULT_URL = "http://127.0.0.1:8000"
 _CONNECT_WITHIN_S = 5.0
 
@@ -24,6 +26,11 @@ class Address:
     """The directory that named it."""
     is_stale: bool = False
     """Whether the process that wrote it has ended without removing it."""
+
+    @property
+    def shown_url(self) -> str:
+        """The address without a password."""
+        return without_password(self.url)
 
     @property
     def remedy(self) -> str:
@@ -42,7 +49,9 @@ class UnreachableError(click.ClickException):
         of_whom = f"named by {address.source}"
         if address.is_stale:
             of_whom = f"of {address.data_dir}, whose service was killed"
-        super().__init__(f"no service answers at {address.url} ({of_whom}): {reason}. To go on, {address.remedy}.")
+        super().__init__(
+            f"no service answers at {address.shown_url} ({of_whom}): {reason}. To go on, {address.remedy}."
+        )
 
 
 def find_address(url: str | None) -> Address:
@@ -84,7 +93,7 @@ def checked_url(text: str, source: str) -> str:
     except ValueError:  # of the port
         is_good = False
     if not is_good:
-        raise click.UsageError(f"{source} must be an address such as {DEFAULT_URL}, not {text!r}")
+        raise click.UsageError(f"{source} must be an address such as {DEFAULT_URL}, not {without_password(text)!r}")
     return url.rstrip("/")
 
 
@@ -100,7 +109,7 @@ def check_answers(address: Address) -> None:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname, port), timeout=_CONNECT_WITHIN_S).close()
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # a part of the name is too long, or none
         raise UnreachableError(address, f"the host {parts.hostname} is unknown") from error
     except TimeoutError as error:
         raise UnreachableError(address, f"no connection within {_CONNECT_WITHIN_S:.0f} s") from error

@@ -19,12 +19,15 @@ from perceptron_client.answers.datasets import Dataset
 from storage.datasets.categories import NULL_SPELLINGS, trim
 
 
-def without_gaps(path: Path, kind: str, dataset: Dataset, target: str, charset: str | None) -> IO[bytes]:
+def without_gaps(
+    path: Path, kind: str, dataset: Dataset, target: str, *, charset: str | None, null_values: str | None
+) -> IO[bytes]:
     """Return a copy of a file without the rows whose target is missing, as a temporary file.
 
     Args:
         kind: csv, tsv, json, jsonl, parquet or arrow.
         dataset: the same file, as the service read it: its delimiter, and the type of the target.
+        null_values: the texts that stand for a missing value, with commas; None: those of the rules.
 
     Raises:
         RowsError: the format has no gaps, or no row is left.
@@ -35,7 +38,7 @@ def without_gaps(path: Path, kind: str, dataset: Dataset, target: str, charset: 
         file = opened(str(path), on_exit)
         try:
             if kind in ("csv", "tsv"):
-                n_left = _copy_text(file, copy, dataset, target, _is_missing(column.type), charset)
+                n_left = _copy_text(file, copy, dataset, target, _is_missing(column.type, null_values), charset)
             elif kind in ("json", "jsonl"):
                 n_left = _copy_records(file, copy, target, is_list=kind == "json")
             elif kind in ("parquet", "arrow"):
@@ -51,8 +54,11 @@ def without_gaps(path: Path, kind: str, dataset: Dataset, target: str, charset: 
     return copy
 
 
-def _is_missing(of_type: str) -> Callable[[str], bool]:
+def _is_missing(of_type: str, null_values: str | None) -> Callable[[str], bool]:
     """Return the rule of the service: a text keeps NA and the like as categories."""
+    if null_values is not None:
+        named = {"", *map(trim, null_values.split(","))}
+        return lambda text: trim(text) in named
     if of_type == "categorical":
         return lambda text: not trim(text)
     return lambda text: not trim(text) or trim(text).lower() in NULL_SPELLINGS
@@ -104,7 +110,9 @@ def _copy_table(file: Any, copy: IO[bytes], target: str, *, is_parquet: bool) ->
     n_left = 0
     with pa.ipc.new_stream(copy, schema) as writer:
         for batch in batches:
-            left = batch.filter(pc.is_valid(batch.column(target)))
+            targets = batch.column(target)
+            is_gap = pc.is_null(targets, nan_is_null=pa.types.is_floating(targets.type))
+            left = batch.filter(pc.invert(is_gap))
             n_left += len(left)
             writer.write_batch(left)
     return n_left

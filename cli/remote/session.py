@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 
 from cli.options import this_call
-from cli.output import is_terminal
+from cli.output import is_terminal, plain
 from cli.remote.address import check_answers, find_address
 from cli.remote.without_pandas import hide_pandas
 from perceptron_client import Client
@@ -45,6 +45,7 @@ def confirm(question: str, *, is_sure: bool) -> None:
     """
     if is_sure:
         return
+    question = plain(question)
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise click.UsageError(f"{question} Say --yes, as nobody can be asked here.")
     if not click.confirm(question, err=True):

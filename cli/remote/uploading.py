@@ -95,7 +95,9 @@ def upload_without_gaps(client: Client, file: str, dataset: Dataset, target: str
     kind = options["file_format"] or next(
         name for name, ending in FORMATS.items() if MEDIA_TYPES[ending] == MEDIA_TYPES[_ending(Path(file))]
     )
-    with without_gaps(Path(file), kind, dataset, target, options["charset"]) as copy:
+    with without_gaps(
+        Path(file), kind, dataset, target, charset=options["charset"], null_values=options["null_values"]
+    ) as copy:
         media_type = MEDIA_TYPES[FORMATS["arrow" if kind == "parquet" else kind]]
         is_text = kind in ("csv", "tsv")
         return client.datasets.upload(

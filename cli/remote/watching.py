@@ -11,8 +11,6 @@ from perceptron_client import Client
 from perceptron_client.answers.jobs import Job
 from perceptron_client.bars import job_bar
 
-_ROWS = {"training": "the rows that trained", "validation": "rows held out", "folds": "all rows, by cross-validation"}
-
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
 
 

@@ -97,7 +97,7 @@ class DelimitedRows:
         newline = b"\r" if b"\r" in self._head and b"\n" not in self._head else b"\n"
         known = {*self._taken.names, self._taken.target}
         best: _Start | None = None
-        best_key = (-1, False)
+        best_key = (-1, False, 0)
         for delimiter in [self._options.delimiter] if self._options.delimiter else DELIMITERS:
             first, second, n_bytes = first_records(self._head, delimiter, newline, self._source)
             cells = [trim(cell) for cell in first]
@@ -108,7 +108,7 @@ class DelimitedRows:
             names = cells if has_header else self._names_without_header(len(cells))
             if second is not None and len(second) == len(names) + 1 and second[-1] == "":
                 names = [*names, ""]  # each record ends with a delimiter
-            key = (n_known, len(cells) == len(self._taken.columns))
+            key = (n_known, len(cells) == len(self._taken.columns), len(cells))
             if key > best_key:
                 best, best_key = _Start(delimiter, newline, names, n_bytes if has_header else 0), key
         assert best is not None, "there is a delimiter"

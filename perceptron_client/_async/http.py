@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,7 +27,12 @@ class AsyncHttp:
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None) -> None:
         self.settings = settings
         self._headers = settings.headers()
-        self._client = httpx.AsyncClient(transport=transport, verify=settings.needs_certificates())
+        self._transport = transport
+        self._connect()
+
+    def _connect(self) -> None:
+        self._client = httpx.AsyncClient(transport=self._transport, verify=self.settings.needs_certificates())
+        self._pid = os.getpid()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -52,6 +58,8 @@ class AsyncHttp:
         """
         retry_for_s = self.settings.retry_for_s if call.retry_for_s is None else call.retry_for_s
         tries = Tries(call.what, retry_for_s, call.is_repeatable)
+        if self._pid != os.getpid():
+            self._connect()  # on the connections of before a fork, each process could read the answers of the other
         while True:
             try:
                 response = await self._client.send(self._request(call, tries), stream=is_stream)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,12 @@ class Http:
     def __init__(self, settings: Settings, transport: httpx.BaseTransport | None) -> None:
         self.settings = settings
         self._headers = settings.headers()
-        self._client = httpx.Client(transport=transport, verify=settings.needs_certificates())
+        self._transport = transport
+        self._connect()
+
+    def _connect(self) -> None:
+        self._client = httpx.Client(transport=self._transport, verify=self.settings.needs_certificates())
+        self._pid = os.getpid()
 
     def close(self) -> None:
         """Close the connections."""
@@ -53,6 +59,8 @@ class Http:
         """
         retry_for_s = self.settings.retry_for_s if call.retry_for_s is None else call.retry_for_s
         tries = Tries(call.what, retry_for_s, call.is_repeatable)
+        if self._pid != os.getpid():
+            self._connect()  # on the connections of before a fork, each process could read the answers of the other
         while True:
             try:
                 response = self._client.send(self._request(call, tries), stream=is_stream)

@@ -29,7 +29,7 @@ class Answer:
         """
         try:
             return cls(**cls.members_of(raw), raw=raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             what = f"it has no member {error}" if isinstance(error, KeyError) else str(error)
             raise UnexpectedAnswer(f"the answer cannot be read as {cls.__name__}: {what}") from error
 

@@ -107,7 +107,10 @@ def _of_array(array: Any) -> Rows:
     matrix = array[np.newaxis] if array.ndim == 1 else array
     if matrix.dtype.kind == "c":
         raise InvalidArgument("rows must be real numbers, not complex ones")
-    is_binary = matrix.dtype.kind in "fiu" and matrix.dtype.itemsize <= 8
+    if matrix.dtype.kind == "f" and matrix.dtype.itemsize > 8:
+        matrix = matrix.astype(np.float64)
+    is_masked = isinstance(matrix, np.ma.MaskedArray)  # npy has no place for a mask; in JSON such a cell is null
+    is_binary = matrix.dtype.kind in "fiu" and not is_masked
     n_rows, n_columns = matrix.shape
     return Rows(
         n_rows,

@@ -129,10 +129,10 @@ def upload_of(table: Any, media_type: str | None) -> Upload:
     if isinstance(table, np.ndarray | np.generic):
         return _of_bytes(_npy(table), MEDIA_TYPES[".npy"])
     if isinstance(table, Mapping):
-        arrays = {str(name): np.asarray(values) for name, values in table.items()}
+        arrays = {str(name): _as_array(values) for name, values in table.items()}
         return _of_bytes(_npz(arrays), MEDIA_TYPES[".npz"])
     if isinstance(table, tuple) and len(table) == 2:
-        return _of_bytes(_npz(_columns(*map(np.asarray, table))), MEDIA_TYPES[".npz"])
+        return _of_bytes(_npz(_columns(*map(_as_array, table))), MEDIA_TYPES[".npz"])
     if isinstance(table, list) and all(isinstance(row, Mapping) for row in table):
         return _of_bytes(to_json(table), MEDIA_TYPES[".json"])
     raise InvalidArgument(
@@ -261,7 +261,13 @@ def _write_npy(sink: IO[bytes], array: Any) -> None:
         raise InvalidArgument(f"this array cannot be sent: {error}") from error
 
 
+def _as_array(values: Any) -> Any:
+    return values if isinstance(values, np.ma.MaskedArray) else np.asarray(values)  # which forgets the mask
+
+
 def _storable(array: Any) -> Any:
+    if isinstance(array, np.ma.MaskedArray):
+        raise InvalidArgument("a masked array cannot be sent: fill its gaps, with NaN where a value is missing")
     if array.dtype.kind != "O":
         return array if array.dtype.kind != "T" else array.astype(str)
     if all(isinstance(value, str) for value in array.flat):

@@ -50,6 +50,10 @@ def test_no_service_at_an_address_is_said_at_once_with_how_to_start_one(alone: C
         assert f"no service answers at http://127.0.0.1:{port} (named by " in message
         assert message.endswith(f"connection refused. To go on, {remedy}.")
     assert "the host nowhere.invalid is unknown" in alone.error("jobs", "--url", "http://nowhere.invalid")
+    for command in (("jobs",), ("doctor", "--port", str(port))):
+        ran = alone(*command, "--url", f"http://user:secret@127.0.0.1:{port}")
+        assert ran.returncode == 1 and "secret" not in ran.stdout + ran.stderr
+    assert f"the host {'a' * 70}.com is unknown" in alone.error("jobs", "--url", f"http://{'a' * 70}.com")
     ran = alone("jobs", "--url", "ftp://x")
     assert ran.returncode == 2 and "--url must be an address such as http://127.0.0.1:8000" in ran.stderr
 
@@ -78,6 +82,17 @@ def test_another_server_is_recognised(alone: Command) -> None:
         assert "Not Found" in alone.error("models", "--url", url)
     with another_server(503, b'{"code": "unavailable", "detail": "Redis is away"}') as url:
         assert alone.error("models", "--url", url) == "Redis is away. 'perceptron doctor' looks for the reason."
+
+
+def test_a_server_cannot_move_the_cursor(alone: Command) -> None:
+    with another_server(404, b'{"detail": "\\u001b[2J no\\u009b2J"}') as url:
+        assert alone.error("models", "--url", url) == "\\x1b[2J no\\x9b2J"
+    failed = (
+        b'{"id": "j", "model": "m", "status": "failed", "done": true, "error": {"code": "c", "detail": "\\u001b[2J"}}'
+    )
+    with another_server(200, failed) as url:
+        ran = alone("job", "j", "--url", url)
+    assert "\x1b" not in ran.stdout + ran.stderr and ran.stderr == "warning: j failed: \\x1b[2J (c)\n"
 
 
 def test_files_that_cannot_be_read_or_written_are_named(perceptron: Command, line: str, tmp_path: Path) -> None:

@@ -211,3 +211,9 @@ def test_texts_are_those_that_pythons_csv_module_reads_wherever_blocks_end(
         delimited.BLOCK_BYTES = before
     expected = [tuple(row) for row in csv.reader(io.StringIO(file.getvalue(), newline=""))][1:]
     assert json.dumps(read_rows) == json.dumps(expected)
+
+
+def test_the_delimiter_of_a_file_without_header_is_found_though_it_has_the_target_too(write: WriteFile) -> None:
+    taken = Taken.of({"columns": None, "feature_names": ["c0", "c1"]})
+    assert read(write("semicolons.csv", "1;2;9\n3;4;9\n"), taken, has_header=False) == [[1, 2], [3, 4]]
+    assert read(write("commas.csv", "1,2,9\n3,4,9\n"), taken, has_header=False) == [[1, 2], [3, 4]]

@@ -57,6 +57,14 @@ def test_names_cannot_move_the_cursor(perceptron: Command, client: Client) -> No
     with perceptron.on_terminal("datasets", "show", table.id, "--no-color") as terminal:
         terminal.finish()
     assert "\x1b" not in terminal.text and "\x07" not in terminal.text
+    with perceptron.on_terminal("datasets", "rows", table.id, "--no-color") as rows:
+        rows.finish()
+    assert "\x1b" not in rows.text and "a\\x1b[2J" in rows.text
+    with perceptron.on_terminal("datasets", "delete", table.id, "--no-color") as delete:
+        delete.wait_for("y/N")
+        delete.type("n\n")
+        delete.finish()
+    assert "\x1b" not in delete.text and "\x07" not in delete.text
     assert "evil\\x1b]0;x\\x07\\n.csv" in terminal.text and "a\\x1b[2J" in terminal.text
 
 

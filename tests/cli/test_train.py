@@ -1,11 +1,14 @@
 """`perceptron train`: from a file to a model, and what a person is told on the way."""
 
 import json
+import math
 import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from perceptron_client import Client
@@ -125,6 +128,18 @@ def test_rows_without_a_target_are_left_out_when_that_is_said(
     perceptron.good("train", path, "--target", "b", "--skip-missing")
     # the three rows that are left lie on b = 2 a
     assert client.predict("gaps", [{"a": 7}]).predictions[0] == pytest.approx(14, rel=1e-2)
+
+
+def test_rows_are_left_out_whose_target_is_a_null_value_or_nan(
+    perceptron: Command, client: Client, write: WriteFile, tmp_path: Path
+) -> None:
+    path = write("spelled.csv", "a,b\n1,2\n2,-999\n3,6\n4,\n5,10\n6,none yet\n")
+    arguments = ("--target", "b", "--skip-missing")
+    perceptron.good("train", path, *arguments, "--null-values", "-999, none yet")
+    pq.write_table(pa.table({"a": [1.0, 2, 3, 5], "b": [2, math.nan, 6, 10]}), tmp_path / "nan.parquet")
+    perceptron.good("train", "nan.parquet", *arguments)
+    for model in ("spelled", "nan"):
+        assert client.predict(model, [{"a": 7}]).predictions[0] == pytest.approx(14, rel=1e-2)
 
 
 def test_whole_numbers_that_look_like_classes_are_pointed_out(perceptron: Command) -> None:

@@ -164,6 +164,9 @@ def test_a_body_that_is_damaged_on_its_way_is_refused(client: Client, tmp_path: 
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), None, "two columns 'a'"),
         (np.array([object()]), None, "Python objects"),
         ((np.zeros((2, 2, 2)), np.zeros(2)), None, r"shapes \(2, 2, 2\)"),
+        (np.ma.masked_array([[1.0]], [[True]]), None, "a masked array"),
+        ((np.ma.masked_array([[1.0]], [[True]]), [1.0]), None, "a masked array"),
+        ({"a": np.ma.masked_array([1.0], [True])}, None, "a masked array"),
         (3, None, "not int"),
     ],
 )

@@ -108,6 +108,12 @@ def test_what_is_no_answer_of_the_service_says_so(status: int, answer: dict[str,
         client.jobs.get("job_1")
 
 
+def test_an_output_beyond_all_floats_is_no_answer():
+    answer = {"model": "m", "version": 1, "outputs": [[10**400]], "predictions": [1]}
+    with answering(200, json=answer) as client, pytest.raises(errors.UnexpectedAnswer, match="as Prediction"):
+        client.predict("m", [[1]])
+
+
 def test_an_error_of_a_proxy_has_the_class_of_its_status():
     with answering(404, html="<h1>nothing here</h1>") as client, pytest.raises(NotFound, match=r"status_404 \(404\)"):
         client.jobs.get("job_1")
@@ -125,11 +131,30 @@ def test_an_address_that_is_none_is_refused(url: str):
         Client(url)
 
 
+def test_what_cannot_be_sent_is_refused_as_an_argument():
+    for timeout_s in (0, float("inf"), float("nan"), 1e12):
+        with pytest.raises(errors.InvalidArgument, match="timeout_s must be above 0 and at most 1,000,000"):
+            Client(timeout_s=timeout_s)
+    with answering(200) as client:
+        with pytest.raises(errors.InvalidArgument, match="surrogates not allowed"):
+            client.jobs.get("job_\udc80")
+        with pytest.raises(errors.InvalidArgument, match="not list"):
+            client.predict_arrow("m", [[1]])
+
+
 def test_a_key_or_name_that_no_header_can_hold_is_refused_and_the_key_is_not_shown():
     with pytest.raises(errors.InvalidArgument, match="API key") as caught:
         Client("http://service", "sécret")
     assert "sécret" not in str(caught.value)
-    assert "pass" not in repr(Client("http://user:pass@service"))
+    of_client = Client("http://user:pass@service", transport=httpx.MockTransport(lambda request: httpx.Response(200)))
+    assert "pass" not in repr(of_client) + repr(of_client._http.settings)
+    with pytest.raises(errors.UnexpectedAnswer, match="http://service/readyz") as unexpected:
+        of_client.ready()
+    assert "pass" not in str(unexpected.value)
+    for wrong in ("htp://user:pa@ss@service", "http://user:pass@service:port"):
+        with pytest.raises(errors.InvalidArgument, match=r"service.*is no address") as caught:
+            Client(wrong)
+        assert "pa" not in str(caught.value)
     with answering(200) as client, pytest.raises(errors.InvalidArgument, match="cannot be sent"):
         client.jobs.create(model="or", data=([[0], [1]], [0, 1]), idempotency_key="schlüssel☃")
 

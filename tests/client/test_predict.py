@@ -272,3 +272,17 @@ def test_rows_that_cannot_be_sent_say_why(client: Client, line: str, rows, messa
         client.predict(line, rows)
     with pytest.raises(InvalidArgument, match="a model or a job"):
         client.predict(None, [ROW])
+
+
+@pytest.mark.parametrize("n_rows", [1, 200])
+def test_a_masked_cell_is_a_missing_one_however_many_rows_there_are(client: Client, line: str, n_rows: int):
+    rows = np.ma.masked_array(np.ones((n_rows, 2)), mask=[[False, True]] * n_rows)
+    with pytest.raises(Invalid) as caught:
+        client.predict(line, rows)
+    assert caught.value.errors[0].pointer == "/instances/0/1"
+
+
+@pytest.mark.parametrize("n_rows", [1, 200])
+def test_numbers_of_more_than_64_bits_are_rounded(client: Client, line: str, n_rows: int):
+    outputs = client.predict(line, np.array([ROW] * n_rows, np.longdouble)).outputs
+    np.testing.assert_allclose(outputs, Z, rtol=1e-14)

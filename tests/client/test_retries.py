@@ -1,11 +1,14 @@
 """What is repeated: against a service that restarts, connections that are cut, and answers that get lost."""
 
 import io
+import json
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -231,3 +234,33 @@ def test_the_delays_are_spread_over_the_whole_range_and_do_not_exceed_five_secon
         client.jobs.get("job_1")
     late = script.delays[8:]
     assert max(late) <= 5 and min(late) < 1 and max(late) > 4 and sum(script.delays) == pytest.approx(1_000)
+
+
+def test_a_process_after_a_fork_has_connections_of_its_own():
+    class TellsPort(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = json.dumps({"status": "ready", "port": self.client_address[1]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), TellsPort)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with server, Client(f"http://127.0.0.1:{server.server_port}") as client:
+        before = client.ready().port
+        from_child, to_parent = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                os.write(to_parent, str(client.ready().port).encode())
+            finally:
+                os._exit(0)
+        os.close(to_parent)
+        in_child = os.read(from_child, 100)
+        os.waitpid(child, 0)
+        os.close(from_child)
+        assert in_child and int(in_child) != before
+        assert client.ready().port == before
+        server.shutdown()
