@@ -81,7 +81,7 @@ def train(file: str, target: str | None, model: str | None, *, is_watched: bool,
         job = client.jobs.create(**request)
         if is_watched:
             job = watch(client, job)
-        _show_job(client, job, dataset, file if not is_dataset else "ROWS.csv")
+        _show_job(client, job, dataset, ["ROWS.csv"] if is_dataset else _as_rows(file, reading))
     return 1 if job.done and job.status != "succeeded" else 0
 
 
@@ -198,7 +198,16 @@ def _show_dry_run(run: DryRun) -> None:
         warn(notice.detail)
 
 
-def _show_job(client: Client, job: Job, dataset: Dataset, file: str) -> None:
+def _as_rows(file: str, reading: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of `predict` that read the same file in the same way."""
+    if file.startswith("-") and file != "-":
+        file = f"./{file}"  # else it would be an option
+    names = {"file_format": "--format", "delimiter": "--delimiter", "decimal": "--decimal", "header": "--header"}
+    chosen = [(option, reading[name]) for name, option in (names | {"charset": "--charset"}).items()]
+    return [file, *(word for option, value in chosen if value and value != "npz" for word in (option, value))]
+
+
+def _show_job(client: Client, job: Job, dataset: Dataset, rows: list[str]) -> None:
     if this_call().is_json:
         print_json(job.raw)
     else:
@@ -208,7 +217,7 @@ def _show_job(client: Client, job: Job, dataset: Dataset, file: str) -> None:
         if (hint := _hint_of_classes(job, dataset)) is not None:
             say(hint)
         output = f"{job.model}-predictions.csv"
-        say(f"\nTo predict with it:\n  {command_line('predict', job.model, file, '-o', output)}")
+        say(f"\nTo predict with it:\n  {command_line('predict', job.model, *rows, '-o', output)}")
         say(f"  {_curl(client, job, dataset)}")
     elif not job.done:
         say(f"To wait for it: {command_line('job', job.id, '--watch')}")

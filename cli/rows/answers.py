@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -129,6 +130,8 @@ def opened_for_answers(name: str, kind: str) -> Iterator[IO[bytes]]:
         with target.open("wb") as file:
             yield file
         if is_file:
+            if path.exists():
+                shutil.copymode(path, target)
             target.replace(path)
     except BaseException as error:
         if is_file:

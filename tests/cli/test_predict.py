@@ -148,3 +148,10 @@ def test_a_service_with_little_memory_is_asked_in_smaller_blocks(
     np.testing.assert_allclose(outputs, 0.14 * numbers + 0.06, atol=1e-9)
     ran = alone("predict", "trees", stdin="height,kind,tall\n" + "1,fir,true\n" * 1_999 + "1,elm,true\n")
     assert "warning: row 2000: 'elm' did not occur in column 'kind' in training" in ran.stderr
+
+
+def test_a_file_of_answers_that_is_replaced_keeps_its_rights(perceptron: Command, line: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "private.csv").touch(0o600)
+    perceptron.good("predict", line, "rows.csv", "-o", "private.csv")
+    assert (tmp_path / "private.csv").stat().st_mode & 0o777 == 0o600

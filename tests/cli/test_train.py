@@ -44,6 +44,17 @@ def test_a_file_becomes_a_model_and_the_commands_that_are_shown_predict_with_it(
     assert answer["predictions"][0] == pytest.approx(float(lines[1].split(",")[0]), rel=1e-9)
 
 
+def test_the_command_that_is_shown_reads_the_file_as_the_training_did(
+    perceptron: Command, write: WriteFile, tmp_path: Path
+) -> None:
+    (tmp_path / "-größe.csv").write_text("größe;b\n" + "".join(f"{i},5;{2 * i}\n" for i in range(9)), "latin-1")
+    reading = ("--charset", "latin-1", "--decimal", ",")
+    ran = perceptron("train", "--target", "b", "--model", "read", *reading, "--", "-größe.csv")
+    (predict,) = [line for line in ran.stderr.splitlines() if line.startswith("  perceptron predict ")]
+    perceptron.good(*shlex.split(predict)[1:])
+    assert len((tmp_path / "read-predictions.csv").read_text().splitlines()) == 10
+
+
 def test_options_become_members_of_the_job(perceptron: Command, write: WriteFile) -> None:
     rows = "id,kind,code,size\n" + "".join(f"{i},{'xy'[i % 2]},{i % 3},{i % 5}\n" for i in range(60))
     arguments = (
