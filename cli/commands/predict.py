@@ -1,5 +1,6 @@
 """`perceptron predict`: from the rows of a file to a file of predictions, block by block."""
 
+import os
 import sys
 from contextlib import ExitStack
 from typing import Any
@@ -50,6 +51,8 @@ def predict(model: str, rows: str, output: str, number: int | None, name: str | 
     """
     if rows == "-" and is_terminal(sys.stdin):
         raise click.UsageError("name a file of rows, or send one to standard input")
+    if "-" not in (rows, output) and os.path.realpath(rows) == os.path.realpath(output):
+        raise click.UsageError(f"{output} holds the rows: name another file for the answers")
     text = TextOptions(
         _delimiter(options["delimiter"]),
         options["decimal"],

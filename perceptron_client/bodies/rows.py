@@ -107,6 +107,8 @@ def _of_array(array: Any) -> Rows:
     matrix = array[np.newaxis] if array.ndim == 1 else array
     if matrix.dtype.kind == "c":
         raise InvalidArgument("rows must be real numbers, not complex ones")
+    if matrix.dtype.kind in "mM":
+        raise InvalidArgument("rows must be numbers, not times: give them in the unit that the model was trained on")
     if matrix.dtype.kind == "f" and matrix.dtype.itemsize > 8:
         matrix = matrix.astype(np.float64)
     is_masked = isinstance(matrix, np.ma.MaskedArray)  # npy has no place for a mask; in JSON such a cell is null

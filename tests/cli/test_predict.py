@@ -36,6 +36,15 @@ def test_the_rows_of_a_file_are_answered_in_order(perceptron: Command, line: str
     assert ran.stderr == "3 predictions of two-numbers version 1\n"
 
 
+def test_answers_never_replace_their_rows(perceptron: Command, line: str, write: WriteFile, tmp_path: Path) -> None:
+    rows = write("rows.csv", "a,b\n1,2\n")
+    (tmp_path / "same.csv").symlink_to(rows)
+    for output in (rows, "rows.csv", tmp_path / "same.csv"):
+        ran = perceptron("predict", line, rows, "-o", output)
+        assert (ran.returncode, "name another file for the answers" in ran.stderr) == (2, True)
+    assert rows.read_text() == "a,b\n1,2\n"
+
+
 def test_the_answers_are_written_in_the_format_of_their_file(perceptron: Command, trees: str, tmp_path: Path) -> None:
     rows = "height,kind,tall\n1.5,fir,false\n4,yew,TRUE\n"
     table = pa.csv.read_csv(io.BytesIO(perceptron.good("predict", trees, stdin=rows).encode()))

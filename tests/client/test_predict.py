@@ -262,6 +262,7 @@ def test_errors_point_at_the_row(client: Client, line: str):
     [
         (np.zeros((1, 2, 3)), "one or two dimensions"),
         (np.zeros((1, 2), complex), "complex"),
+        (np.zeros((1, 2), "datetime64[ns]"), "not times"),
         ("rows", "not str"),
         (3, "not int"),
         ([{"a": object()}], "object is no type of JSON"),
