@@ -25,7 +25,7 @@
         |-- TooLarge                      413
         |-- UriTooLong                    414
         |-- UnsupportedMediaType          415
-        |-- Invalid                       422
+        |-- Invalid                       422, also a ValueError
         |   |-- InvalidRequest  TargetsOutOfRange  WrongDimension  OutputNotFinite  IdempotencyKeyReused
         |   `-- InvalidTable              an upload is no table that the service takes; where: .members
         |       |-- NotUtf8  WrongCharset  EmptyFile  NoRows  EmptyName  DuplicateNames  RaggedRow  UnclosedQuote
@@ -252,7 +252,7 @@ class UnsupportedMediaType(ApiError):
     """415."""
 
 
-class Invalid(ApiError):
+class Invalid(ApiError, ValueError):
     """422: well formed, but not valid; `errors` says what and where."""
 
 

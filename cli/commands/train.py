@@ -149,6 +149,8 @@ def _check_target(target: str | None, dataset: Dataset, file: str, *, skips_miss
     if target not in columns:
         near = get_close_matches(target, columns, 1)
         hint = f"Is {near[0]!r} meant? " if near else ""
+        if any(each.code == "header_looks_like_data" for each in dataset.warnings):
+            hint += "If its first line is a row, add --header absent: the columns are c0, c1, ... then. "
         raise click.ClickException(f"{file} has no column {target!r}. {hint}It has: {plain(shown)}")
     if (nulls := columns[target].nulls) and not skips_missing:
         raise click.ClickException(

@@ -93,8 +93,8 @@ class AsyncJobs:
                 page = await self._http.json(Call("GET", path, params=query_of(after=after)))
                 for raw in objects_of(page):
                     yield Event.of(raw)
-                after = page.get("last_id")
-                if not page.get("has_more"):
+                before, after = after, page.get("last_id")
+                if not page.get("has_more") or after in (before, None):
                     return
         tries = Tries(f"GET {path}", self._http.settings.retry_for_s, is_repeatable=True)
         while True:

@@ -92,8 +92,8 @@ class Http:
             page = self.json(Call("GET", path, params=query_of(limit=PAGE, after=after, **query)))
             for each in objects_of(page):
                 yield each
-            after = page.get("last_id")
-            if not page.get("has_more") or after is None:
+            before, after = after, page.get("last_id")
+            if not page.get("has_more") or after in (before, None):
                 return
 
     def _request(self, call: Call, tries: Tries) -> httpx.Request:

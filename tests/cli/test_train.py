@@ -120,6 +120,13 @@ def test_a_target_that_is_missing_or_unknown_shows_the_columns(perceptron: Comma
     assert message.startswith(f"{PLANES} has no column 'seat'. Is 'seats' meant? It has: tailnum, year, type")
 
 
+def test_a_file_without_a_header_is_told_from_a_wrong_name(perceptron: Command, write: WriteFile) -> None:
+    rows = write("rows.csv", "0.5,0.13,x\n1.5,2.5,y\n2.5,0.3,x\n3.5,1.5,y\n")
+    message = perceptron.error("train", rows, "--target", "kind")
+    assert "has no column 'kind'. If its first line is a row, add --header absent" in message
+    perceptron.good("train", rows, "--target", "c2", "--header", "absent", "--model", "without-header")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -67,6 +67,7 @@ def test_errors_are_caught_by_kind():
             client.jobs.get("job_1")
         assert (caught.value.status, caught.value.code, caught.value.detail) == (status, code, "because")
         assert isinstance(caught.value, PerceptronError)
+        assert isinstance(caught.value, ValueError) == (kind is Invalid)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,12 @@ def test_a_fault_of_the_service_names_the_request_for_its_log():
 def test_what_is_no_answer_of_the_service_says_so(status: int, answer: dict[str, object], message: str):
     with answering(status, **answer) as client, pytest.raises(errors.UnexpectedAnswer, match=message):
         client.jobs.get("job_1")
+
+
+def test_a_list_whose_pages_lead_nowhere_ends():
+    page = {"data": [{"name": "m", "latest_version": 1}], "has_more": True, "last_id": "m"}
+    with answering(200, json=page) as client:
+        assert [each.name for each in client.models.list()] == ["m", "m"]
 
 
 def test_an_output_beyond_all_floats_is_no_answer():
