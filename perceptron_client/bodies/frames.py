@@ -57,13 +57,17 @@ def column_names(frame: Any) -> list[str]:
 
 
 def to_columns(frame: Any) -> dict[str, list[Any]]:
-    """Return the cells of each column as Python has them; a missing one is None."""
+    """Return the cells of each column as Python has them; a missing one, also NaN, is None."""
     names = column_names(frame)
     kind = kind_of_frame(frame)
-    if kind == "pyarrow":
-        return dict(zip(names, (column.to_pylist() for column in frame.columns), strict=True))
-    if kind == "polars":
-        return dict(zip(names, frame.to_dict(as_series=False).values(), strict=True))
+    if kind != "pandas":
+        lists = (
+            [column.to_pylist() for column in frame.columns]
+            if kind == "pyarrow"
+            else [column.to_list() for column in frame.get_columns()]
+        )
+        without_nan = ([None if cell != cell else cell for cell in cells] for cells in lists)
+        return dict(zip(names, without_nan, strict=True))
     columns = {}
     for k, name in enumerate(names):
         series = frame.iloc[:, k]

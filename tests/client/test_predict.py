@@ -221,6 +221,21 @@ def test_a_frame_with_gaps_and_a_column_of_mixed_types_is_sent(client: Client, t
         assert {each.code for each in prediction.warnings} >= {"missing_value", "unknown_category"}
 
 
+@pytest.mark.parametrize("n_rows", [2, 2_500])
+def test_nan_is_missing_in_every_frame(client: Client, trees: str, n_rows: int):
+    heights = [1.0, float("nan")] * (n_rows // 2)
+    kinds = ["fir"] * n_rows
+    frames = [
+        pd.DataFrame({"height": heights, "kind": kinds}),
+        pl.DataFrame({"height": heights, "kind": kinds}),
+        pa.table({"height": heights, "kind": kinds}),
+    ]
+    outputs = [client.predict(trees, frame).outputs for frame in frames]
+    null = client.predict(trees, [{"height": 1.0, "kind": "fir"}, {"height": None, "kind": "fir"}]).outputs
+    for each in outputs:
+        np.testing.assert_allclose(each[:2], null, rtol=1e-12)
+
+
 def test_explain_and_compare(client: Client, line: str):
     prediction = client.predict(line, [ROW], version=1, explain=True, versions=[1])
     np.testing.assert_allclose(prediction.contributions, [[0.28, 0.04]], rtol=1e-12)

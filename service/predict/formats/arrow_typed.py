@@ -179,7 +179,7 @@ def _part(array: Any, column: InputColumn, first: int, place: int) -> Any:
     if column.kind == "numeric":
         return _numbers(array, of_type, first, place)
     if is_kind.is_floating(of_type):
-        _numbers(array, of_type, first, place)  # refuses what is not finite
+        _numbers(array, of_type, first, place)  # refuses what is infinite
     return _plain(array)
 
 
@@ -188,21 +188,21 @@ def _plain(array: Any) -> list[Any]:
     import pyarrow as pa
 
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    distinct = [*(float(x) if type(x).__name__ == "Decimal" else x for x in encoded.dictionary.to_pylist()), None]
+    numbers = (float(x) if type(x).__name__ == "Decimal" else x for x in encoded.dictionary.to_pylist())
+    distinct = [*(None if x != x else x for x in numbers), None]  # NaN is missing
     return [distinct[k] for k in encoded.indices.fill_null(len(distinct) - 1).to_numpy(zero_copy_only=False).tolist()]
 
 
 def _numbers(array: Any, of_type: Any, first: int, place: int) -> NDArray[np.float64]:
-    """Return numbers, NaN where they are missing."""
+    """Return numbers, NaN where they are missing: polars and NumPy have no other value for that in a float."""
     import pyarrow as pa
 
     decoded = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
     is_missing = np.asarray(decoded.is_null().to_numpy(zero_copy_only=False))
     numbers: NDArray[np.float64] = decoded.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
     numbers[is_missing] = np.nan
-    is_good = is_missing | np.isfinite(numbers)
-    if not is_good.all():
-        refuse(f"/{first + int(is_good.argmin())}/{place}", "must be finite")
+    if (is_infinite := np.isinf(numbers)).any():
+        refuse(f"/{first + int(is_infinite.argmax())}/{place}", "must be finite")
     if pa.types.is_integer(of_type):
         is_good = is_missing | (np.abs(numbers) < LARGEST_WHOLE)
         if not is_good.all():

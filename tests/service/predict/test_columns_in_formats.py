@@ -100,6 +100,7 @@ TF = "/v1/models/churn:predict"
             INVOCATIONS,
         ),
         (stream(pa.table(COLUMNS)), ARROW, "/predict?model=churn"),
+        (stream(pa.table({**COLUMNS, "income": [25.5, float("nan"), 25.5, 25.5]})), ARROW, "/predict?model=churn"),
         (stream(pa.table({"y": ["stay"] * 4, **dict(reversed(COLUMNS.items()))})), ARROW, INVOCATIONS),
     ],
 )
@@ -156,7 +157,7 @@ def test_a_single_row_as_features(http: FlaskClient) -> None:
         (npy(np.ones((2, 4))), "application/x-npy", INVOCATIONS, ("", "expected 8 columns of encoded features, got 4")),
         (stream(pa.table({**COLUMNS, "age": ["52"] * 4})), ARROW, INVOCATIONS, ("/age", "numbers, not string")),
         (stream(pa.table({**COLUMNS, "plan": [[1]] * 4})), ARROW, INVOCATIONS, ("/plan", "not list<item: int64>")),
-        (stream(pa.table({**COLUMNS, "age": [float("nan")] * 4})), ARROW, INVOCATIONS, ("/0/0", "must be finite")),
+        (stream(pa.table({**COLUMNS, "age": [float("inf")] * 4})), ARROW, INVOCATIONS, ("/0/0", "must be finite")),
         (stream(pa.table({**COLUMNS, "age": [2**53] * 4})), ARROW, INVOCATIONS, ("/0/0", "must be exact")),
         (stream(pa.table({**COLUMNS, "member": [1] * 4})), ARROW, INVOCATIONS, ("/member", "booleans")),
         (stream(pa.table({**COLUMNS, "member": ["maybe"] * 4})), ARROW, INVOCATIONS, ("/0/2", "'maybe'")),
