@@ -10,6 +10,8 @@ def explain_failure(error: BaseException) -> str:
     """Return the paragraph for an error that ended a command."""
     if isinstance(error, click.ClickException):
         return error.format_message()
+    if isinstance(error, UnicodeEncodeError) or isinstance(error.__cause__, UnicodeEncodeError):
+        return "an argument holds characters that this locale does not know: set LC_ALL=C.UTF-8"
     if isinstance(error, Exception) and _is_of(error, "perceptron_client.errors", "PerceptronError"):
         from cli.remote.service_errors import explain_service_error
 
@@ -18,8 +20,6 @@ def explain_failure(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError):
         return _explain_os_error(error)
-    if isinstance(error, UnicodeEncodeError):
-        return "an argument holds characters that this locale does not know: set LC_ALL=C.UTF-8"
     if isinstance(error, MemoryError):
         return "the memory of this machine is exhausted: close other programs, or send fewer rows at a time"
     return (

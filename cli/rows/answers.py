@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import os
-import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -125,18 +125,25 @@ def opened_for_answers(name: str, kind: str) -> Iterator[IO[bytes]]:
     path = Path(name)
     is_file = path.is_file() or not path.exists()  # and no pipe or device
     path = path.resolve()  # of a link, the file that it names
-    target = path.with_name(f"{path.name}.part") if is_file else path
+    part: str | None = None
     try:
-        with target.open("wb") as file:
+        if is_file:
+            number, part = tempfile.mkstemp(prefix=".perceptron-", dir=path.parent)
+        with open(number if is_file else path, "wb") as file:
             yield file
-        if is_file:
-            if path.exists():
-                shutil.copymode(path, target)
-            target.replace(path)
+        if part is not None:
+            Path(part).chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+            Path(part).replace(path)
     except BaseException as error:
-        if is_file:
+        if part is not None:
             with suppress(OSError):
-                target.unlink()
-        if isinstance(error, OSError) and (error.filename is None or error.filename == str(target)):
+                Path(part).unlink()
+        if isinstance(error, OSError) and (error.filename is None or str(error.filename).startswith(str(path.parent))):
             error.filename = name
         raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
