@@ -164,3 +164,8 @@ def test_a_file_of_answers_that_is_replaced_keeps_its_rights(perceptron: Command
     (tmp_path / "private.csv").touch(0o600)
     perceptron.good("predict", line, "rows.csv", "-o", "private.csv")
     assert (tmp_path / "private.csv").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "usual.csv").touch()
+    perceptron.good("predict", line, "-o", tmp_path / "new.csv", stdin="a,b\n1,2\n")
+    assert (tmp_path / "new.csv").stat().st_mode == (tmp_path / "usual.csv").stat().st_mode
+    perceptron.error("predict", line, "-o", tmp_path / "none.csv", stdin="a,b\n1,x\n")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["new.csv", "private.csv", "rows.csv", "usual.csv"]

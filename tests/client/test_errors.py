@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import re
+from itertools import islice
 
 import httpx
 import pytest
@@ -112,7 +113,7 @@ def test_what_is_no_answer_of_the_service_says_so(status: int, answer: dict[str,
 def test_a_list_whose_pages_lead_nowhere_ends():
     page = {"data": [{"name": "m", "latest_version": 1, "n_versions": 1}], "has_more": True, "last_id": "m"}
     with answering(200, json=page) as client:
-        assert [each.name for each in client.models.list()] == ["m", "m"]
+        assert [each.name for each in islice(client.models.list(), 9)] == ["m", "m"]
 
 
 def test_an_output_beyond_all_floats_is_no_answer():

@@ -188,8 +188,7 @@ def _plain(array: Any) -> list[Any]:
     import pyarrow as pa
 
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    numbers = (float(x) if type(x).__name__ == "Decimal" else x for x in encoded.dictionary.to_pylist())
-    distinct = [*(None if x != x else x for x in numbers), None]  # NaN is missing
+    distinct = [*(float(x) if type(x).__name__ == "Decimal" else x for x in encoded.dictionary.to_pylist()), None]
     return [distinct[k] for k in encoded.indices.fill_null(len(distinct) - 1).to_numpy(zero_copy_only=False).tolist()]
 
 

@@ -172,6 +172,17 @@ def test_what_does_not_fit_is_named(
     assert expected[1] in detail
 
 
+def test_nan_in_a_category_of_an_arrow_stream_is_missing_and_not_the_text_nan(
+    http: FlaskClient, jobs: JobStore
+) -> None:
+    publish_table(jobs, "nan", "a,c,y\n1,nan,9\n2,p,2\n3,nan,8\n4,p,4\n5,q,5\n")
+    nan, null, text = (
+        y_hat(post(http, stream(pa.table({"a": [1.0], "c": [cell]})), ARROW, "/predict?model=nan"))
+        for cell in (float("nan"), None, "nan")
+    )
+    assert nan == null != text
+
+
 def test_null_spellings_are_missing_numbers_in_csv_and_categories_elsewhere(http: FlaskClient) -> None:
     rows = "52,NA,true,plus\n52,?,n/a,NA\n"
     answer = post(http, rows, "text/csv")
