@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 
 from tests.api_process import Api, running_api
+from tests.files import files_below
 
 CSV = b"age,plan,y\n31,pro,1\n,basic,0\n45,pro,1\n"
 AS_CSV = {"Content-Type": "text/csv"}
@@ -24,7 +25,7 @@ AS_CSV = {"Content-Type": "text/csv"}
 
 def stored_files(folder: Path) -> list[str]:
     """The blobs, and what is on its way to become one."""
-    return sorted(str(path.relative_to(folder)) for path in (folder / "blobs").rglob("*") if path.is_file())
+    return [str(path.relative_to(folder)) for path in files_below(folder / "blobs")]
 
 
 def wait_for_files(folder: Path, n_files: int) -> list[str]:

@@ -13,6 +13,7 @@ import httpx
 from tests.faults.proxy import Proxy
 from tests.faults.redis_host import Disk
 from tests.faults.rig import Rig, children_of, send, wait_for
+from tests.files import files_below
 from tests.s3_server import BUCKET, KEYS, S3Server, skip_without_s3
 from tests.stack import Stack
 
@@ -31,7 +32,7 @@ def uploaded(http: httpx.Client, content: bytes) -> dict[str, Any]:
 
 
 def on_its_way(folder: Path) -> list[Path]:
-    return [path for path in (folder / "blobs" / "uploads").rglob("*") if path.is_file()]
+    return files_below(folder / "blobs" / "uploads")
 
 
 def test_a_data_set_and_its_jobs_survive_the_loss_of_every_process(start_rig: Callable[..., Rig], times: int) -> None:
