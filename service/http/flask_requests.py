@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request
 
+from service.http.caller import ANYONE, Caller
 from service.http.content_coding import decoded
 from service.http.errors import (
     BodyTooLargeError,
@@ -73,7 +74,14 @@ def http_request(request: Request) -> HttpRequest:
         headers={name.lower().encode("latin-1"): value.encode("latin-1") for name, value in request.headers},
         path_values=request.view_args or {},
         room=current_app.extensions[ROOM],
+        caller=current_caller(),
     )
+
+
+def current_caller() -> Caller:
+    """Return who sends the request that Flask answers now."""
+    caller: Caller = g.get("caller", ANYONE)
+    return caller
 
 
 def register_request_checks(app: Flask, limits: Limits, *, free_rules: Collection[str]) -> None:

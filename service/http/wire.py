@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from service.http.caller import ANYONE, Caller
+
 if TYPE_CHECKING:
     from service.http.room import Room
 
@@ -40,6 +42,7 @@ class HttpRequest:
     """What all requests of this process take together; None: nobody counts."""
     is_gone: Callable[[], bool] = _stays
     """Whether the client has gone, as far as it can be known: then nobody needs the answer."""
+    caller: Caller = ANYONE
 
 
 @dataclass(slots=True)
