@@ -11,6 +11,7 @@ because whoever can write to Redis could name any function in it.
 """
 
 import logging
+import re
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,6 +27,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage import keys
 from storage.scripts import load_script
+from storage.tenants import TENANT_PATTERN, owned
 
 QUEUE_NAME = "training"
 
@@ -95,7 +97,7 @@ class TrainingQueue:
         self.rq_queue.enqueue_call(
             TRAIN_TASK,
             args=(job_id,),
-            job_id=f"{job_id}-{uuid.uuid4().hex[:8]}",
+            job_id=_entry(job_id),
             timeout=NO_TIME_LIMIT,
             ttl=None,
             result_ttl=0,
@@ -105,7 +107,9 @@ class TrainingQueue:
         )
 
     def take(self, *, wait_s: float = 0.0) -> str | None:
-        """Take the oldest entry, without RQ, and return its job's id; None if there is none, or if it names no job.
+        """Take an entry, without RQ, and return its job's id; None if there is none, or if it names no job.
+
+        The oldest one, unless jobs of several tenants wait: `take_entry.lua` says whose turn it is then.
 
         If the caller dies before it claims the job, the entry is lost and the reconciler enqueues the job again.
 
@@ -113,7 +117,7 @@ class TrainingQueue:
             wait_s: how long to wait for an entry, less than the time limit of the connection.
         """
         prefix = RqJob.key_for("")
-        entry = load_script(self._redis, "take_entry")(keys=[self.rq_queue.key], args=[prefix])
+        entry = load_script(self._redis, "take_entry")(keys=[self.rq_queue.key, keys.TURNS], args=[prefix])
         if entry is None and wait_s > 0:
             _, entry = self._redis.blpop([self.rq_queue.key], timeout=wait_s) or (None, None)
             if entry is not None:
@@ -144,6 +148,14 @@ class TrainingQueue:
         return found
 
 
+_read_entry = re.compile(rf"(?:({TENANT_PATTERN})-)?({keys.JOB_ID_PATTERN})-[0-9a-f]{{8}}").fullmatch
+
+
+def _entry(job_id: str) -> str:
+    """Return the id of an entry in the queue: RQ takes letters, digits, `_` and `-`."""
+    return f"{job_id.replace('/', '-')}-{uuid.uuid4().hex[:8]}"
+
+
 def _job_id(entry: bytes) -> str | None:
-    job_id = entry.partition(b"-")[0].decode("ascii", "replace")
-    return job_id if keys.is_job_id(job_id) else None
+    match = _read_entry(entry.decode("ascii", "replace"))
+    return None if match is None else owned(match[1] or "", match[2])

@@ -27,6 +27,7 @@ end
 if KEYS[6] then
   redis.call('HSET', KEYS[1], 'dataset', id_of(KEYS[6]))
 end
+note_tenant(KEYS[1])
 note_status(KEYS[1], 'submitted')
 redis.call('ZADD', KEYS[2], now, id_of(KEYS[1]))
 redis.call('ZADD', KEYS[3], now, id_of(KEYS[1]))

@@ -9,6 +9,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
   return false
 end
 must_be('zset', KEYS[2])
+note_tenant(KEYS[1])
 redis.call('HSET', KEYS[1], 'created_at_ms', now_ms(), unpack(ARGV))
 redis.call('ZADD', KEYS[2], now_ms(), id_of(KEYS[1]))
 return 1
