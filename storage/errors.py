@@ -5,6 +5,9 @@
     |   |-- MissingCommandsError
     |   `-- RedisAwayError
     |       `-- RedisSilentError
+    |-- LimitError
+    |   |-- QueueFullError
+    |   `-- DatasetsFullError
     |-- JobNotFoundError
     |-- JobAlreadyDoneError
     |-- NoNetworkError
@@ -84,6 +87,27 @@ class RedisSilentError(RedisAwayError):
 
     def __init__(self, message: str = "Redis does not answer in time") -> None:
         super().__init__(message)
+
+
+class LimitError(StorageError):
+    """A tenant has as much of something as it may have."""
+
+
+class QueueFullError(LimitError):
+    """As many jobs of the tenant wait as may."""
+
+    def __init__(self, max_queued: int) -> None:
+        super().__init__(f"{max_queued:,} jobs wait, and no more may (MAX_TENANT_QUEUED_JOBS): send it again later")
+
+
+class DatasetsFullError(LimitError):
+    """The data sets of the tenant would take more bytes than they may."""
+
+    def __init__(self, n_bytes: int, max_bytes: int) -> None:
+        super().__init__(
+            f"with this one, the data sets would take {n_bytes:,} bytes of at most {max_bytes:,} "
+            "(MAX_TENANT_DATASET_BYTES): delete some first"
+        )
 
 
 class JobNotFoundError(StorageError):

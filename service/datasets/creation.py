@@ -67,7 +67,7 @@ def create_dataset(
         n_bytes=upload.n_bytes,
         schema=schema,
     )
-    is_new = datasets.add(record)
+    is_new = datasets.add(record, max_bytes=limits.max_tenant_dataset_bytes)
     return datasets.get(dataset_id), is_new
 
 

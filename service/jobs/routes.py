@@ -64,7 +64,7 @@ def job_routes(
             202: answer(
                 JobPayload, "Accepted", Location="The job's URL", Retry_After="Seconds to wait before asking again"
             ),
-            **body_problems(404),
+            **body_problems(404, 429),
         },
         openapi_extensions={
             "parameters": [
@@ -95,6 +95,7 @@ def job_routes(
                 metadata=body.metadata,
                 idempotency_digest=digest,
                 fingerprint=fingerprint,
+                max_queued=limits.max_tenant_queued_jobs,
             )
         response = _show(job, 202)
         response.headers["Location"] = f"/jobs/{local(job.id)}"

@@ -15,8 +15,9 @@ from storage.datasets.record import (
     decode_dataset_summary,
     encode_dataset_record,
 )
-from storage.errors import DatasetInUseError, DatasetNotFoundError, UnavailableError
+from storage.errors import DatasetInUseError, DatasetNotFoundError, DatasetsFullError, UnavailableError
 from storage.scripts import load_script
+from storage.store_settings import UNLIMITED
 from storage.tenants import owned, tenant_of
 
 
@@ -26,17 +27,23 @@ class DatasetStore:
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
 
-    def add(self, record: DatasetRecord) -> bool:
+    def add(self, record: DatasetRecord, *, max_bytes: int = UNLIMITED) -> bool:
         """Record a data set whose blob is stored; return False if there is one with its id already.
 
+        Args:
+            max_bytes: what the files of all data sets of its tenant may have together.
+
         Raises:
+            DatasetsFullError: with this one, they would have more.
             UnavailableError: the blob is being deleted; store it again some seconds later.
         """
         fields = encode_dataset_record(record)
         is_new = load_script(self._redis, "create_dataset")(
             keys=[keys.dataset(record.id), keys.datasets(tenant_of(record.id)), keys.being_deleted(record.blob)],
-            args=[part for field in fields.items() for part in field],
+            args=[record.n_bytes, max_bytes, *(part for field in fields.items() for part in field)],
         )
+        if isinstance(is_new, bytes):
+            raise DatasetsFullError(int(is_new), max_bytes)
         if is_new is None:
             raise UnavailableError("an old data set with the same content is being deleted")
         return bool(is_new)

@@ -18,6 +18,7 @@ from storage.errors import (
     JobAlreadyDoneError,
     JobNotFoundError,
     NoNetworkError,
+    QueueFullError,
     UnavailableError,
 )
 from storage.jobs.attempt import Attempt
@@ -36,6 +37,7 @@ from storage.jobs.reports import ERROR, FIGURES, JobError
 from storage.jobs.spec import SPEC, TrainingSpec, encode_spec
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
+from storage.store_settings import UNLIMITED
 from storage.tenants import local, owned, tenant_of
 
 _IDEMPOTENCY_S = 24 * 3600
@@ -68,14 +70,17 @@ class JobStore:
         metadata: Mapping[str, str],
         idempotency_digest: str | None = None,
         fingerprint: str = "",
+        max_queued: int = UNLIMITED,
     ) -> Job:
         """Record a new job and enqueue it, in one transaction; or return the job that this request made before.
 
         Args:
             idempotency_digest: stands for the caller's Idempotency-Key and is remembered for 24 hours.
             fingerprint: digest of the request that the key belongs to.
+            max_queued: how many jobs of one tenant may wait.
 
         Raises:
+            QueueFullError: as many wait already.
             IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
             UnavailableError: the blob of the instances is being deleted; store it again some seconds later.
             DatasetNotFoundError: the data set has been deleted.
@@ -112,11 +117,14 @@ class JobStore:
                             _IDEMPOTENCY_S,
                             # A worker of before 0.1.0 knows only `spec`, and no names that are with the instances.
                             encode_spec(short) if short else b"",
+                            max_queued,
                         ],
                     )
                     outcome = transaction.execute()[-1]
                     if outcome is None:
                         raise UnavailableError("old instances with the same content are being deleted")
+                    if outcome == -2:
+                        raise QueueFullError(max_queued)
                     if outcome == -1:
                         raise DatasetNotFoundError(dataset or "")
                     return self.get(job_id)
@@ -269,9 +277,14 @@ class JobStore:
             token: a text that only this claim has, for `is_held_by`.
         """
         number = load_script(self._redis, "claim")(
-            keys=[keys.job(job_id), *_indexes(job_id, "queued", "running")], args=[token or uuid.uuid4().hex]
+            keys=[keys.job(job_id), *_indexes(job_id, "queued", "running")],
+            args=[token or uuid.uuid4().hex, self._queue.max_running],
         )
-        return None if number is None else Attempt(self._redis, self._queue, self.get(job_id), number)
+        if number == 0:
+            self._queue.enqueue(job_id)  # another worker took one of its tenant's jobs in the same moment
+        if not number:
+            return None
+        return Attempt(self._redis, self._queue, self.get(job_id), number)
 
     def current_attempt(self, job_id: str) -> Attempt:
         """Return the newest attempt of a job. If it no longer owns the job, its steps are refused.
