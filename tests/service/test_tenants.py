@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, g, request
+from flask.testing import FlaskClient
 from redis import Redis
 
 from service.app import create_app
