@@ -6,7 +6,7 @@ another form is nothing that exists.
 
 import re
 
-from storage.errors import DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
+from storage.errors import AccessKeyNotFoundError, DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
 
 JOB_ID_PATTERN = r"job_[0-9a-f]{32}"
 """Ids of jobs."""
@@ -17,8 +17,16 @@ DATASET_ID_PATTERN = r"ds_[0-9a-f]{32}"
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 """Names of models and aliases."""
 
+ACCESS_KEY_ID_PATTERN = r"[0-9a-f]{16}"
+"""Ids of access keys."""
+
+TENANT_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
+"""Names of tenants."""
+
 _is_job_id = re.compile(JOB_ID_PATTERN).fullmatch
 _is_dataset_id = re.compile(DATASET_ID_PATTERN).fullmatch
+_is_access_key_id = re.compile(ACCESS_KEY_ID_PATTERN).fullmatch
+_is_tenant = re.compile(TENANT_PATTERN).fullmatch
 _is_name = re.compile(NAME_PATTERN).fullmatch
 
 JOBS = "perceptron:jobs"
@@ -47,6 +55,16 @@ def is_job_id(text: str) -> bool:
 def is_dataset_id(text: str) -> bool:
     """Whether the text has the form of a data set's id."""
     return _is_dataset_id(text) is not None
+
+
+def is_access_key_id(text: str) -> bool:
+    """Whether the text has the form of an access key's id."""
+    return _is_access_key_id(text) is not None
+
+
+def is_tenant(text: str) -> bool:
+    """Whether the text has the form of a tenant's name."""
+    return _is_tenant(text) is not None
 
 
 JOB_PREFIX = "perceptron:job:"
@@ -127,8 +145,26 @@ def best_network(job_id: str) -> str:
 
 
 CHANGES = "perceptron:changes"
-"""Channel with the messages `job <id> <status>` and `model <name>`, published by the step that changes them, and
-`in-use`: there is a new entry in `VERSIONS_IN_USE`."""
+"""Channel with the messages `job <id> <status>`, `model <name>` and `access`, published by the step that changes them,
+and `in-use`: there is a new entry in `VERSIONS_IN_USE`."""
+
+ACCESS_KEYS = "perceptron:access-keys"
+"""Sorted set of the ids of all access keys, ended ones among them, by time of creation."""
+
+ACCESS_STATE = "perceptron:access-state"
+"""String: a random text that each change of an access key replaces, so that processes see that there was one."""
+
+
+def access_key(key_id: str) -> str:
+    """Hash: the record of one access key.
+
+    Raises:
+        AccessKeyNotFoundError: no access key has such an id.
+    """
+    if not _is_access_key_id(key_id):
+        raise AccessKeyNotFoundError(key_id)
+    return f"perceptron:access-key:{key_id}"
+
 
 VERSIONS_IN_USE = "perceptron:versions-in-use"
 """Stream of the versions that an API process has loaded for a request, the newest thousand or so."""

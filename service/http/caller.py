@@ -1,11 +1,8 @@
 """Who sends a request, and what he may do. No Flask, no Redis."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
-Scope: TypeAlias = Literal["read", "predict", "train", "admin"]
-
-SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
+from storage.access.record import SCOPES, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +16,8 @@ class Caller:
     scopes: frozenset[Scope]
 
 
-ANYONE = Caller(None, "", SCOPES)
+ANYONE = Caller(None, "", frozenset(SCOPES))
 """Who sends a request while access is off."""
+
+NOBODY = Caller(None, "", frozenset())
+"""Who asks a route that is free, while access is on."""
