@@ -11,6 +11,9 @@ from storage.access.record import AccessKey
 
 _NOBODYS_DIGEST = "0" * 64
 
+UNKNOWN = "unknown"
+"""The reason that may pass: the key may have been made a moment ago."""
+
 AUTHORIZATION, API_KEY = b"authorization", b"x-api-key"
 
 
@@ -39,7 +42,7 @@ def authenticate(headers: Mapping[bytes, bytes], keys: Mapping[str, AccessKey], 
     # An unknown id costs the same compare, so that the time does not tell which ids exist.
     is_right = hmac.compare_digest(given.digest, _NOBODYS_DIGEST if key is None else key.digest)
     if key is None:
-        raise UnauthenticatedError("unknown", given.key_id)
+        raise UnauthenticatedError(UNKNOWN, given.key_id)
     if not is_right:
         raise UnauthenticatedError("wrong secret", given.key_id)
     if (reason := key.refusal(now_ms)) is not None:

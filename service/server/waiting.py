@@ -10,6 +10,8 @@ from urllib.parse import parse_qs
 import orjson
 from redis.asyncio import Redis
 
+from service.access.flask_admission import CALLER
+from service.access.gate import Gate
 from service.jobs.payloads import EventPayload
 from service.server.changes import Changes, JobWatch
 from service.server.messages import App, Receive, Scope, Send, ask, header, own_headers, send_answer, without
@@ -36,9 +38,13 @@ class Waiting:
     """Holds requests until their job changes.
 
     Each request goes to the Flask app first, so that its checks, errors and representations apply here, too.
+
+    Args:
+        gate: tells whether who waits may still; None: everybody may.
     """
 
-    def __init__(self, flask: App, redis: Redis, changes: Changes) -> None:
+    def __init__(self, flask: App, redis: Redis, changes: Changes, gate: Gate | None = None) -> None:
+        self._gate = gate
         self._flask = flask
         self._redis: Any = redis
         self._changes = changes
@@ -85,7 +91,8 @@ class Waiting:
             return
         # A drain cuts the wait short, so the preference was not applied.
         applied = [] if self._is_draining else [(b"preference-applied", b"wait=%d" % wait_s)]
-        await (await ask(self._flask, scope)).relay(send, *applied)
+        # Without the caller, so that Flask asks again who it is: his key may have been revoked meanwhile.
+        await (await ask(self._flask, {**scope, CALLER: None})).relay(send, *applied)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, job_id: str) -> None:
         """Send the events of a job as they come, until it is done."""
@@ -106,7 +113,7 @@ class Waiting:
             chunk = b"retry: %d\n\n" % _RETRY_MS
             while True:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if self._is_draining or gone.is_set():
+                if self._is_draining or gone.is_set() or not self._may_go_on(scope):
                     break
                 events = await self._events(job_id, after)
                 chunk = b"".join(map(_as_server_sent, events or ()))
@@ -120,6 +127,9 @@ class Waiting:
                         break  # the job has expired, or the client began after its last event
                     chunk = b": still here\n\n"
         await send({"type": "http.response.body", "body": b""})
+
+    def _may_go_on(self, scope: Scope) -> bool:
+        return self._gate is None or self._gate.is_in_force(scope[CALLER])
 
     @contextlib.asynccontextmanager
     async def _watched(self, job_id: str, receive: Receive) -> AsyncIterator[tuple[JobWatch, asyncio.Event]]:

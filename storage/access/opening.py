@@ -1,34 +1,17 @@
-"""When the API may let everybody in: while there is no access key, and only this machine reaches it or somebody said so.
+"""When the API may let everybody in: while there is no access key, and only this machine reaches it or INSECURE is set.
 
 The command checks it before it starts anything, gunicorn before it listens, and each process with every request.
 """
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from redis import Redis
 
 from storage.access.store import AccessKeyStore
 from storage.availability import is_unavailable
 from storage.errors import OpenToAllError
-
-INSECURE = "INSECURE"
-"""The setting that lets everybody in while there is no access key, wherever the API listens."""
-
-_YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
-
-
-def is_insecure(env: Mapping[str, str]) -> bool:
-    """Return INSECURE, false if it is missing or empty.
-
-    Raises:
-        ValueError: it is neither true nor false.
-    """
-    text = env.get(INSECURE, "").strip().lower()
-    if text not in _YES + _NO:
-        raise ValueError(f"{INSECURE} must be true or false, not {text[:200]!r}")
-    return text in _YES
 
 
 def is_of_this_machine(host: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal, TypeAlias, get_args
 
-from pydantic import BeforeValidator, StringConstraints, TypeAdapter
+from pydantic import BeforeValidator, StringConstraints, TypeAdapter, ValidationError
 
 from storage.errors import CorruptDataError
 from storage.keys import TENANT_PATTERN
@@ -68,7 +68,8 @@ def decode_access_key(key_id: str, record: Mapping[bytes, bytes]) -> AccessKey:
     try:
         known = {name.decode(): value.decode() for name, value in record.items()}
         return _KEY.validate_python({"id": key_id, **{name: known[name] for name in known.keys() & _NAMES}})
-    except ValueError as error:  # pydantic's ValidationError is one
-        problems = getattr(error, "errors", lambda **_: [])(include_input=False)
-        where = ", ".join(".".join(map(str, each["loc"])) or each["msg"] for each in problems) or "no text"
+    except ValueError as error:
+        # Without the values, which may be anything.
+        faults = error.errors(include_input=False) if isinstance(error, ValidationError) else []
+        where = ", ".join(".".join(map(str, each["loc"])) or each["msg"] for each in faults) or "it is no text"
         raise CorruptDataError(f"the record of access key {key_id!r} cannot be read: {where}") from error

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from storage.access.opening import check_may_listen, is_insecure, is_of_this_machine
+from storage.access.opening import check_may_listen, is_of_this_machine
 from storage.access.store import AccessKeyStore
 from storage.connection import connect
 from storage.errors import OpenToAllError
+from storage.store_settings import is_insecure
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "/run/api.sock"])
@@ -24,7 +25,7 @@ def test_these_hosts_are_not(host: str) -> None:
 def test_without_a_key_nothing_listens_for_other_machines(redis: Redis) -> None:
     check_may_listen(["127.0.0.1", "::1"], redis, is_insecure=False)
     check_may_listen(["0.0.0.0"], redis, is_insecure=True)
-    with pytest.raises(OpenToAllError, match="reach 0.0.0.0, .*perceptron keys create --scope admin.*--insecure"):
+    with pytest.raises(OpenToAllError, match=r"reach 0\.0\.0\.0, .*perceptron keys create --scope admin.*--insecure"):
         check_may_listen(["127.0.0.1", "0.0.0.0"], redis, is_insecure=False)
 
 
