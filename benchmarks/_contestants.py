@@ -102,10 +102,12 @@ def _answers(url: str) -> bool:
         return False
 
 
-def script(folder: Path, bodies: Sequence[bytes], content_type: str = "application/json") -> Path:
-    """Write a script for wrk that sends the bodies in turn."""
+def script(folder: Path, bodies: Sequence[bytes], **headers: str) -> Path:
+    """Write a script for wrk that sends the bodies in turn, as JSON unless `Content_Type` says another type."""
     path = folder / f"{time.monotonic_ns()}.lua"
-    lines = ['wrk.method = "POST"', f'wrk.headers["Content-Type"] = "{content_type}"']
+    sent = {"Content_Type": "application/json", **headers}
+    lines = ['wrk.method = "POST"']
+    lines += [f'wrk.headers["{name.replace("_", "-")}"] = "{value}"' for name, value in sent.items()]
     if len(bodies) == 1:
         lines.append(f"wrk.body = {json.dumps(bodies[0].decode())}")
     else:

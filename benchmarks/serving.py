@@ -1,4 +1,4 @@
-"""Predict compared with Flask, FastAPI and MLServer: the targets S1 to S6 in one table.
+"""Predict compared with Flask, FastAPI and MLServer: the targets S1 to S7 in one table.
 
 Run it as `./run bench serving [S1 S3 ...]`. Every server is one process on the first core, ours as it is shipped
 (`service.server.gunicorn_config`). The load comes from the second core. The contestants of a row take turns.
@@ -7,6 +7,7 @@ FastAPI and MLServer are installed into their own environments under benchmarks/
 
 import hashlib
 import json
+import os
 import shutil
 import socket
 import sys
@@ -46,6 +47,7 @@ from benchmarks._table import Row, machine, report, rounds, row
 from perceptron import Layer, Network, NetworkConfig, Task, TrainingConfig
 from standalone import EmbeddedServer
 from storage import keys
+from storage.access.store import AccessKeyStore
 from storage.blobs import BlobStore
 from storage.codec import encode_model
 from storage.connection import connect
@@ -117,14 +119,14 @@ class Stage:
             self._urls["ours"], _ = self.start_ours()
         return self._urls["ours"]
 
-    def start_ours(self) -> tuple[str, int]:
+    def start_ours(self, redis_url: str = "", folder: Path | None = None) -> tuple[str, int]:
         """Start the API as it is shipped; return its address and the pid of its one worker."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         command = [PYTHON, "-m", "gunicorn", "--config", "python:service.server.gunicorn_config"]
         env = {
-            "REDIS_URL": self.redis_server.url,
-            "DATA_DIR": str(self._folder),
+            "REDIS_URL": redis_url or self.redis_server.url,
+            "DATA_DIR": str(folder or self._folder),
             "PORT": str(port),
             "API_PROCESSES": "1",
             "PYTHONPATH": str(ROOT),
@@ -132,6 +134,18 @@ class Stage:
         process = self._stack.enter_context(server(command, self._folder, f"{url}/readyz", env))
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         return url, int(children.read_text().split()[0])
+
+    def start_ours_with_keys(self) -> tuple[str, int, str]:
+        """Start the API on a Redis with access keys; return its address, the pid of its worker and a key."""
+        folder = self._folder / "keys"
+        url = self._stack.enter_context(EmbeddedServer(folder / "redis")).url
+        redis = connect(url, timeout_s=30, n_retries=1)
+        StoreIdentity(BlobStore((folder / "blobs").as_uri())).check_blobs(redis)
+        store(redis, ["churn"], alias="production")
+        access = AccessKeyStore(redis)
+        for _ in range(99):
+            access.create(["read"])
+        return *self.start_ours(url, folder), access.create(["predict"])[1]
 
     def flask(self) -> str:
         port = free_port()
@@ -340,6 +354,36 @@ def s6(stage: Stage) -> Iterator[Row]:
     yield row("S6", "the same: p99 of all models vs of one", figures["all"], figures["one"], 1 / 1.5)
 
 
+def cpu_s(pid: int) -> float:
+    """Return the CPU time of a process, in user mode and in the kernel."""
+    fields_after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields_after_name[11]) + int(fields_after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def s7(stage: Stage) -> Iterator[Row]:
+    """CPU time, since two servers on one core share what else happens there."""
+    body = [orjson.dumps({"model": "churn", "instances": ONE_ROW})]
+    open_url, open_pid = stage.start_ours()
+    keys_url, keys_pid, key = stage.start_ours_with_keys()
+
+    def per_request(url: str, pid: int, lua: Path, duration_s: int = 3) -> float:
+        before_s = cpu_s(pid)
+        rate = load(f"{url}/predict", lua, duration_s=duration_s)[0]
+        return (cpu_s(pid) - before_s) / (duration_s * rate)
+
+    without, with_key = script(stage._folder, body), script(stage._folder, body, Authorization=f"Bearer {key}")
+    figures = rounds(
+        {
+            "keys": lambda: per_request(keys_url, keys_pid, with_key),
+            "open": lambda: per_request(open_url, open_pid, without),
+            "ignored": lambda: per_request(open_url, open_pid, with_key),
+        },
+        N_ROUNDS,
+    )
+    yield row("S7", "CPU of 1 row with 100 access keys vs without", figures["keys"], figures["open"], 0.96)
+    yield row("S7", "the same vs a key that is sent and not asked for", figures["keys"], figures["ignored"], 0.96)
+
+
 @contextmanager
 def dripping(url: str, n_connections: int) -> Iterator[None]:
     """Send headers and bodies byte by byte over many connections, from the core of the load."""
@@ -381,7 +425,7 @@ def r21(stage: Stage) -> Iterator[Row]:
     yield row("R21", "p99 beside 50 clients that drip vs without", figures["among"], figures["alone"], 0.5)
 
 
-BENCHMARKS = {"S1": s1_and_s2, "S3": s3_and_s4, "S5": s5, "S6": s6, "R21": r21}
+BENCHMARKS = {"S1": s1_and_s2, "S3": s3_and_s4, "S5": s5, "S6": s6, "S7": s7, "R21": r21}
 
 
 def main(chosen: list[str]) -> None:

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
+from flask import request
 from flask_openapi3 import Info, OpenAPI
 from redis import Redis
 from werkzeug.routing import BaseConverter
 
+from service.access.flask_admission import caller_of
+from service.access.gate import Gate
+from service.access.openapi import add_security
 from service.console.routes import docs_routes
 from service.datasets.routes import dataset_routes
 from service.http.flask_requests import ROOM, json_request, register_request_checks, register_store_checks
@@ -44,6 +48,7 @@ def create_app(
     check_store: Callable[[], object] | None = None,
     check_blobs: Callable[[], None] = lambda: None,
     room: Room | None = None,
+    gate: Gate | None = None,
 ) -> OpenAPI:
     """Build the service from its parts. Reads no environment, opens no socket.
 
@@ -52,6 +57,7 @@ def create_app(
         room: what all requests take together, when something else counts, too.
         check_store: raises if Redis is away or was replaced; by default it only asks whether Redis answers.
         check_blobs: raises if the blob store cannot be used.
+        gate: who comes in; None: everybody, for everything.
     """
     app = OpenAPI(
         __name__,
@@ -87,10 +93,11 @@ def create_app(
     app.register_api(tensorflow_routes(models, loaded_models, limits))
     app.register_api(hosting_routes(loaded_models, limits, version=API_VERSION))
     app.register_api(health_routes(redis, queue, loaded_models.check_ready))
-    app.register_blueprint(docs_routes(app))
+    app.register_blueprint(docs_routes(app, add_security))
     pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
     # A probe must not fail because of its Accept header, so health answers JSON whatever it says.
-    register_request_checks(app, limits, free_rules=pages | PREDICT.keys() | ALIVE.keys() | {"/readyz"})
+    free_of_types = pages | PREDICT.keys() | ALIVE.keys() | {"/readyz"}
+    register_request_checks(app, limits, lambda: caller_of(request, gate), free_rules=free_of_types)
     free_rules = pages | PREDICT.keys() | ALIVE.keys()
     register_store_checks(app, loaded_models.breaker, check_store or redis.ping, free_rules=free_rules)
     return app

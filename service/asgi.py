@@ -5,6 +5,8 @@ from functools import cache
 
 from gunicorn.errors import AppImportError
 
+from service.access.gate import Gate
+from service.access.ring import KeyRing
 from service.app import create_app
 from service.http.room import Room
 from service.observe.blob_watch import BlobWatch
@@ -12,6 +14,7 @@ from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
 from service.server.shell import Shell
 from service.settings import Settings
+from storage.access.store import AccessKeyStore
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.circuit_breaker import CircuitBreaker
@@ -62,10 +65,17 @@ def create_shell() -> Shell:
         check_store=check_redis,
         default=settings.default_model,
     )
-    identity.on_loss = models.forget
+    ring = KeyRing(AccessKeyStore(redis), models.breaker, check_store=check_redis)
+    gate = Gate(ring, is_insecure=settings.is_insecure)
+
+    def forget() -> None:
+        models.forget()
+        ring.forget()
+
+    identity.on_loss = forget
     # Half of the threads, so that long work leaves some to all others.
     room = Room(settings.request_memory_bytes, max_long=max(settings.api_threads // 2, 1))
-    app = create_app(redis, blobs, settings.limits, models, check_store, check_blobs, room)
+    app = create_app(redis, blobs, settings.limits, models, check_store, check_blobs, room, gate)
     on_loop = connect_on_loop(redis_url, timeout_s=2.0, max_connections=8, identity=identity)
     return Shell(
         app,
@@ -74,6 +84,7 @@ def create_shell() -> Shell:
         threads=settings.api_threads,
         limits=settings.limits,
         room=room,
+        gate=gate,
         blobs=blobs,
         check_blobs=check_blobs,
         renamed=platform_routes(settings),

@@ -8,7 +8,7 @@ from service.datasets.reading.limits import TableLimits
 from service.http.room import default_room_bytes
 from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
-from storage.store_settings import UNLIMITED, StoreSettings, at_least_one
+from storage.store_settings import UNLIMITED, StoreSettings, at_least_one, is_insecure
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
@@ -78,6 +78,8 @@ class Settings:
     """Limit for all requests under way in one process together, by estimate."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers; `*` stands for all."""
+    is_insecure: bool = False
+    """Whether everybody comes in while there is no access key, wherever the API listens."""
     stop_delay_s: float = 0.0
     """How long a process that was told to stop goes on as before, except that it is not ready."""
 
@@ -87,7 +89,7 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a setting is no number in its range, or no valid model, route or origin.
+            ValueError: a setting is no number in its range, or no valid model, route, origin or truth value.
         """
         return cls(
             stores=StoreSettings.from_env(env),
@@ -99,6 +101,7 @@ class Settings:
             model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
             request_memory_bytes=at_least_one(env, "REQUEST_MEMORY_BYTES", default_room_bytes(_n_processes(env))),
             cors_origins=_origins(env, "CORS_ORIGINS"),
+            is_insecure=is_insecure(env),
             stop_delay_s=stop_delay_s(env),
         )
 

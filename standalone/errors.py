@@ -5,6 +5,7 @@ StandaloneError
 │   └── DataDirectoryInUseError another process works on it
 ├── AddressError                the API cannot listen where it was asked to
 ├── RedisUnreachableError       nothing answers at REDIS_URL
+├── OpenServiceError            everybody would come in from other machines
 ├── BlobUrlUnusableError        nothing that is installed can reach BLOB_URL
 ├── DataLostError               Redis no longer has the data that the blobs belong to
 ├── ServerBinaryNotFoundError   no Valkey or Redis to embed
@@ -45,6 +46,10 @@ class AddressError(StandaloneError):
 
 class RedisUnreachableError(StandaloneError):
     """Nothing answers at REDIS_URL."""
+
+
+class OpenServiceError(StandaloneError):
+    """The API would let everybody in who reaches it from another machine."""
 
 
 class BlobUrlUnusableError(StandaloneError):

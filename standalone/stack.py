@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,18 +18,25 @@ from redis.exceptions import NoPermissionError
 
 from standalone.data_directory import DataDirectory
 from standalone.disk_guard import REFUSING, DiskGuard
-from standalone.errors import AddressError, BlobUrlUnusableError, DataLostError, RedisUnreachableError
+from standalone.errors import (
+    AddressError,
+    BlobUrlUnusableError,
+    DataLostError,
+    OpenServiceError,
+    RedisUnreachableError,
+)
 from standalone.redis_server import EmbeddedServer
 from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
+from storage.access.opening import check_may_listen
 from storage.availability import explain
 from storage.blobs import BlobStore
 from storage.connection import connect
-from storage.errors import BlobUrlError, MissingCommandsError, RedisUrlError
+from storage.errors import BlobUrlError, MissingCommandsError, OpenToAllError, RedisUrlError
 from storage.keys import STORE_IDENTITY_MARK
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.needed_commands import check_commands
 from storage.output import never_block
-from storage.store_settings import DEFAULT_DATA_DIR, blob_url, data_dir
+from storage.store_settings import DEFAULT_DATA_DIR, INSECURE, blob_url, data_dir
 
 API_COMMAND = (
     sys.executable,
@@ -65,6 +72,7 @@ class UpSettings:
     workers: int = 1
     data_dir: Path = Path(DEFAULT_DATA_DIR)
     redis_url: str | None = None  # None: an embedded server
+    is_insecure: bool = False  # let everybody in while there is no access key, wherever the API listens
 
     @property
     def local_host(self) -> str:
@@ -117,15 +125,16 @@ def up(settings: UpSettings) -> int:
         return Supervisor(stages, on_ready=lambda: _say_ready(settings.address)).run()
 
 
-def exec_api(host: str, port: int, api_processes: int, redis_url: str) -> NoReturn:
+def exec_api(host: str, port: int, api_processes: int, redis_url: str, *, is_insecure: bool) -> NoReturn:
     """Replace this process with the API, without a supervisor.
 
     Raises:
-        StandaloneError: BLOB_URL cannot be used.
+        StandaloneError: BLOB_URL or REDIS_URL cannot be used, or everybody would come in.
     """
     _check_blob_url(data_dir(os.environ))
+    _check_access(host, redis_url, is_insecure=is_insecure)
     _announce(_local_address(host, port))
-    _exec(API_COMMAND, _api_env(host, port, api_processes) | _stores_env(redis_url))
+    _exec(API_COMMAND, _api_env(host, port, api_processes, is_insecure=is_insecure) | _stores_env(redis_url))
 
 
 def exec_worker(redis_url: str) -> NoReturn:
@@ -162,9 +171,13 @@ def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> li
     }
     is_ready = partial(answers_http, settings.local_host, settings.port, "/readyz")
     # Redis and the workers stop at the same time, so there is nothing for a load balancer to wait for.
-    api_settings = _api_env(settings.host, settings.port, settings.api_processes) | {"STOP_DELAY_S": "0"}
+    api_settings = _api_env(settings.host, settings.port, settings.api_processes, is_insecure=settings.is_insecure) | {
+        "STOP_DELAY_S": "0"
+    }
     api_env = _environment(common | api_settings)
-    api = ChildSpec("api", API_COMMAND, is_ready=is_ready, env=api_env, cwd=PACKAGES)
+    # The embedded server has to run for this. Once: what held at the start need not stop a restart later.
+    check = cache(partial(_check_access, settings.host, redis_url, is_insecure=settings.is_insecure))
+    api = ChildSpec("api", API_COMMAND, is_ready=is_ready, env=api_env, cwd=PACKAGES, before_start=check)
     worker_env = _environment(common)
     workers = [
         ChildSpec(f"worker-{number}", WORKER_COMMAND, WORKER_READY_LINE, env=worker_env, cwd=PACKAGES)
@@ -173,8 +186,9 @@ def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> li
     return [api, *workers]
 
 
-def _api_env(host: str, port: int, api_processes: int) -> dict[str, str]:
-    return {"HOST": host, "PORT": str(port), "API_PROCESSES": str(api_processes)}
+def _api_env(host: str, port: int, api_processes: int, *, is_insecure: bool) -> dict[str, str]:
+    insecure = "true" if is_insecure else "false"
+    return {"HOST": host, "PORT": str(port), "API_PROCESSES": str(api_processes), INSECURE: insecure}
 
 
 def _announce(address: str) -> None:
@@ -237,6 +251,22 @@ def _check_blob_url(data_dir: Path) -> None:
         BlobStore(blob_url(os.environ, data_dir))
     except BlobUrlError as error:
         raise BlobUrlUnusableError(str(error)) from error
+
+
+def _check_access(host: str, redis_url: str, *, is_insecure: bool) -> None:
+    """Check that not everybody comes in who reaches the API from another machine.
+
+    Raises:
+        OpenServiceError: everybody would.
+        RedisUnreachableError: REDIS_URL cannot be read.
+    """
+    try:
+        with closing(connect(redis_url, timeout_s=2.0, n_retries=0)) as connection:
+            check_may_listen([host], connection, is_insecure=is_insecure)
+    except OpenToAllError as error:
+        raise OpenServiceError(str(error)) from error
+    except RedisUrlError as error:
+        raise RedisUnreachableError(str(error)) from error
 
 
 def _check_files(server: EmbeddedServer, data_dir: Path) -> None:

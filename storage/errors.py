@@ -19,6 +19,9 @@
     |-- VersionInUseError
     |-- DatasetNotFoundError
     |-- DatasetInUseError
+    |-- AccessKeyNotFoundError
+    |-- AccessKeyEndedError
+    |-- OpenToAllError
     |-- BlobNotFoundError
     |-- BlobStoreUnavailableError
     |   `-- WrongBlobStoreError
@@ -211,6 +214,35 @@ class DatasetInUseError(StorageError):
         )
         self.dataset_id = dataset_id
         self.job_id = job_id
+
+
+class AccessKeyNotFoundError(StorageError):
+    """No access key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"there is no access key {_shown(key_id)}")
+        self.key_id = key_id
+
+
+class AccessKeyEndedError(StorageError):
+    """The access key was revoked or has expired."""
+
+    def __init__(self, key_id: str, reason: str) -> None:
+        how = "was revoked" if reason == "revoked" else "has expired"
+        super().__init__(f"access key {key_id!r} {how}; make another one with 'perceptron keys create'")
+        self.key_id = key_id
+        self.reason = reason
+
+
+class OpenToAllError(StorageError):
+    """The API would let everybody in who reaches it from another machine."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"other machines can reach {address}, and there is no access key, so everybody could do everything: make "
+            "a key with 'perceptron keys create --scope admin', or let everybody in with --insecure (INSECURE=true)"
+        )
+        self.address = address
 
 
 class BlobNotFoundError(StorageError):

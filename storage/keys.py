@@ -9,7 +9,7 @@ another form is nothing that exists.
 
 import re
 
-from storage.errors import DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
+from storage.errors import AccessKeyNotFoundError, DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
 from storage.tenants import TENANT_PATTERN, local, tenant_of
 
 JOB_ID_PATTERN = r"job_[0-9a-f]{32}"
@@ -21,7 +21,12 @@ DATASET_ID_PATTERN = r"ds_[0-9a-f]{32}"
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 """Names of models and aliases."""
 
+ACCESS_KEY_ID_PATTERN = r"[0-9a-f]{16}"
+"""Ids of access keys."""
+
 _OF_TENANT = rf"(?:{TENANT_PATTERN}/)?"
+
+_is_access_key_id = re.compile(ACCESS_KEY_ID_PATTERN).fullmatch
 
 _is_job_id = re.compile(_OF_TENANT + JOB_ID_PATTERN).fullmatch
 _is_dataset_id = re.compile(_OF_TENANT + DATASET_ID_PATTERN).fullmatch
@@ -70,6 +75,11 @@ def is_job_id(text: str) -> bool:
 def is_dataset_id(text: str) -> bool:
     """Whether the text has the form of a data set's id."""
     return _is_dataset_id(text) is not None
+
+
+def is_access_key_id(text: str) -> bool:
+    """Whether the text has the form of an access key's id."""
+    return _is_access_key_id(text) is not None
 
 
 def job_prefix(tenant: str = "") -> str:
@@ -155,8 +165,26 @@ def best_network(job_id: str) -> str:
 
 
 CHANGES = "perceptron:changes"
-"""Channel with the messages `job <id> <status>` and `model <name>`, published by the step that changes them, and
-`in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names are those of the code, with their tenant."""
+"""Channel with the messages `job <id> <status>`, `model <name>` and `access`, published by the step that changes them,
+and `in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names are those of the code, with their tenant."""
+
+ACCESS_KEYS = "perceptron:access-keys"
+"""Sorted set of the ids of all access keys, ended ones among them, by time of creation."""
+
+ACCESS_STATE = "perceptron:access-state"
+"""String: a random text that each change of an access key replaces, so that processes see that there was one."""
+
+
+def access_key(key_id: str) -> str:
+    """Hash: the record of one access key.
+
+    Raises:
+        AccessKeyNotFoundError: no access key has such an id.
+    """
+    if not _is_access_key_id(key_id):
+        raise AccessKeyNotFoundError(key_id)
+    return f"perceptron:access-key:{key_id}"
+
 
 VERSIONS_IN_USE = "perceptron:versions-in-use"
 """Stream of the versions that an API process has loaded for a request, the newest thousand or so."""

@@ -10,6 +10,10 @@ DEFAULT_DATA_DIR = "./data"
 
 UNLIMITED = 2**53
 """No limit, as a number that Lua and JSON hold exactly."""
+INSECURE = "INSECURE"
+"""The setting that lets everybody in while there is no access key, wherever the API listens."""
+
+_YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 Number = TypeVar("Number", int, float)
 
@@ -39,6 +43,18 @@ def data_dir(env: Mapping[str, str]) -> Path:
 def blob_url(env: Mapping[str, str], data_dir: Path) -> str:
     """Return BLOB_URL, or the folder `blobs` of the data directory."""
     return env.get("BLOB_URL") or f"file://{data_dir / 'blobs'}"
+
+
+def is_insecure(env: Mapping[str, str]) -> bool:
+    """Return INSECURE, false if it is missing or empty.
+
+    Raises:
+        ValueError: it is neither true nor false.
+    """
+    text = env.get(INSECURE, "").strip().lower()
+    if text not in _YES + _NO:
+        raise ValueError(f"{INSECURE} must be true or false, not {text[:200]!r}")
+    return text in _YES
 
 
 def at_least_one(env: Mapping[str, str], setting: str, default: Number) -> Number:

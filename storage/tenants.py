@@ -5,8 +5,17 @@ meet in a cache, a queue or a message. The service puts the tenant of the caller
 shows ids and names without it. What belongs to no tenant has nothing in front.
 """
 
+import re
+
 TENANT_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
 """Names of tenants."""
+
+_is_tenant = re.compile(TENANT_PATTERN).fullmatch
+
+
+def is_tenant(text: str) -> bool:
+    """Whether the text has the form of a tenant's name."""
+    return _is_tenant(text) is not None
 
 
 def owned(tenant: str, text: str) -> str:

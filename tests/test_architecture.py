@@ -30,13 +30,14 @@ ROOMS = {
     },
     "service": {
         "http": set(),
+        "access": {"http"},
         "datasets": {"http"},
         "jobs": {"http", "datasets"},
         "models": {"http"},
         "observe": {"http"},
         "predict": {"http", "observe", "datasets"},
         "console": {"http"},
-        "server": {"http", "datasets", "jobs", "observe", "predict"},
+        "server": {"http", "access", "datasets", "jobs", "observe", "predict"},
     },
     "perceptron_client": {
         "answers": set(),
@@ -46,6 +47,7 @@ ROOMS = {
         "sklearn": {"answers", "bodies", "_sync"},
     },
     "storage": {
+        "access": set(),
         "datasets": set(),
         "jobs": {"datasets"},
         "models": {"jobs"},

@@ -24,6 +24,13 @@ _api_processes = click.option(
     show_envvar=True,
     help="Processes that serve HTTP.",
 )
+_insecure = click.option(
+    "--insecure",
+    envvar="INSECURE",
+    is_flag=True,
+    show_envvar=True,
+    help="Let everybody in while there is no access key, also from other machines.",
+)
 _redis_url = redis_url_option(is_required=True, help_text="The Redis that keeps jobs and models.")
 _own_redis_url = redis_url_option(is_required=False, help_text="A Redis to use instead of the embedded one.")
 
@@ -42,8 +49,11 @@ _own_redis_url = redis_url_option(is_required=False, help_text="A Redis to use i
 )
 @data_dir_option
 @_own_redis_url
+@_insecure
 @common_options
-def up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, redis_url: str | None) -> int:
+def up(
+    host: str, port: int, api_processes: int, workers: int, data_dir: Path, redis_url: str | None, insecure: bool
+) -> int:
     """
     \b
     Examples:
@@ -56,6 +66,8 @@ def up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, r
     It is ready when it prints an address. The other commands find it by that data directory, as long as they are
     called from the same place or with the same DATA_DIR. Ctrl-C or SIGTERM answers the requests under way and stops
     within 25 s; a second Ctrl-C stops at once. Jobs and models stay in the data directory.
+
+    To be reached from other machines, it wants an access key first: perceptron keys create --help.
     """
     return run_everything(
         UpSettings(
@@ -65,6 +77,7 @@ def up(host: str, port: int, api_processes: int, workers: int, data_dir: Path, r
             workers=workers,
             data_dir=data_dir,
             redis_url=redis_url,
+            is_insecure=insecure,
         )
     )
 
@@ -100,16 +113,19 @@ def init(data_dir: Path, redis_url: str | None, accept_loss: bool) -> None:
 @_container_port
 @_api_processes
 @_redis_url
+@_insecure
 @common_options
-def serve(host: str, port: int, api_processes: int, redis_url: str) -> None:
+def serve(host: str, port: int, api_processes: int, redis_url: str, insecure: bool) -> None:
     """
     \b
     Example:
       REDIS_URL=redis://db:6379 HOST=0.0.0.0 perceptron serve
 
     Run the API alone, without a supervisor, as in a container.
+
+    To be reached from other machines, it wants an access key first: perceptron keys create --help.
     """
-    exec_api(host, port, api_processes, redis_url)
+    exec_api(host, port, api_processes, redis_url, is_insecure=insecure)
 
 
 @click.command()

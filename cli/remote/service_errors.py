@@ -16,7 +16,11 @@ _REMEDIES: tuple[tuple[type[errors.PerceptronError], str], ...] = (
     (errors.DatasetNotFound, "'perceptron datasets' lists the data sets."),
     (errors.VersionInUse, "'perceptron alias --help' says how."),
     (errors.DatasetInUse, "Wait for the job, or cancel it: perceptron jobs --status running."),
-    (errors.Unauthenticated, "Set PERCEPTRON_API_KEY."),
+    (
+        errors.Unauthenticated,
+        "Set PERCEPTRON_API_KEY; whoever runs the service makes a key with 'perceptron keys create'.",
+    ),
+    (errors.Forbidden, "Whoever runs the service makes such a key with 'perceptron keys create --scope ...'."),
     (errors.Unavailable, "'perceptron doctor' looks for the reason."),
     (errors.ServerFault, "'perceptron doctor' looks for the reason; the log of the service has more."),
     (errors.UnexpectedAnswer, "Name the address of a Perceptron Service with --url."),

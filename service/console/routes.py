@@ -1,6 +1,8 @@
 """`/docs`, a viewer of the API that works offline, and `/openapi.json`, which it shows."""
 
+from collections.abc import Callable
 from importlib.resources import files
+from typing import Any
 
 import orjson
 from flask import Blueprint, Response, redirect
@@ -40,8 +42,12 @@ _START = """Scalar.createApiReference("#api", {
 """
 
 
-def docs_routes(app: OpenAPI) -> Blueprint:
-    """Build the routes. The viewer's code comes from the package flask-openapi3-scalar."""
+def docs_routes(app: OpenAPI, complete: Callable[[dict[str, Any]], dict[str, Any]]) -> Blueprint:
+    """Build the routes. The viewer's code comes from the package flask-openapi3-scalar.
+
+    Args:
+        complete: adds to the document what its routes do not say themselves.
+    """
     routes = Blueprint(
         "docs",
         __name__,
@@ -63,6 +69,6 @@ def docs_routes(app: OpenAPI) -> Blueprint:
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
-        return Response(orjson.dumps(document(app)), mimetype="application/json")
+        return Response(orjson.dumps(complete(document(app))), mimetype="application/json")
 
     return routes

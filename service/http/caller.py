@@ -1,14 +1,10 @@
 """Who sends a request, and what he may do. No Flask, no Redis."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
 
+from storage.access.record import SCOPES, Scope
 from storage.errors import DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
 from storage.tenants import owned
-
-Scope: TypeAlias = Literal["read", "predict", "train", "admin"]
-
-SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +48,8 @@ class Caller:
         return owned(self.tenant, dataset_id)
 
 
-ANYONE = Caller(None, "", SCOPES)
+ANYONE = Caller(None, "", frozenset(SCOPES))
 """Who sends a request while access is off."""
+
+NOBODY = Caller(None, "", frozenset())
+"""Who asks a route that is free, while access is on."""

@@ -3,6 +3,8 @@
 RequestError
 |-- MalformedJsonError
 |-- BadRequestError
+|-- UnauthenticatedError
+|-- ForbiddenError
 |-- UnsupportedMediaTypeError
 |   `-- UnsupportedEncodingError
 |-- NotAcceptableError
@@ -46,8 +48,6 @@ from storage.errors import (
 
 RETRY_AFTER_S = 1
 
-_ACCEPT_ENCODING: tuple[Header, ...] = ((b"accept-encoding", b"gzip, deflate"),)
-
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +57,30 @@ class RequestError(Exception):
 
 class BadRequestError(RequestError):
     """The request is invalid in a way that its protocol answers with 400."""
+
+
+class UnauthenticatedError(RequestError):
+    """There is no access key in force. The message does not tell why: that is for the log."""
+
+    def __init__(self, reason: str, key_id: str | None = None) -> None:
+        super().__init__(
+            "send an access key that is in force: in the header Authorization, as Bearer psk_..., or in X-API-Key"
+        )
+        self.reason = reason
+        self.key_id = key_id
+
+
+class ForbiddenError(RequestError):
+    """The access key does not allow this."""
+
+    def __init__(self, enough: Sequence[str], scopes: Sequence[str], *, tenant: str = "") -> None:
+        if tenant:
+            detail = f"this needs an access key without a tenant, and this one is of the tenant {tenant}"
+        else:
+            has = f"this access key has {', '.join(scopes)}"
+            detail = f"this needs an access key with the scope {' or '.join(enough)}; {has}"
+        super().__init__(detail)
+        self.enough = tuple(enough)
 
 
 class UnsupportedMediaTypeError(RequestError):
@@ -163,6 +187,8 @@ class ClientGoneError(RequestError):
 STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     MalformedJsonError: (400, "malformed_json"),
     BadRequestError: (400, "bad_request"),
+    UnauthenticatedError: (401, "unauthenticated"),
+    ForbiddenError: (403, "forbidden"),
     NotAcceptableError: (406, "not_acceptable"),
     LengthRequiredError: (411, "length_required"),
     BodyTooLargeError: (413, "too_large"),
@@ -191,6 +217,13 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     IdempotencyKeyReusedError: (422, "idempotency_key_reused"),
     UnavailableError: (503, "unavailable"),
 }
+
+
+_HEADERS: dict[type[Exception], tuple[Header, ...]] = {
+    UnsupportedEncodingError: ((b"accept-encoding", b"gzip, deflate"),),
+    UnauthenticatedError: ((b"www-authenticate", b"Bearer"),),
+}
+"""The headers that only the answers to these errors have."""
 
 
 def problem_body(status: int, code: str, detail: str, *, request_id: str | None) -> dict[str, Any]:
@@ -247,7 +280,7 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
     for kind in type(error).__mro__:
         if kind in STATUS_AND_CODE:
             status, code = STATUS_AND_CODE[kind]
-            headers = _ACCEPT_ENCODING if isinstance(error, UnsupportedEncodingError) else ()
+            headers = _HEADERS.get(type(error), ())
             return problem_answer(
                 status, code, str(error), request_id=request_id, faults=_faults(error), headers=headers
             )

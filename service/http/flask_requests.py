@@ -84,16 +84,20 @@ def current_caller() -> Caller:
     return caller
 
 
-def register_request_checks(app: Flask, limits: Limits, *, free_rules: Collection[str]) -> None:
+def register_request_checks(
+    app: Flask, limits: Limits, find_caller: Callable[[], Caller], *, free_rules: Collection[str]
+) -> None:
     """Give each request an id, and refuse it before its body is read when its headers are reason enough.
 
     Args:
+        find_caller: returns who sends the current request; raises if he may not.
         free_rules: rules of routes that choose the media type of their answer themselves.
     """
 
     @app.before_request
     def check() -> None:
         g.request_id = request_id(request.headers.get("X-Request-Id", ""))
+        g.caller = find_caller()
         if "Transfer-Encoding" in request.headers:
             raise LengthRequiredError("send the body whole, with a Content-Length, not in chunks")
         length = request.content_length or 0

@@ -9,7 +9,11 @@ from typing import Any
 
 from service.server.reloads import RELOADS
 from service.settings import stop_delay_s
+from storage.access.opening import check_may_listen
+from storage.connection import connect
+from storage.errors import OpenToAllError, RedisUrlError
 from storage.output import never_block
+from storage.store_settings import is_insecure
 
 _PR_SET_PDEATHSIG = 1
 
@@ -52,6 +56,19 @@ control_socket_disable = True
 # A log line per request would cost more than the request. Errors are logged.
 accesslog = None
 loglevel = "info"
+
+
+def on_starting(server: Any) -> None:
+    """Refuse to listen where everybody would come in."""
+    hosts = [address if isinstance(address, str) else address[0] for address in server.cfg.address]
+    redis_url = os.environ.get("REDIS_URL")
+    if redis_url is None:
+        return  # the processes that serve say that it is missing
+    try:
+        with connect(redis_url, timeout_s=2, n_retries=0) as redis:
+            check_may_listen(hosts, redis, is_insecure=is_insecure(os.environ))
+    except (OpenToAllError, RedisUrlError, ValueError) as error:
+        sys.exit(f"perceptron: error: {error}")
 
 
 def on_reload(server: Any) -> None:

@@ -7,6 +7,10 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
+from service.access.gate import Admission, Gate
+from service.access.needs import PREDICT
+from service.http.caller import ANYONE, Caller
+from service.http.errors import RequestError
 from service.http.room import Room
 from service.http.wire import HttpAnswer, HttpRequest, all_headers, request_id
 from service.predict.formats.format import SMALL_BODY_BYTES
@@ -16,6 +20,7 @@ from service.predict.protocols.table import Match, find
 from service.server.messages import Send, send_parts
 from service.server.request_head import parse_plain_head
 from service.settings import Limits
+from storage.errors import UnavailableError
 
 MAX_HEAD_BYTES = 2_048
 """Longer heads are not kept in memory."""
@@ -36,12 +41,24 @@ class PredictHead(NamedTuple):
     """By name in lower case."""
     query: bytes
     n_body_bytes: int
+    caller: Caller = ANYONE
+
+
+class _KnownHead:
+    """A head in memory, with who sent it: that is found out once for each change of the access keys."""
+
+    __slots__ = ("admission", "head")
+
+    def __init__(self, head: PredictHead) -> None:
+        self.head = head
+        self.admission: Admission | None = None
 
 
 class PredictOnLoop:
     """Runs the same predict function as the Flask routes, but small requests on the event loop.
 
     Args:
+        gate: who may predict; None: everybody.
         threads: for requests that would hold up the loop. They are not the Flask app's, which may all wait for Redis.
     """
 
@@ -52,6 +69,7 @@ class PredictOnLoop:
         *,
         room: Room,
         threads: int,
+        gate: Gate | None = None,
         renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         self._models = models
@@ -59,8 +77,8 @@ class PredictOnLoop:
         self.room = room
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._renamed = renamed
-        self.read_head = lru_cache(_MAX_HEADS)(self._read_head)
-        """Takes the head of a request, its empty line included; returns None if it is unusual or does not predict."""
+        self._gate = gate
+        self._known_head = lru_cache(_MAX_HEADS)(self._parse_head)
         self.is_draining = False
         """Whether each connection is to be closed after its next answer."""
 
@@ -68,14 +86,39 @@ class PredictOnLoop:
         """Return what reads a request with this path; None if it does not predict."""
         return find(method, self._renamed.get((method, path), path))
 
-    def _read_head(self, raw: bytes) -> PredictHead | None:
+    def read_head(self, raw: bytes) -> PredictHead | None:
+        """Read the head of a request, its empty line included.
+
+        Returns None if it is unusual or does not predict, or if its sender may not: then the shell says so.
+        """
+        known = self._known_head(raw)
+        if known is None or (self._gate is not None and not self._is_let_in(self._gate, known)):
+            return None
+        return known.head
+
+    @staticmethod
+    def _is_let_in(gate: Gate, known: _KnownHead) -> bool:
+        if known.admission is not None and gate.still_holds(known.admission):
+            return True
+        try:
+            admission = gate.admit(known.head.headers)
+            PREDICT.check(admission.caller)
+        except (RequestError, UnavailableError):
+            known.admission = None
+            return False
+        known.admission, known.head = admission, known.head._replace(caller=admission.caller)
+        return True
+
+    def _parse_head(self, raw: bytes) -> _KnownHead | None:
         head = parse_plain_head(raw)
         if head is None or head.n_body_bytes > self._limits.max_body_bytes:
             return None
         if b"origin" in head.headers:
             return None  # a browser's request, which the shell gives the headers of CORS
         match = self.find("POST", head.path)
-        return None if match is None else PredictHead(raw, match, head.headers, head.query, head.n_body_bytes)
+        if match is None:
+            return None
+        return _KnownHead(PredictHead(raw, match, head.headers, head.query, head.n_body_bytes))
 
     def answer_now(self, head: PredictHead, parts: list[bytes]) -> Answered | None:
         """Answer a request with a body in parts; None if that would hold up the loop."""
@@ -118,13 +161,16 @@ class PredictOnLoop:
             headers,
             head.match.values,
             self.room,
+            caller=head.caller,
         )
         if is_gone is not None:
             http.is_gone = is_gone
         return predict(head.match.read, http, self._models, self._limits, may_wait=may_wait), http.request_id
 
-    async def answer(self, match: Match, headers: Mapping[bytes, bytes], query: bytes, body: bytes, send: Send) -> None:
+    async def answer(
+        self, match: Match, headers: Mapping[bytes, bytes], query: bytes, caller: Caller, body: bytes, send: Send
+    ) -> None:
         """Answer a request of the shell, whose body has been received."""
-        head = PredictHead(b"", match, headers, query, len(body))
+        head = PredictHead(b"", match, headers, query, len(body), caller)
         answer, of_request = self.answer_now(head, [body]) or await self.answer_in_thread(head, [body])
         await send_parts(send, answer.status, all_headers(answer, of_request), answer.body)

@@ -9,6 +9,11 @@ import orjson
 from a2wsgi import WSGIMiddleware
 from redis.asyncio import Redis
 
+from service.access.authenticate import by_name
+from service.access.flask_admission import CALLER, rule_finder
+from service.access.gate import Gate
+from service.access.needs import PREDICT, need_of
+from service.http.caller import ANYONE
 from service.http.errors import RequestError, answer_to, problem_body
 from service.http.room import Room
 from service.observe.payloads import ALIVE, READINESS_PATHS
@@ -23,6 +28,7 @@ from service.server.waiting import Waiting
 from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
+from storage.errors import UnavailableError
 
 _ALIVE = {path: orjson.dumps(answer) for path, answer in ALIVE.items()}
 
@@ -40,6 +46,7 @@ class Shell:
         blobs: where uploads go; None: the Flask app receives them by itself.
         check_blobs: raises if the blob store cannot be used.
         room: what all requests of the process take together.
+        gate: who comes in; None: everybody, for everything.
         cors_origins: see `Cors`; none of them: no headers for other origins.
         body_timeout_s: how long a client may pause while it sends its body.
         renamed: paths to replace by others, by method and path.
@@ -55,6 +62,7 @@ class Shell:
         threads: int,
         limits: Limits,
         room: Room | None = None,
+        gate: Gate | None = None,
         blobs: BlobStore | None = None,
         check_blobs: Callable[[], None] = lambda: None,
         body_timeout_s: float = 30.0,
@@ -64,11 +72,13 @@ class Shell:
     ) -> None:
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
         self._changes = Changes(redis)
-        self._waiting = Waiting(self._flask, redis, self._changes)
+        self._waiting = Waiting(self._flask, redis, self._changes, gate)
+        self.gate = gate
+        self._rule_of = None if gate is None else rule_finder(wsgi_app)
         self._models = models
         room = room or Room()
         self.unread = UnreadAnswers(room)
-        self.predict = PredictOnLoop(models, limits, room=room, threads=threads, renamed=renamed)
+        self.predict = PredictOnLoop(models, limits, room=room, threads=threads, gate=gate, renamed=renamed)
         self._uploads: Uploads | None = None
         if blobs is not None:
             most = max(threads // 2, 1)  # of the threads that read the files afterwards
@@ -114,6 +124,15 @@ class Shell:
         if self._is_leaving and scope["path"] in READINESS_PATHS:
             await self._say(scope, send, 503, "unavailable", "this process is stopping", (b"retry-after", b"1"))
             return
+        if self.gate is not None:
+            try:
+                scope = await self._let_in(self.gate, scope)
+            except (RequestError, UnavailableError) as error:
+                # A long body is not read only to be thrown away; the rest of a short one is, so that the client, which
+                # may still be sending it, reads the answer.
+                is_short = length <= self._max_body_bytes and b"transfer-encoding" not in headers
+                await self._refuse(scope, send, error, *(() if is_short else [(b"connection", b"close")]))
+                return
         if await self._waiting.handle(scope, receive, send):
             return
         if self._uploads is not None and self._uploads.is_one(scope):
@@ -153,7 +172,7 @@ class Shell:
         # A header sent twice, or chunks, are for Flask to check.
         is_plain = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers
         if is_plain and (match := self.predict.find(scope["method"], scope["path"])) is not None:
-            await self.predict.answer(match, headers, scope["query_string"], body, send)
+            await self.predict.answer(match, headers, scope["query_string"], scope.get(CALLER, ANYONE), body, send)
             return
         receive = once(body)
         del body
@@ -163,11 +182,25 @@ class Shell:
         """Listen for changes as long as the process lives."""
         await receive()  # lifespan.startup
         self._models.follow(self._changes)
+        if self.gate is not None:
+            await self.gate.open(self._changes)
         listening = asyncio.create_task(self._changes.listen())
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         listening.cancel()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _let_in(self, gate: Gate, scope: Scope) -> Scope:
+        """Return the request with its caller, before anything of its body is read.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError, UnavailableError: as `Gate.let_in`.
+        """
+        method, path = scope["method"], scope["path"]
+        assert self._rule_of is not None, "there is a gate"
+        is_predict = self.predict.find(method, path) is not None
+        need = PREDICT if is_predict else need_of(method, self._rule_of(method, path))
+        return {**scope, CALLER: await gate.let_in_on_loop(need, by_name(scope["headers"]))}
 
     async def _refuse(self, scope: Scope, send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
         own = own_headers(scope, b"application/problem+json")

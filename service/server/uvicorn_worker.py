@@ -45,11 +45,20 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
     async def _serve(self) -> None:
         # The same as in the base class, except for the class of the server.
         self.config.app = self.wsgi
+        self.wsgi.gate.listens_on(_host_of(each) for each in self.sockets)
         server = _DrainingServer(config=self.config)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+
+def _host_of(listener: socket.socket) -> str:
+    """Return the host on which a socket listens, or the path of a unix socket."""
+    name = listener.getsockname()
+    if isinstance(name, tuple):
+        return str(name[0])
+    return "/" + str(name)  # only this machine reaches it
 
 
 class _DrainingServer(Server):

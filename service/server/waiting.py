@@ -10,7 +10,9 @@ from urllib.parse import parse_qs
 import orjson
 from redis.asyncio import Redis
 
-from service.http.caller import ANYONE, Caller
+from service.access.flask_admission import CALLER
+from service.access.gate import Gate
+from service.http.caller import ANYONE
 from service.jobs.payloads import EventPayload
 from service.server.changes import Changes, JobWatch
 from service.server.messages import App, Receive, Scope, Send, ask, header, own_headers, send_answer, without
@@ -38,9 +40,13 @@ class Waiting:
     """Holds requests until their job changes.
 
     Each request goes to the Flask app first, so that its checks, errors and representations apply here, too.
+
+    Args:
+        gate: tells whether who waits may still; None: everybody may.
     """
 
-    def __init__(self, flask: App, redis: Redis, changes: Changes) -> None:
+    def __init__(self, flask: App, redis: Redis, changes: Changes, gate: Gate | None = None) -> None:
+        self._gate = gate
         self._flask = flask
         self._redis: Any = redis
         self._changes = changes
@@ -53,13 +59,13 @@ class Waiting:
         self._is_draining = True
         self._changes.wake_all()
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send, caller: Caller = ANYONE) -> bool:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Answer the request if it is one that waits; return whether it is."""
         match = _SHOW_OR_EVENTS.fullmatch(scope["path"]) if scope["method"] == "GET" else None
         if match is None:
             return False
         # The Flask app decides whether the job is the caller's: nothing is told before it has answered with 200.
-        job_id, is_events = owned(caller.tenant, match[1]), match[2] is not None
+        job_id, is_events = owned(scope.get(CALLER, ANYONE).tenant, match[1]), match[2] is not None
         if is_events and b"text/event-stream" in header(scope, b"accept").lower():
             await self._stream(scope, receive, send, job_id)
             return True
@@ -88,7 +94,8 @@ class Waiting:
             return
         # A drain cuts the wait short, so the preference was not applied.
         applied = [] if self._is_draining else [(b"preference-applied", b"wait=%d" % wait_s)]
-        await (await ask(self._flask, scope)).relay(send, *applied)
+        # Without the caller, so that Flask asks again who it is: his key may have been revoked meanwhile.
+        await (await ask(self._flask, {**scope, CALLER: None})).relay(send, *applied)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, job_id: str) -> None:
         """Send the events of a job as they come, until it is done."""
@@ -109,7 +116,7 @@ class Waiting:
             chunk = b"retry: %d\n\n" % _RETRY_MS
             while True:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if self._is_draining or gone.is_set():
+                if self._is_draining or gone.is_set() or not self._may_go_on(scope):
                     break
                 events = await self._events(job_id, after)
                 chunk = b"".join(map(_as_server_sent, events or ()))
@@ -123,6 +130,9 @@ class Waiting:
                         break  # the job has expired, or the client began after its last event
                     chunk = b": still here\n\n"
         await send({"type": "http.response.body", "body": b""})
+
+    def _may_go_on(self, scope: Scope) -> bool:
+        return self._gate is None or self._gate.is_in_force(scope[CALLER])
 
     @contextlib.asynccontextmanager
     async def _watched(self, job_id: str, receive: Receive) -> AsyncIterator[tuple[JobWatch, asyncio.Event]]:

@@ -1,6 +1,5 @@
 """Every tenant that the workers look after."""
 
-import re
 from typing import Any
 
 from redis import Redis
@@ -8,9 +7,7 @@ from redis import Redis
 from storage import keys
 from storage.alarm import report
 from storage.damage import reported
-from storage.tenants import TENANT_PATTERN
-
-_is_tenant = re.compile(TENANT_PATTERN).fullmatch
+from storage.tenants import is_tenant
 
 
 def every_tenant(redis: Redis) -> list[str]:
@@ -20,7 +17,7 @@ def every_tenant(redis: Redis) -> list[str]:
         found = redis.smembers(keys.TENANTS)
     tenants = [""]
     for text in sorted(member.decode("ascii", "replace") for member in found):
-        if _is_tenant(text):
+        if is_tenant(text):
             tenants.append(text)
         else:
             report(f"{keys.TENANTS} has the member {text[:100]!r}, which is no tenant's name")

@@ -65,6 +65,12 @@ local function tell_model(key, name)
   redis.call('PUBLISH', CHANGES, 'model ' .. owned(key, name))
 end
 
+-- Tell the API processes that an access key was made or has changed, or will end at another time.
+local function tell_access(state, new)
+  redis.call('SET', state, new)
+  redis.call('PUBLISH', CHANGES, 'access')
+end
+
 -- Delete a key that holds another type of value than what is about to be written there.
 local function only_as(key, kind)
   local found = redis.call('TYPE', key)['ok']

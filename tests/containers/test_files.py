@@ -23,6 +23,13 @@ def test_compose_reads_no_variable_that_a_shell_may_export_for_itself() -> None:
     assert {name for name in names if not name.startswith("PERCEPTRON_")} == set()
 
 
+def test_what_lets_everybody_in_is_published_on_this_machine_alone() -> None:
+    for name, service in SERVICES.items():
+        if service.get("environment", {}).get("INSECURE") is not None or name == "front":
+            assert all(re.search(r":-127\.0\.0\.1:\d+\}:8000$", port) for port in service.get("ports", [])), name
+    assert SERVICES["api"]["environment"]["INSECURE"] == "${PERCEPTRON_INSECURE:-true}"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_container_is_confined(name: str) -> None:
     service = SERVICES[name]

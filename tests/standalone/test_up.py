@@ -186,6 +186,24 @@ def test_a_wrong_default_model_ends_the_start_and_is_named(program):
     assert "DEFAULT_MODEL must be like churn, churn@production or churn/3, not 'a b'" in serve.stderr
 
 
+@pytest.mark.parametrize(
+    "command", [["-m", "cli", "serve"], ["-m", "gunicorn", "-c", "python:service.server.gunicorn_config"]]
+)
+def test_what_other_machines_reach_does_not_start_without_a_key(program, redis, server, command):
+    env = {"REDIS_URL": server.url, "HOST": "0.0.0.0", "PORT": str(free_port())}
+    serve = program(*command, env=env)
+    assert serve.wait() == 1
+    (line,) = (line for line in serve.stderr.splitlines() if "error" in line)
+    assert line.startswith("perceptron: error: other machines can reach 0.0.0.0, and there is no access key")
+
+
+def test_a_truth_value_that_is_none_ends_the_start_and_is_named(program, server):
+    env = {"REDIS_URL": server.url, "PORT": str(free_port()), "INSECURE": "perhaps"}
+    serve = program("-m", "gunicorn", "-c", "python:service.server.gunicorn_config", env=env)
+    assert serve.wait() == 1
+    assert "INSECURE must be true or false, not 'perhaps'" in serve.stderr
+
+
 def test_a_relative_data_directory_is_relative_to_where_the_command_was_called(tmp_path: Path, monkeypatch):
     started = {}
     monkeypatch.setattr("os.execve", lambda path, command, env: started.update(env))
@@ -193,7 +211,10 @@ def test_a_relative_data_directory_is_relative_to_where_the_command_was_called(t
     monkeypatch.delenv("BLOB_URL", raising=False)
     for data_dir, expected in (("here", tmp_path / "here"), ("", tmp_path / "data")):
         monkeypatch.setenv("DATA_DIR", data_dir)
-        for start in (lambda: exec_worker("redis://r"), lambda: exec_api("127.0.0.1", 8000, 1, "redis://r")):
+        for start in (
+            lambda: exec_worker("redis://r"),
+            lambda: exec_api("127.0.0.1", 8000, 1, "redis://r", is_insecure=False),
+        ):
             monkeypatch.chdir(tmp_path)
             start()
             assert started["DATA_DIR"] == str(expected)

@@ -1,0 +1,1 @@
+"""Who comes in: access keys, and what each route needs."""

@@ -1,0 +1,50 @@
+"""Flask's side of the gate: the caller of a request, and the rule that Flask's router finds for a path."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Flask, Request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from service.access.gate import Gate
+from service.access.needs import need_of
+from service.http.caller import ANYONE, Caller
+
+CALLER = "perceptron.caller"
+"""The member of an ASGI scope that names the caller, once the shell has let him in."""
+
+
+def caller_of(request: Request, gate: Gate | None) -> Caller:
+    """Return who sends a request, if he may; without a gate everybody may.
+
+    Raises:
+        UnauthenticatedError, ForbiddenError, UnavailableError: as `Gate.let_in`.
+    """
+    if gate is None:
+        return ANYONE
+    need = need_of(request.method, None if request.url_rule is None else request.url_rule.rule)
+    caller: Caller | None = request.environ.get("asgi.scope", {}).get(CALLER)
+    if caller is None:
+        return gate.let_in(need, _headers(request))
+    if need is not None:
+        need.check(caller)  # again, as the shell's idea of a path must not be the only one
+    return caller
+
+
+def rule_finder(app: Flask) -> Callable[[str, str], str | None]:
+    """Return what finds the rule for a method and a path as Flask will, before Flask is asked; None: there is none."""
+    router = app.url_map.bind("")
+
+    def rule_of(method: str, path: str) -> str | None:
+        try:
+            rule: Any = router.match(path, method, return_rule=True)[0]
+        except (HTTPException, RequestRedirect):
+            return None
+        return str(rule.rule)
+
+    return rule_of
+
+
+def _headers(request: Request) -> Mapping[bytes, bytes]:
+    return {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in request.headers}

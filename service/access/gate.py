@@ -1,0 +1,174 @@
+"""Who comes in: what every way into the service asks before it reads a body."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from service.access.authenticate import UNKNOWN, authenticate
+from service.access.needs import Need
+from service.access.ring import KeyRing, Keys, Listener
+from service.http.caller import ANYONE, NOBODY, Caller
+from service.http.errors import UnauthenticatedError
+from storage.access.opening import is_of_this_machine
+from storage.errors import UnavailableError
+
+_FIRST_READ_S = 2.0
+"""A start waits at most this long for the keys."""
+
+_LINES_PER_S = 5
+"""Of the log, about requests that were not let in."""
+
+_log = logging.getLogger(__name__)
+
+
+class Admission(NamedTuple):
+    """Who sends a request, and how long that is known."""
+
+    caller: Caller
+    until_ms: float
+    """When the key expires, in milliseconds since 1970."""
+    keys: Keys
+    """The keys that said so: once others are in force, the question must be asked again."""
+
+
+class Gate:
+    """Finds out who sends a request, and whether that is enough for the route.
+
+    Args:
+        is_insecure: whether everybody comes in while there is no access key, wherever the API listens.
+    """
+
+    def __init__(self, ring: KeyRing, *, is_insecure: bool = False) -> None:
+        self._ring = ring
+        self._may_be_open = is_insecure
+        self._has_said = False
+        self._log_second = 0
+        self._n_logged = 0
+
+    def listens_on(self, hosts: Iterable[str]) -> None:
+        """Let everybody in while there is no access key, if only this machine reaches these hosts."""
+        found = list(hosts)
+        self._may_be_open |= bool(found) and all(map(is_of_this_machine, found))
+
+    async def open(self, listener: Listener) -> None:
+        """Read the keys, and keep them fresh from now on. If Redis is away, nobody comes in before it is back."""
+        with contextlib.suppress(UnavailableError, TimeoutError):  # whoever listens for changes says why
+            await asyncio.wait_for(asyncio.to_thread(self._ring.read), _FIRST_READ_S)
+        if self._ring.keys is not None:
+            self._say_that_it_is_open(self._ring.keys)
+        self._ring.follow(listener)
+
+    def admit(self, headers: Mapping[bytes, bytes]) -> Admission:
+        """Return who sends a request, from memory.
+
+        Args:
+            headers: by name in lower case.
+
+        Raises:
+            UnauthenticatedError: there is no key in force among the headers.
+            UnavailableError: the keys were never read.
+        """
+        keys = self._ring.keys
+        if keys is None:
+            raise UnavailableError("the access keys could not be read yet")
+        if not keys.is_any and self._may_be_open:
+            self._say_that_it_is_open(keys)
+            return Admission(ANYONE, float("inf"), keys)
+        caller, until_ms = authenticate(headers, keys.by_id, _now_ms())
+        return Admission(caller, until_ms, keys)
+
+    def still_holds(self, admission: Admission) -> bool:
+        """Whether the same headers would be admitted again in the same way."""
+        return admission.keys is self._ring.keys and _now_ms() < admission.until_ms
+
+    def is_in_force(self, caller: Caller) -> bool:
+        """Whether the key of a caller who came in earlier still lets him in. Anyone's does until there is a key."""
+        keys = self._ring.keys
+        if keys is None or caller.key_id is None:
+            return keys is None or not keys.is_any
+        key = keys.by_id.get(caller.key_id)
+        return key is not None and key.refusal(_now_ms()) is None
+
+    def let_in(self, need: Need | None, headers: Mapping[bytes, bytes]) -> Caller:
+        """Return who sends a request if he may; a key that was made a moment ago is looked up in Redis.
+
+        Args:
+            need: None: there is no such route, as whoever has a key may know.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError: he may not.
+            UnavailableError: the keys were never read, or the key is unknown and Redis is away.
+        """
+        if need is not None and need.is_free:
+            return NOBODY
+        try:
+            caller = self.admit(headers).caller
+        except UnauthenticatedError as error:
+            key_id = self._to_look_up(error)
+            self._ring.look_up(key_id)
+            caller = self._admit_after_look_up(headers)
+        return _checked(caller, need)
+
+    async def let_in_on_loop(self, need: Need | None, headers: Mapping[bytes, bytes]) -> Caller:
+        """Do the same on the event loop: only a look-up takes a thread."""
+        if need is not None and need.is_free:
+            return NOBODY
+        try:
+            caller = self.admit(headers).caller
+        except UnauthenticatedError as error:
+            key_id = self._to_look_up(error)
+            await asyncio.to_thread(self._ring.look_up, key_id)
+            caller = self._admit_after_look_up(headers)
+        return _checked(caller, need)
+
+    def _to_look_up(self, error: UnauthenticatedError) -> str:
+        """Return the id of a key that may have been made a moment ago.
+
+        Raises:
+            UnauthenticatedError: it was not, or too many are looked up already.
+        """
+        if error.reason == UNKNOWN and error.key_id is not None and self._ring.may_look_up():
+            return error.key_id
+        self._note(error)
+        raise error
+
+    def _admit_after_look_up(self, headers: Mapping[bytes, bytes]) -> Caller:
+        try:
+            return self.admit(headers).caller
+        except UnauthenticatedError as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: UnauthenticatedError) -> None:
+        """Log why somebody was not let in, which he is not told."""
+        second = int(time.monotonic())
+        if second != self._log_second:
+            self._log_second, self._n_logged = second, 0
+        self._n_logged += 1
+        if self._n_logged <= _LINES_PER_S:
+            _log.info("a request was not let in: access key %s: %s", error.key_id or "-", error.reason)
+
+    def _say_that_it_is_open(self, keys: Keys) -> None:
+        if self._has_said or keys.is_any:
+            return
+        self._has_said = True
+        remedy = "'perceptron keys create --scope admin' makes the first key"
+        if self._may_be_open:
+            _log.warning(
+                "access is off: there is no access key, so whoever reaches the API may do everything; %s", remedy
+            )
+        else:
+            _log.warning("nobody comes in: there is no access key, and other machines reach the API; %s", remedy)
+
+
+def _checked(caller: Caller, need: Need | None) -> Caller:
+    if need is not None:
+        need.check(caller)
+    return caller
+
+
+def _now_ms() -> float:
+    return time.time() * 1000

@@ -1,0 +1,47 @@
+"""What the OpenAPI document says about access: made from the table of needs."""
+
+import re
+from typing import Any
+
+from service.access.needs import NEEDS, Need, need_of
+from service.http.openapi import problems
+
+SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access key, `psk_...`, in the header `Authorization: Bearer`. While the service has no "
+        "access key, none is asked for.",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in another header."},
+}
+
+
+def add_security(document: dict[str, Any]) -> dict[str, Any]:
+    """Add to each operation which scopes are enough, and the errors of access; return the document."""
+    rules = {(method.lower(), _in_braces(rule)): rule for method, rule in NEEDS}
+    document.setdefault("components", {})["securitySchemes"] = SCHEMES
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            need = need_of(method.upper(), rules.get((method, path), path))
+            assert need is not None, "it has a rule"
+            operation["security"] = _alternatives(need)
+            if need.is_free:
+                continue
+            refused = problems(401, 403)
+            operation["responses"] |= {str(status): refused[status] for status in (401, 403)}
+            if need.is_for_operator:
+                operation["x-operator-only"] = True
+    return document
+
+
+def _alternatives(need: Need) -> list[dict[str, list[str]]]:
+    """Return one entry for each way in which a request may show that it has enough."""
+    if need.is_free:
+        return []
+    return [{scheme: [scope]} for scheme in SCHEMES for scope in need.enough]
+
+
+def _in_braces(rule: str) -> str:
+    """Return a rule of Flask in the notation of OpenAPI."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)

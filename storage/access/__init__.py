@@ -1,0 +1,1 @@
+"""Access keys: who may use the service, and for what."""

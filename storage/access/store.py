@@ -1,0 +1,131 @@
+"""All access keys, in Redis."""
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from storage import keys
+from storage.access.key_text import Credentials, new_text, read_text
+from storage.access.record import AccessKey, Scope, decode_access_key
+from storage.alarm import report
+from storage.damage import each_answer, names, reported
+from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError
+from storage.scripts import load_script
+
+
+@dataclass(frozen=True)
+class AllKeys:
+    """What Redis holds about access."""
+
+    keys: dict[str, AccessKey]
+    """By id, the oldest first; without those whose record is damaged."""
+    is_any: bool
+    """Whether any was ever made, be it damaged or revoked."""
+
+
+class AccessKeyStore:
+    """The records of all access keys. Each change tells all API processes."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+
+    def create(
+        self, scopes: Collection[Scope], *, tenant: str = "", name: str = "", lifetime_s: float | None = None
+    ) -> tuple[AccessKey, str]:
+        """Make a key; return it with its text, which nobody can read again.
+
+        Args:
+            lifetime_s: None: it does not expire.
+        """
+        text, made = _new()
+        load_script(self._redis, "create_access_key")(
+            keys=[keys.access_key(made.key_id), keys.ACCESS_KEYS, keys.ACCESS_STATE],
+            args=[
+                secrets.token_hex(8),
+                "" if lifetime_s is None else round(lifetime_s * 1000),
+                *("digest", made.digest, "scopes", " ".join(sorted(scopes)), "tenant", tenant, "name", name),
+            ],
+        )
+        return self.get(made.key_id), text
+
+    @names("access key")
+    def get(self, key_id: str) -> AccessKey:
+        """Return one key.
+
+        Raises:
+            AccessKeyNotFoundError: there is no such key.
+            CorruptDataError: its record is damaged.
+        """
+        record = self._redis.hgetall(keys.access_key(key_id))
+        if not record:
+            raise AccessKeyNotFoundError(key_id)
+        return decode_access_key(key_id, record)
+
+    def all(self) -> AllKeys:
+        """Return all keys. A damaged record is reported and left out."""
+        ids = [member.decode("ascii", "replace") for member in self._redis.zrange(keys.ACCESS_KEYS, 0, -1)]
+        for text in ids:
+            if not keys.is_access_key_id(text):
+                report(f"{keys.ACCESS_KEYS} has the member {text[:100]!r}, which is no access key's id")
+        good = [text for text in ids if keys.is_access_key_id(text)]
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for key_id in good:
+                pipeline.hgetall(keys.access_key(key_id))
+            records = each_answer(pipeline)
+        found = {}
+        for key_id, record in zip(good, records, strict=True):
+            with reported(f"access key {key_id}"):
+                if isinstance(record, Exception):
+                    raise record
+                found[key_id] = decode_access_key(key_id, record)
+        return AllKeys(found, bool(ids))
+
+    def state(self) -> bytes | None:
+        """Return a text that differs after each change of any key."""
+        state: bytes | None = self._redis.get(keys.ACCESS_STATE)
+        return state
+
+    @names("access key")
+    def revoke(self, key_id: str) -> AccessKey:
+        """End a key at once, for good; one that has ended already stays as it is. It works when memory is full.
+
+        Raises:
+            AccessKeyNotFoundError: there is no such key.
+        """
+        known = load_script(self._redis, "revoke_access_key")(
+            keys=[keys.access_key(key_id), keys.ACCESS_STATE], args=[secrets.token_hex(8)]
+        )
+        if not known:
+            raise AccessKeyNotFoundError(key_id)
+        return self.get(key_id)
+
+    @names("access key")
+    def rotate(self, key_id: str, *, overlap_s: float) -> tuple[AccessKey, str]:
+        """Make a key with the same rights, name and lifetime; the old one expires after the overlap at the latest.
+
+        Raises:
+            AccessKeyNotFoundError: there is no such key.
+            AccessKeyEndedError: it was revoked or has expired, so it has no rights to hand on.
+            CorruptDataError: its record is damaged.
+        """
+        self.get(key_id)  # a damaged one is not copied
+        text, made = _new()
+        outcome = load_script(self._redis, "rotate_access_key")(
+            keys=[keys.access_key(key_id), keys.access_key(made.key_id), keys.ACCESS_KEYS, keys.ACCESS_STATE],
+            args=[secrets.token_hex(8), round(overlap_s * 1000), made.digest],
+        )
+        if outcome == 0:
+            raise AccessKeyNotFoundError(key_id)
+        if isinstance(outcome, bytes):
+            raise AccessKeyEndedError(key_id, outcome.decode("ascii", "replace"))
+        return self.get(made.key_id), text
+
+
+def _new() -> tuple[str, Credentials]:
+    text = new_text()
+    made = read_text(text)
+    assert made is not None, "its form is ours"
+    return text, made
