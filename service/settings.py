@@ -29,6 +29,8 @@ class Limits:
     max_parameters: int = 10_000_000
     max_candidates: int = 4_096
     max_training_bytes: int = share_of_memory(1)
+    max_key_requests_per_s: int = UNLIMITED
+    max_tenant_requests_per_s: int = UNLIMITED
     max_tenant_queued_jobs: int = 10_000
     max_tenant_dataset_bytes: int = UNLIMITED
     tables: TableLimits = field(default_factory=TableLimits)

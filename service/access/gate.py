@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from service.access.authenticate import UNKNOWN, authenticate
-from service.access.needs import Need
+from service.access.needs import PREDICT, Need
+from service.access.rates import Rates
 from service.access.ring import KeyRing, Keys, Listener
 from service.http.caller import ANYONE, NOBODY, Caller
-from service.http.errors import UnauthenticatedError
+from service.http.errors import RateLimitedError, UnauthenticatedError
 from storage.access.opening import is_of_this_machine
 from storage.errors import UnavailableError
 
@@ -38,11 +39,13 @@ class Gate:
     """Finds out who sends a request, and whether that is enough for the route.
 
     Args:
+        rates: how many requests may come in a second; None: as many as do.
         is_insecure: whether everybody comes in while there is no access key, wherever the API listens.
     """
 
-    def __init__(self, ring: KeyRing, *, is_insecure: bool = False) -> None:
+    def __init__(self, ring: KeyRing, rates: Rates | None = None, *, is_insecure: bool = False) -> None:
         self._ring = ring
+        self._rates = rates if rates is not None and rates.is_any else None
         self._may_be_open = is_insecure
         self._has_said = False
         self._log_second = 0
@@ -100,6 +103,7 @@ class Gate:
 
         Raises:
             UnauthenticatedError, ForbiddenError: he may not.
+            RateLimitedError: not now.
             UnavailableError: the keys were never read, or the key is unknown and Redis is away.
         """
         if need is not None and need.is_free:
@@ -110,10 +114,13 @@ class Gate:
             key_id = self._to_look_up(error)
             self._ring.look_up(key_id)
             caller = self._admit_after_look_up(headers)
-        return _checked(caller, need)
+        _check(caller, need)
+        if self._rates is not None:
+            self._rates.take_shared(caller)
+        return caller
 
     async def let_in_on_loop(self, need: Need | None, headers: Mapping[bytes, bytes]) -> Caller:
-        """Do the same on the event loop: only a look-up takes a thread."""
+        """Do the same on the event loop, where only Redis takes a thread, and predicts are counted in memory."""
         if need is not None and need.is_free:
             return NOBODY
         try:
@@ -122,7 +129,23 @@ class Gate:
             key_id = self._to_look_up(error)
             await asyncio.to_thread(self._ring.look_up, key_id)
             caller = self._admit_after_look_up(headers)
-        return _checked(caller, need)
+        _check(caller, need)
+        if self._rates is not None:
+            if need is PREDICT:
+                self._rates.take(caller)
+            else:
+                await asyncio.to_thread(self._rates.take_shared, caller)
+        return caller
+
+    def is_one_too_many(self, caller: Caller) -> bool:
+        """Whether a predict of this caller is one too many in this second; takes it if it is not."""
+        if self._rates is None:
+            return False
+        try:
+            self._rates.take(caller)
+        except RateLimitedError:
+            return True
+        return False
 
     def _to_look_up(self, error: UnauthenticatedError) -> str:
         """Return the id of a key that may have been made a moment ago.
@@ -164,10 +187,9 @@ class Gate:
             _log.warning("nobody comes in: there is no access key, and other machines reach the API; %s", remedy)
 
 
-def _checked(caller: Caller, need: Need | None) -> Caller:
+def _check(caller: Caller, need: Need | None) -> None:
     if need is not None:
         need.check(caller)
-    return caller
 
 
 def _now_ms() -> float:
