@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from service.access.authenticate import UNKNOWN, authenticate
+from service.access.authenticate import UNKNOWN, WRONG_SECRET, authenticate
 from service.access.needs import PREDICT, Need
 from service.access.rates import Rates
 from service.access.ring import KeyRing, Keys, Listener
@@ -153,7 +153,8 @@ class Gate:
         Raises:
             UnauthenticatedError: it was not, or too many are looked up already.
         """
-        if error.reason == UNKNOWN and error.key_id is not None and self._ring.may_look_up():
+        # A wrong secret is looked up like an unknown id, so that the time does not tell which ids exist.
+        if error.reason in (UNKNOWN, WRONG_SECRET) and error.key_id is not None and self._ring.may_look_up():
             return error.key_id
         self._note(error)
         raise error

@@ -60,7 +60,9 @@ loglevel = "info"
 
 def on_starting(server: Any) -> None:
     """Refuse to listen where everybody would come in."""
-    hosts = [address if isinstance(address, str) else address[0] for address in server.cfg.address]
+    # A number stands for a socket that somebody else has opened: the processes that serve look at it themselves.
+    addresses = [each for each in server.cfg.address if not isinstance(each, int)]
+    hosts = [address if isinstance(address, str) else address[0] for address in addresses]
     redis_url = os.environ.get("REDIS_URL")
     if redis_url is None:
         return  # the processes that serve say that it is missing
