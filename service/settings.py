@@ -12,6 +12,8 @@ from storage.store_settings import UNLIMITED, StoreSettings, at_least_one, is_in
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
+_ALLOWED_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
+
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 """As browsers send it: in lower case, without a path."""
 
@@ -80,6 +82,8 @@ class Settings:
     """Limit for all requests under way in one process together, by estimate."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers; `*` stands for all."""
+    allowed_hosts: tuple[str, ...] = ()
+    """The names in the Host header that are answered for; none of them: any."""
     is_insecure: bool = False
     """Whether everybody comes in while there is no access key, wherever the API listens."""
     stop_delay_s: float = 0.0
@@ -103,6 +107,7 @@ class Settings:
             model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
             request_memory_bytes=at_least_one(env, "REQUEST_MEMORY_BYTES", default_room_bytes(_n_processes(env))),
             cors_origins=_origins(env, "CORS_ORIGINS"),
+            allowed_hosts=_hosts(env, "ALLOWED_HOSTS"),
             is_insecure=is_insecure(env),
             stop_delay_s=stop_delay_s(env),
         )
@@ -143,6 +148,16 @@ def _origins(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise ValueError(f"{setting} must be * or origins like https://app.example, not {origin[:200]!r}")
     return origins
+
+
+def _hosts(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
+    hosts = tuple(host.lower() for host in re.split(r"[,\s]+", env.get(setting, "")) if host)
+    for host in hosts:
+        if not _ALLOWED_HOST.fullmatch(host):
+            raise ValueError(
+                f"{setting} must be names without ports like api.example.com or *.example.com, not {host[:200]!r}"
+            )
+    return hosts
 
 
 def _route(env: Mapping[str, str], setting: str) -> str | None:

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from service.access.authenticate import UNKNOWN, WRONG_SECRET, authenticate
+from service.access.hosts import check_allowed, check_no_page_can_have
 from service.access.needs import PREDICT, Need
 from service.access.rates import Rates
 from service.access.ring import KeyRing, Keys, Listener
@@ -40,11 +41,21 @@ class Gate:
 
     Args:
         rates: how many requests may come in a second; None: as many as do.
+        allowed_hosts: see `check_allowed`; none of them: any host, but for `check_no_page_can_have`.
         is_insecure: whether everybody comes in while there is no access key, wherever the API listens.
     """
 
-    def __init__(self, ring: KeyRing, rates: Rates | None = None, *, is_insecure: bool = False) -> None:
+    def __init__(
+        self,
+        ring: KeyRing,
+        rates: Rates | None = None,
+        *,
+        allowed_hosts: Collection[str] = (),
+        is_insecure: bool = False,
+    ) -> None:
         self._ring = ring
+        self._allowed_hosts = frozenset(allowed_hosts)
+        self._is_any_host = is_insecure
         self._rates = rates if rates is not None and rates.is_any else None
         self._may_be_open = is_insecure
         self._has_said = False
@@ -72,13 +83,19 @@ class Gate:
 
         Raises:
             UnauthenticatedError: there is no key in force among the headers.
+            MisdirectedError: they name a host that is not answered for.
             UnavailableError: the keys were never read.
         """
+        host = headers.get(b"host")
+        if self._allowed_hosts:
+            check_allowed(host or b"", self._allowed_hosts)
         keys = self._ring.keys
         if keys is None:
             raise UnavailableError("the access keys could not be read yet")
         if not keys.is_any and self._may_be_open:
             self._say_that_it_is_open(keys)
+            if host is not None and not (self._is_any_host or self._allowed_hosts):  # browsers always send one
+                check_no_page_can_have(host)
             return Admission(ANYONE, float("inf"), keys)
         caller, until_ms = authenticate(headers, keys.by_id, _now_ms())
         return Admission(caller, until_ms, keys)
@@ -103,6 +120,7 @@ class Gate:
 
         Raises:
             UnauthenticatedError, ForbiddenError: he may not.
+            MisdirectedError: not under this name of a host.
             RateLimitedError: not now.
             UnavailableError: the keys were never read, or the key is unknown and Redis is away.
         """

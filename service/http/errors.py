@@ -6,6 +6,7 @@ RequestError
 |-- UnauthenticatedError
 |-- ForbiddenError
 |-- RateLimitedError
+|-- MisdirectedError
 |-- UnsupportedMediaTypeError
 |   `-- UnsupportedEncodingError
 |-- NotAcceptableError
@@ -102,6 +103,10 @@ class RateLimitedError(RequestError):
             "x-ratelimit-reset": str(RETRY_AFTER_S),
         }
         self.headers: tuple[Header, ...] = tuple((name.encode(), value.encode()) for name, value in fields.items())
+
+
+class MisdirectedError(RequestError):
+    """The Host header names a host that this service does not answer for."""
 
 
 class UnsupportedMediaTypeError(RequestError):
@@ -211,6 +216,7 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     UnauthenticatedError: (401, "unauthenticated"),
     ForbiddenError: (403, "forbidden"),
     RateLimitedError: (429, "rate_limited"),
+    MisdirectedError: (421, "unknown_host"),
     NotAcceptableError: (406, "not_acceptable"),
     LengthRequiredError: (411, "length_required"),
     BodyTooLargeError: (413, "too_large"),
