@@ -145,8 +145,8 @@ def best_network(job_id: str) -> str:
 
 
 CHANGES = "perceptron:changes"
-"""Channel with the messages `job <id> <status>`, `model <name>` and `access`, published by the step that changes them,
-and `in-use`: there is a new entry in `VERSIONS_IN_USE`."""
+"""Channel with the messages `job <id> <status>`, `model <name>` and `access <id>`, published by the step that changes
+them, and `in-use`: there is a new entry in `VERSIONS_IN_USE`."""
 
 ACCESS_KEYS = "perceptron:access-keys"
 """Sorted set of the ids of all access keys, ended ones among them, by time of creation."""

@@ -108,7 +108,7 @@ class Gate:
             caller = self.admit(headers).caller
         except UnauthenticatedError as error:
             key_id = self._to_look_up(error)
-            self._ring.look_up(key_id)
+            self._ring.read_one(key_id)
             caller = self._admit_after_look_up(headers)
         return _checked(caller, need)
 
@@ -120,7 +120,7 @@ class Gate:
             caller = self.admit(headers).caller
         except UnauthenticatedError as error:
             key_id = self._to_look_up(error)
-            await asyncio.to_thread(self._ring.look_up, key_id)
+            await asyncio.to_thread(self._ring.read_one, key_id)
             caller = self._admit_after_look_up(headers)
         return _checked(caller, need)
 

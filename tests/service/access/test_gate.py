@@ -128,6 +128,9 @@ def test_a_key_that_nobody_has_told_of_is_looked_up_once(ring: KeyRing, access: 
     assert gate.let_in(LOOK, sent(text)).key_id == made.id
     redis.delete(keys.access_key(made.id))
     assert gate.let_in(LOOK, sent(text)).key_id == made.id  # from memory
+    ring.read_one(made.id)  # as when its change is heard
+    with pytest.raises(UnauthenticatedError):
+        gate.let_in(LOOK, sent(text))
 
 
 def test_of_many_unknown_keys_ten_are_looked_up(
