@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +26,9 @@ _MAX_READ_ONE_BY_ONE = 20
 
 _LOOK_UPS_PER_S = 10.0
 """Of ids that this process does not know: a flood of bad keys must not become a flood of calls of Redis."""
+
+_SAME_ID_EVERY_S = 1.0
+_MAX_REMEMBERED = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +74,9 @@ class KeyRing:
         self._read_all_at_s = float("-inf")
         self._looked_up_at_s = time.monotonic()
         self._n_look_ups = _LOOK_UPS_PER_S
+        self._began_at_s: dict[str, float] = {}
+        self._running: dict[str, Future[None]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="access-key")
         self.keys: Keys | None = None
         """None: they were never read, so nobody knows who may come in."""
 
@@ -110,16 +117,28 @@ class KeyRing:
             self._state = state
             self._read_all_at_s = time.monotonic()
 
-    def may_look_up(self) -> bool:
-        """Take one of the look-ups that there may be per second; False if none is left."""
+    def look_up(self, key_id: str) -> "Future[None] | None":
+        """Begin to read a key of which this process may not have heard yet; None if it was asked too often.
+
+        Requests that come together with a new key share one look-up. The future raises UnavailableError if Redis is
+        away, so nobody knows.
+        """
         with self._look_up_lock:
+            if (running := self._running.get(key_id)) is not None and not running.done():
+                return running
             now_s = time.monotonic()
             grown = self._n_look_ups + (now_s - self._looked_up_at_s) * _LOOK_UPS_PER_S
             self._n_look_ups, self._looked_up_at_s = min(grown, _LOOK_UPS_PER_S), now_s
-            if self._n_look_ups < 1:
-                return False
+            # Of this id the last second: a client that goes on with a bad key must not keep a new key from its look-up.
+            if self._n_look_ups < 1 or now_s - self._began_at_s.get(key_id, float("-inf")) < _SAME_ID_EVERY_S:
+                return None
             self._n_look_ups -= 1
-            return True
+            if len(self._began_at_s) >= _MAX_REMEMBERED:
+                self._began_at_s.clear()
+                self._running.clear()
+            self._began_at_s[key_id] = now_s
+            self._running[key_id] = self._thread.submit(self.read_one, key_id)
+            return self._running[key_id]
 
     def read_one(self, key_id: str) -> None:
         """Read one key, which was made or has changed: all of them would take longer than a revoke may.
