@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -385,24 +385,39 @@ def s7(stage: Stage) -> Iterator[Row]:
     yield revoke(stage)
 
 
+def statuses(connections: Sequence[socket.socket], request: bytes) -> set[bytes]:
+    """Send a request over all connections, then read all answers; return their statuses."""
+    for connection in connections:
+        connection.sendall(request)
+    found = set()
+    for connection in connections:
+        with connection.makefile("rb") as answer:
+            found.add(answer.readline().split(b" ")[1])
+            head = b"".join(iter(answer.readline, b"\r\n")).lower()
+            answer.read(int(head.split(b"content-length:")[1].split()[0]))
+    return found
+
+
 def revoke(stage: Stage) -> Row:
     """Measure how long after a revoke the last of two processes refuses the key: the worst of 20."""
     url, _, _, access = stage.start_ours_with_keys(n_processes=2)
-    body = {"model": "churn", "instances": ONE_ROW}
+    host, port = url.removeprefix("http://").split(":")
+    body = orjson.dumps({"model": "churn", "instances": ONE_ROW})
     times = []
     for _ in range(20):
         key, text = access.create(["predict"])
-        headers = {"Authorization": f"Bearer {text}"}
+        head = (
+            f"POST /predict HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {text}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        request = head.encode() + body
         with ExitStack() as stack:
             # Enough that each process has some: the system gives them out at random.
-            connections = [stack.enter_context(httpx.Client(base_url=url, headers=headers)) for _ in range(8)]
-            for http in connections:
-                http.post("/predict", json=body).raise_for_status()
+            connections = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(8)]
+            assert statuses(connections, request) == {b"200"}, "a new key works at once"
             access.revoke(key.id)
             start = time.perf_counter()
-            for http in connections:
-                while http.post("/predict", json=body).status_code != 401:
-                    pass
+            while statuses(connections, request) != {b"401"}:
+                pass
             times.append(time.perf_counter() - start)
     worst = max(times)
     ratio = 0.05 / worst

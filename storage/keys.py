@@ -165,8 +165,8 @@ def best_network(job_id: str) -> str:
 
 
 CHANGES = "perceptron:changes"
-"""Channel with the messages `job <id> <status>`, `model <name>` and `access`, published by the step that changes them,
-and `in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names are those of the code, with their tenant."""
+"""Channel with the messages `job <id> <status>`, `model <name>` and `access <id>`, published by the step that changes
+them, and `in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names are those of the code, with their tenant."""
 
 ACCESS_KEYS = "perceptron:access-keys"
 """Sorted set of the ids of all access keys, ended ones among them, by time of creation."""

@@ -66,9 +66,9 @@ local function tell_model(key, name)
 end
 
 -- Tell the API processes that an access key was made or has changed, or will end at another time.
-local function tell_access(state, new)
+local function tell_access(state, new, key)
   redis.call('SET', state, new)
-  redis.call('PUBLISH', CHANGES, 'access')
+  redis.call('PUBLISH', CHANGES, 'access ' .. id_of(key))
 end
 
 -- Delete a key that holds another type of value than what is about to be written there.
