@@ -5,9 +5,10 @@ from functools import cache
 
 from gunicorn.errors import AppImportError
 
-from service.app import create_app
+from service.app import METRICS, create_app
 from service.http.room import Room
 from service.observe.blob_watch import BlobWatch
+from service.observe.metrics.traffic import Traffic
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
 from service.server.shell import Shell
@@ -32,7 +33,8 @@ def create_shell() -> Shell:
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
     redis = connect(redis_url, timeout_s=ONE_WAIT_S, n_retries=1, identity=identity)
-    limit_waiting(redis)
+    traffic = Traffic(settings.metrics_versions)
+    limit_waiting(redis, traffic.called_redis)
 
     check_commands_once = cache(check_commands)  # an error is not cached
 
@@ -61,6 +63,7 @@ def create_shell() -> Shell:
         max_bytes=settings.model_memory_bytes,
         check_store=check_redis,
         default=settings.default_model,
+        traffic=traffic,
     )
     identity.on_loss = models.forget
     # Half of the threads, so that long work leaves some to all others.
@@ -79,6 +82,7 @@ def create_shell() -> Shell:
         renamed=platform_routes(settings),
         cors_origins=settings.cors_origins,
         stop_delay_s=settings.stop_delay_s,
+        metrics=app.extensions[METRICS],
     )
 
 

@@ -156,3 +156,6 @@ SERVICE_CLOCK = "perceptron:clock"
 
 ENDED = "perceptron:ended"
 """Sorted set of the ids of jobs that are done, by the time of `SERVICE_CLOCK` at which housekeeping first saw that."""
+
+COUNTERS = "perceptron:counters"
+"""Hash: how often each thing has happened to jobs, for metrics. The scripts add to it in the step that it counts."""

@@ -1,14 +1,16 @@
 """How gunicorn serves the API, with the reasons. `gunicorn --config python:service.server.gunicorn_config`."""
 
 import ctypes
+import logging
 import math
 import os
 import signal
 import sys
 from typing import Any
 
+from service.observe.metrics import folder
 from service.server.reloads import RELOADS
-from service.settings import stop_delay_s
+from service.settings import metrics_versions, stop_delay_s
 from storage.output import never_block
 
 _PR_SET_PDEATHSIG = 1
@@ -46,12 +48,33 @@ keepalive = 75
 # Heartbeat files in memory: on a slow disk a process would look stuck.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
+_n_versions = metrics_versions(os.environ)
+
 # We do not use gunicorn's command socket.
 control_socket_disable = True
 
 # A log line per request would cost more than the request. Errors are logged.
 accesslog = None
 loglevel = "info"
+
+
+def on_starting(server: Any) -> None:
+    """Make the folder that all processes share for their metrics."""
+    folder.make()
+
+
+def on_exit(server: Any) -> None:
+    """Remove it."""
+    folder.remove()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep what the process counted."""
+    if (shared := folder.current()) is not None:
+        try:
+            folder.leave(shared, worker.pid)
+        except Exception:  # gunicorn would end
+            logging.getLogger(__name__).exception("the metrics of process %d are shown as it left them", worker.pid)
 
 
 def on_reload(server: Any) -> None:
@@ -62,6 +85,7 @@ def on_reload(server: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """Prepare a process that serves."""
     RELOADS.join()
+    folder.join(n_versions=_n_versions)
     if sys.platform == "linux":
         _end_with_gunicorn(worker)
         _keep_freed_memory()

@@ -118,6 +118,7 @@ class PredictOnLoop:
             headers,
             head.match.values,
             self.room,
+            rule=head.match.rule,
         )
         if is_gone is not None:
             http.is_gone = is_gone
