@@ -85,7 +85,7 @@ class Metrics:
         families.pour()
         try:
             encode, media_type = choose_encoder(accept)
-        except ValueError:  # it names a version that is none
+        except (TypeError, ValueError):  # it names a version that is none
             encode, media_type = choose_encoder("")
         workload, is_ready = self._look()
         of_service = state_of_service(workload, is_ready=is_ready, version=self._version)
