@@ -64,7 +64,7 @@ def limit_waiting(redis: Redis, note: Callable[[float], None] = lambda seconds: 
     """
     pool = redis.connection_pool
     pool.connection_class = type("LimitedConnection", (_LimitedWaits, pool.connection_class), {})
-    # A function, because redis-py copies the retry deeply for each connection: a method would be copied with its object.
+    # A function: redis-py copies the retry deeply for each connection, a method with its object.
     redis.set_retry(_RetryInTime(lambda seconds: note(seconds)))
 
 

@@ -18,6 +18,7 @@ SETTING = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client looks for the folder, in the environment, when it is imported."""
 
 _PREFIX = "perceptron-metrics-"
+_PARENTS = ("/dev/shm",)
 _ALIVE, _LOCK, _ENDED = "alive", "lock", "ended"
 _KINDS = ("counter", "histogram")
 _GAUGES = ("gauge_livesum", "gauge_livemax", "gauge_livemin")
@@ -36,7 +37,7 @@ def make() -> None:
     Where nothing can be written, each process has its own metrics.
     """
     os.environ.pop(SETTING, None)  # another gunicorn's, which started this one
-    for parent in ("/dev/shm", _temporary()):
+    for parent in (*_PARENTS, _temporary()):
         try:
             if parent is not None:
                 _remove_unused(Path(parent))
