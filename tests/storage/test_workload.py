@@ -8,7 +8,7 @@ from storage.jobs.record import SilentAttempt
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.workload import WorkerFigures, count_attempt, read_workload, share_alarms
-from tests.builders import claimed, progress, publish, training_spec
+from tests.builders import RESULT, claimed, description, progress, training_spec
 
 WORKER = "rq:worker:w1"
 
@@ -26,7 +26,7 @@ def test_every_step_is_counted_once_however_often_it_is_sent(redis: Redis, jobs:
     first.record_checkpoint("b" * 64, total_epochs=6)  # an older one, which is not kept
     first.report(progress(10))
     second.report(progress(5))
-    publish(first)
+    first.publish(b"w", description(first), RESULT)
     for _ in range(2):
         second.fail(JobError("diverged", "it grew"))
     third = claimed(jobs)
@@ -64,7 +64,7 @@ def test_damaged_counters_fail_no_step(redis: Redis, jobs: JobStore, damage: str
         redis.hset(keys.COUNTERS, mapping={"submitted": "many", "claimed": "1e999"})
     attempt = claimed(jobs)
     attempt.report(progress(3))
-    publish(attempt)
+    attempt.publish(b"w", description(attempt), RESULT)
     counters = read_workload(redis).counters
     if damage == "string":
         assert counters is None
