@@ -1,4 +1,4 @@
-"""Predict compared with Flask, FastAPI and MLServer: the targets S1 to S6 in one table.
+"""Predict compared with Flask, FastAPI and MLServer: the targets S1 to S7 in one table.
 
 Run it as `./run bench serving [S1 S3 ...]`. Every server is one process on the first core, ours as it is shipped
 (`service.server.gunicorn_config`). The load comes from the second core. The contestants of a row take turns.
@@ -117,11 +117,11 @@ class Stage:
             self._urls["ours"], _ = self.start_ours()
         return self._urls["ours"]
 
-    def start_ours(self) -> tuple[str, int]:
-        """Start the API as it is shipped; return its address and the pid of its one worker."""
+    def start_ours(self, app: str = "service.asgi:app") -> tuple[str, int]:
+        """Start the API as it is shipped, or another app in its place; return its address and the pid of its worker."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        command = [PYTHON, "-m", "gunicorn", "--config", "python:service.server.gunicorn_config"]
+        command = [PYTHON, "-m", "gunicorn", "--config", "python:service.server.gunicorn_config", app]
         env = {
             "REDIS_URL": self.redis_server.url,
             "DATA_DIR": str(self._folder),
@@ -340,6 +340,19 @@ def s6(stage: Stage) -> Iterator[Row]:
     yield row("S6", "the same: p99 of all models vs of one", figures["all"], figures["one"], 1 / 1.5)
 
 
+def s7(stage: Stage) -> Iterator[Row]:
+    request: dict[str, object] = {"model": "churn", "instances": ONE_ROW}
+    without, _ = stage.start_ours("benchmarks._without_metrics:app")
+    figures = rounds(
+        {
+            "counted": stage.rate(f"{stage.ours()}/predict", request),
+            "not counted": stage.rate(f"{without}/predict", request),
+        },
+        N_ROUNDS,
+    )
+    yield row("S7", "1 row, counted vs not", figures["counted"], figures["not counted"], 0.95, unit="requests/s")
+
+
 @contextmanager
 def dripping(url: str, n_connections: int) -> Iterator[None]:
     """Send headers and bodies byte by byte over many connections, from the core of the load."""
@@ -381,7 +394,7 @@ def r21(stage: Stage) -> Iterator[Row]:
     yield row("R21", "p99 beside 50 clients that drip vs without", figures["among"], figures["alone"], 0.5)
 
 
-BENCHMARKS = {"S1": s1_and_s2, "S3": s3_and_s4, "S5": s5, "S6": s6, "R21": r21}
+BENCHMARKS = {"S1": s1_and_s2, "S3": s3_and_s4, "S5": s5, "S6": s6, "S7": s7, "R21": r21}
 
 
 def main(chosen: list[str]) -> None:
