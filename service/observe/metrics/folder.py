@@ -24,6 +24,7 @@ _KINDS = ("counter", "histogram")
 _GAUGES = ("gauge_livesum", "gauge_livemax", "gauge_livemin")
 _BYTES = {"counter": 1 << 20, "histogram": 1 << 20, **dict.fromkeys(_GAUGES, 1 << 16)}
 _BYTES_PER_VERSION = 2_048
+_NEW = ".new"
 _NEW_S = 60.0
 
 _log = logging.getLogger(__name__)
@@ -66,11 +67,15 @@ def join(*, n_versions: int) -> None:
     try:
         for kind, n_bytes in _BYTES.items():
             more = n_versions * _BYTES_PER_VERSION if kind == "counter" else 0
-            _allocate(folder / f"{kind}_{os.getpid()}.db", n_bytes + more)
+            file = folder / f"{kind}_{os.getpid()}.db"
+            new = file.with_suffix(_NEW)
+            _allocate(new, n_bytes + more)
+            new.replace(file)  # a scrape must not read half a file
     except OSError as error:
         _log.warning("no room for metrics (%s): those of this process are shown only when it answers", error)
         del os.environ[SETTING]
-        leave(folder, os.getpid())
+        for file in folder.glob(f"*_{os.getpid()}.*"):
+            file.unlink()
         from prometheus_client import values  # chosen at its first import, which may have been gunicorn's
 
         values.ValueClass = values.get_value_class()
@@ -106,7 +111,7 @@ def leave(folder: Path, pid: int) -> None:
             if of_process not in files:
                 continue
             if sums:
-                new = folder / f"{kind}_{_ENDED}.new"
+                new = ended.with_suffix(_NEW)
                 new.unlink(missing_ok=True)
                 _allocate(new, sum(2 * len(key) + 64 for key in sums) + 4_096)
                 values = MmapedDict(str(new))

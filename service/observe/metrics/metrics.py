@@ -89,11 +89,17 @@ class Metrics:
             encode, media_type = choose_encoder("")
         workload, is_ready = self._look()
         of_service = state_of_service(workload, is_ready=is_ready, version=self._version)
-        if (shared := folder.current()) is None:
-            return encode(_Collected([*families.registry.collect(), *of_service])), media_type
-        with folder.reading(shared):
-            of_processes = list(MultiProcessCollector(None, str(shared)).collect())
-        return encode(_Collected([*of_processes, *of_service])), media_type
+        return encode(_Collected([*self._of_processes(families), *of_service])), media_type
+
+    def _of_processes(self, families: ProcessMetrics) -> list[Metric]:
+        """Return what all processes have counted, or this one alone, if nothing is shared."""
+        if (shared := folder.current()) is not None:
+            try:
+                with folder.reading(shared):
+                    return list(MultiProcessCollector(None, str(shared)).collect())
+            except Exception:  # somebody changed the files
+                _log.exception("the metrics of the other processes cannot be read from %s", shared)
+        return list(families.registry.collect())
 
     def _families(self) -> ProcessMetrics:
         """Return the families of this process; made late, in the process that serves and not before it was forked."""

@@ -85,9 +85,12 @@ def test_without_room_a_process_counts_for_itself(shared: Path, monkeypatch: pyt
     from prometheus_client import values as of_client
 
     monkeypatch.setattr(of_client, "ValueClass", of_client.ValueClass)
-    monkeypatch.setattr(folder, "_allocate", refuse)
+    file = shared / f"counter_{os.getpid()}.db"
+    file.touch()
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
     folder.join(n_versions=1)
     assert folder.current() is None
+    assert not file.exists() and not file.with_suffix(".new").exists()
     assert of_client.ValueClass is of_client.MutexValue
     monkeypatch.setenv(folder.SETTING, str(shared))  # for the end of the fixture
 

@@ -143,6 +143,17 @@ def test_no_accept_header_makes_a_scrape_fail(http: FlaskClient, accept: str, me
     assert answer.content_type == media_type
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64])
+def test_files_that_somebody_damaged_leave_the_metrics_of_this_process(
+    http: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    (tmp_path / "counter_1.db").write_bytes(content)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    assert scraped(http)["perceptron_processes"] == {(): 1}
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "removed"))
+    assert scraped(http)["perceptron_processes"] == {(): 1}
+
+
 def test_a_route_is_the_rule_and_never_the_path(http: FlaskClient) -> None:
     rule_of = rule_finder(http.application.url_map)
     routes = {
