@@ -1,7 +1,7 @@
 """What the requests of one process are counted with: plain numbers, because a predict takes 40 microseconds in all.
 
-A counter and a histogram of prometheus_client cost 7 to 10 microseconds for each request, in files. Here a request costs
-half a microsecond, and `ProcessMetrics` pours the sums into the files once a second. `./run bench serving S7` compares.
+A counter and a histogram of prometheus_client cost 7 to 10 microseconds for each request, in files. Here it is half a
+microsecond, and `ProcessMetrics` pours the sums into the files once a second. `./run bench serving S7` compares.
 """
 
 import threading

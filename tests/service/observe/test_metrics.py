@@ -59,13 +59,16 @@ def test_predictions_are_counted_by_model_version_and_protocol(http: FlaskClient
     assert found["perceptron_version_cache_versions"] == {(): 1}
 
 
-def test_a_second_scrape_counts_nothing_twice(http: FlaskClient, train: Callable[..., Any]) -> None:
+def test_a_scrape_adds_only_what_has_come_since_the_one_before(http: FlaskClient, train: Callable[..., Any]) -> None:
     train(OR)
-    http.post("/predict", json={"model": "or", "instances": [[0, 0]]})
-    first = scraped(http)
-    second = scraped(http)
-    names = ("perceptron_predictions_total", "perceptron_http_request_duration_seconds_bucket")
-    assert [first[name] for name in names] == [second[name] for name in names]
+    for n in range(1, 20):  # so many that some of them take equally long
+        http.post("/predict", json={"model": "or", "instances": [[0, 0]] * 2})
+        for _ in range(2):
+            found = scraped(http)
+            assert found["perceptron_predictions_total"] == {("or", "native", "1"): n}
+            assert found["perceptron_prediction_rows_total"] == {("or", "native", "1"): 2 * n}
+            assert found["perceptron_http_request_duration_seconds_count"] == {("POST", "/predict"): n}
+            assert found["perceptron_http_request_duration_seconds_bucket"][("+Inf", "POST", "/predict")] == n
 
 
 def test_a_job_is_counted_in_each_of_its_states(http: FlaskClient, train: Callable[..., Any]) -> None:
