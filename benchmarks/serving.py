@@ -119,11 +119,13 @@ class Stage:
             self._urls["ours"], _ = self.start_ours()
         return self._urls["ours"]
 
-    def start_ours(self, redis_url: str = "", folder: Path | None = None, n_processes: int = 1) -> tuple[str, int]:
-        """Start the API as it is shipped; return its address and the pid of its first worker."""
+    def start_ours(
+        self, redis_url: str = "", folder: Path | None = None, n_processes: int = 1, app: str = "service.asgi:app"
+    ) -> tuple[str, int]:
+        """Start the API as it is shipped, or another app in its place; return its address and the pid of its worker."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        command = [PYTHON, "-m", "gunicorn", "--config", "python:service.server.gunicorn_config"]
+        command = [PYTHON, "-m", "gunicorn", "--config", "python:service.server.gunicorn_config", app]
         env = {
             "REDIS_URL": redis_url or self.redis_server.url,
             "DATA_DIR": str(folder or self._folder),
@@ -383,6 +385,7 @@ def s7(stage: Stage) -> Iterator[Row]:
     yield row("S7", "CPU of 1 row with 100 access keys vs without", figures["keys"], figures["open"], 0.96)
     yield row("S7", "the same vs a key that is sent and not asked for", figures["keys"], figures["ignored"], 0.96)
     yield revoke(stage)
+    yield counting(stage)
 
 
 def statuses(connections: Sequence[socket.socket], request: bytes) -> set[bytes]:
@@ -423,6 +426,20 @@ def revoke(stage: Stage) -> Row:
     ratio = 0.05 / worst
     what = "a revoked key ends in two processes, worst of 20"
     return Row("S7", what, f"{worst * 1e3:.3g} ms", "50 ms", ratio, ratio, ratio, 1)
+
+
+def counting(stage: Stage) -> Row:
+    """Measure what counting for the metrics costs."""
+    request: dict[str, object] = {"model": "churn", "instances": ONE_ROW}
+    without, _ = stage.start_ours("benchmarks._without_metrics:app")
+    figures = rounds(
+        {
+            "counted": stage.rate(f"{stage.ours()}/predict", request),
+            "not counted": stage.rate(f"{without}/predict", request),
+        },
+        N_ROUNDS,
+    )
+    return row("S7", "1 row, counted vs not", figures["counted"], figures["not counted"], 0.95, unit="requests/s")
 
 
 @contextmanager
