@@ -92,7 +92,7 @@ def store(redis: Redis, names: list[str], *, alias: str) -> None:
                 transaction.hset(
                     keys.version(name, 1), mapping={"weights": weights, "description": text, "created_at_ms": 0}
                 )
-                transaction.zadd(keys.MODELS, {name: 0})
+                transaction.zadd(keys.models(), {name: 0})
                 transaction.zadd(keys.versions(name), {"1": 1})
                 transaction.hset(keys.aliases(name), alias, 1)
             transaction.execute()

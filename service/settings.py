@@ -8,7 +8,7 @@ from service.datasets.reading.limits import TableLimits
 from service.http.room import default_room_bytes
 from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
-from storage.store_settings import StoreSettings, at_least_one
+from storage.store_settings import UNLIMITED, StoreSettings, at_least_one
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
@@ -29,6 +29,8 @@ class Limits:
     max_parameters: int = 10_000_000
     max_candidates: int = 4_096
     max_training_bytes: int = share_of_memory(1)
+    max_tenant_queued_jobs: int = 10_000
+    max_tenant_dataset_bytes: int = UNLIMITED
     tables: TableLimits = field(default_factory=TableLimits)
 
     @property

@@ -5,6 +5,9 @@
     |   |-- MissingCommandsError
     |   `-- RedisAwayError
     |       `-- RedisSilentError
+    |-- LimitError
+    |   |-- QueueFullError
+    |   `-- DatasetsFullError
     |-- JobNotFoundError
     |-- JobAlreadyDoneError
     |-- NoNetworkError
@@ -28,13 +31,16 @@ Knows nothing of redis-py: `availability` says which of its errors are an `Unava
 
 from collections.abc import Sequence
 
+from storage.tenants import local
+
 
 class StorageError(Exception):
     """Base of all storage errors."""
 
 
 def _shown(name: str) -> str:
-    """Return a name as messages show it: no more than what a real one may have, as it comes from outside."""
+    """Return a name as messages show it: as its tenant knows it, and no more than what a real one may have."""
+    name = local(name)
     return repr(name if len(name) <= 128 else f"{name[:128]}...")
 
 
@@ -83,6 +89,27 @@ class RedisSilentError(RedisAwayError):
         super().__init__(message)
 
 
+class LimitError(StorageError):
+    """A tenant has as much of something as it may have."""
+
+
+class QueueFullError(LimitError):
+    """As many jobs of the tenant wait as may."""
+
+    def __init__(self, max_queued: int) -> None:
+        super().__init__(f"{max_queued:,} jobs wait, and no more may (MAX_TENANT_QUEUED_JOBS): send it again later")
+
+
+class DatasetsFullError(LimitError):
+    """The data sets of the tenant would take more bytes than they may."""
+
+    def __init__(self, n_bytes: int, max_bytes: int) -> None:
+        super().__init__(
+            f"with this one, the data sets would take {n_bytes:,} bytes of at most {max_bytes:,} "
+            "(MAX_TENANT_DATASET_BYTES): delete some first"
+        )
+
+
 class JobNotFoundError(StorageError):
     """No job has this id."""
 
@@ -95,7 +122,7 @@ class JobAlreadyDoneError(StorageError):
     """The job has succeeded or failed, so it cannot be cancelled."""
 
     def __init__(self, job_id: str, status: str) -> None:
-        super().__init__(f"job {job_id!r} has already {status} and cannot be cancelled")
+        super().__init__(f"job {_shown(job_id)} has already {status} and cannot be cancelled")
         self.job_id = job_id
         self.status = status
 
@@ -109,7 +136,7 @@ class NoNetworkError(StorageError):
         else:
             yet = " yet" if status in ("queued", "running") else ""
             reason = f"is {status} and has no network{yet}"
-        super().__init__(f"job {job_id!r} {reason}")
+        super().__init__(f"job {_shown(job_id)} {reason}")
         self.job_id = job_id
         self.status = status
 
@@ -118,7 +145,7 @@ class StaleAttemptError(StorageError):
     """The attempt no longer owns its job: the job was cancelled, taken over, or is done."""
 
     def __init__(self, job_id: str, attempt: int) -> None:
-        super().__init__(f"attempt {attempt} no longer owns job {job_id!r}")
+        super().__init__(f"attempt {attempt} no longer owns job {_shown(job_id)}")
         self.job_id = job_id
         self.attempt = attempt
 
@@ -127,7 +154,7 @@ class IdempotencyKeyReusedError(StorageError):
     """An earlier, different request came with the same Idempotency-Key."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"this Idempotency-Key was used for another request, which made job {job_id!r}")
+        super().__init__(f"this Idempotency-Key was used for another request, which made job {_shown(job_id)}")
         self.job_id = job_id
 
 
@@ -143,7 +170,7 @@ class VersionNotFoundError(StorageError):
     """The model has no such version."""
 
     def __init__(self, model: str, version: int | str) -> None:
-        super().__init__(f"model {model!r} has no version {version}")
+        super().__init__(f"model {_shown(model)} has no version {version}")
         self.model = model
         self.version = version
 
@@ -152,7 +179,7 @@ class AliasNotFoundError(StorageError):
     """The model has no such alias."""
 
     def __init__(self, model: str, alias: str) -> None:
-        super().__init__(f"model {model!r} has no alias {alias!r}")
+        super().__init__(f"model {_shown(model)} has no alias {alias!r}")
         self.model = model
         self.alias = alias
 
@@ -161,7 +188,7 @@ class VersionInUseError(StorageError):
     """An alias points at the version, so it cannot be deleted."""
 
     def __init__(self, model: str, version: int, alias: str) -> None:
-        super().__init__(f"alias {alias!r} points at version {version} of model {model!r}; move the alias first")
+        super().__init__(f"alias {alias!r} points at version {version} of model {_shown(model)}; move the alias first")
         self.model = model
         self.version = version
         self.alias = alias
@@ -179,7 +206,9 @@ class DatasetInUseError(StorageError):
     """A job that is not done needs the data set, so it cannot be deleted."""
 
     def __init__(self, dataset_id: str, job_id: str) -> None:
-        super().__init__(f"job {job_id!r} needs data set {dataset_id!r}; wait until it is done, or cancel it")
+        super().__init__(
+            f"job {_shown(job_id)} needs data set {_shown(dataset_id)}; wait until it is done, or cancel it"
+        )
         self.dataset_id = dataset_id
         self.job_id = job_id
 

@@ -153,7 +153,9 @@ class StoreIdentity:
 
     def _may_mark(self, redis: Redis) -> bool:
         """Whether no blob store was in use yet: no job and no version names a blob, and nobody has written a mark."""
-        is_used = redis.exists(keys.JOBS, keys.MODELS) or redis.get(keys.STORE_IDENTITY) != self._known
+        is_used = (
+            redis.exists(keys.jobs(), keys.models(), keys.TENANTS) or redis.get(keys.STORE_IDENTITY) != self._known
+        )
         return not is_used and bool(redis.set(keys.STORE_IS_MARKED, 0, nx=True, ex=_MARKING_S))
 
     def _compare(self, ask: Callable[..., Any]) -> None:

@@ -1,5 +1,8 @@
 """Every Redis key that the project owns. RQ's own keys start with `rq:`.
 
+What belongs to a tenant has keys that begin with `perceptron:t:<tenant>:`; what belongs to none has no such part. In
+the code, such an id or name is `<tenant>/<id>`, as `storage.tenants` writes it.
+
 An id or a name becomes part of a key only if it has the form of one: `<id>:events` would name another key. What has
 another form is nothing that exists.
 """
@@ -7,6 +10,7 @@ another form is nothing that exists.
 import re
 
 from storage.errors import DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
+from storage.tenants import TENANT_PATTERN, local, tenant_of
 
 JOB_ID_PATTERN = r"job_[0-9a-f]{32}"
 """Ids of jobs."""
@@ -17,21 +21,40 @@ DATASET_ID_PATTERN = r"ds_[0-9a-f]{32}"
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 """Names of models and aliases."""
 
-_is_job_id = re.compile(JOB_ID_PATTERN).fullmatch
-_is_dataset_id = re.compile(DATASET_ID_PATTERN).fullmatch
-_is_name = re.compile(NAME_PATTERN).fullmatch
+_OF_TENANT = rf"(?:{TENANT_PATTERN}/)?"
 
-JOBS = "perceptron:jobs"
-"""Sorted set of all job ids by time of creation."""
+_is_job_id = re.compile(_OF_TENANT + JOB_ID_PATTERN).fullmatch
+_is_dataset_id = re.compile(_OF_TENANT + DATASET_ID_PATTERN).fullmatch
+_is_name = re.compile(_OF_TENANT + NAME_PATTERN).fullmatch
 
-MODELS = "perceptron:models"
-"""Sorted set of the names of all models with a version. Every score is 0, so they are in order of their names."""
+TENANTS = "perceptron:tenants"
+"""Set of the tenants that have or had a job or a data set."""
 
-DATASETS = "perceptron:datasets"
-"""Sorted set of all data set ids by time of creation."""
+TURNS = "perceptron:turns"
+"""Hash from tenant to the number of its last turn in the queue, and how many turns there were, as `#`."""
 
-VERSION_NUMBERS = "perceptron:version-numbers"
-"""Hash from model name to its highest version number ever. It outlives the model, so no number is used twice."""
+
+def jobs(tenant: str = "") -> str:
+    """Sorted set of the ids of all jobs of a tenant by time of creation."""
+    return f"{_prefix(tenant)}jobs"
+
+
+def models(tenant: str = "") -> str:
+    """Sorted set of the names of a tenant's models with a version.
+
+    Every score is 0, so they are in order of their names.
+    """
+    return f"{_prefix(tenant)}models"
+
+
+def datasets(tenant: str = "") -> str:
+    """Sorted set of the ids of all data sets of a tenant by time of creation."""
+    return f"{_prefix(tenant)}datasets"
+
+
+def version_numbers(tenant: str = "") -> str:
+    """Hash from model name to its highest version number ever. It outlives the model, so no number is used twice."""
+    return f"{_prefix(tenant)}version-numbers"
 
 
 def is_name(text: str) -> bool:
@@ -49,8 +72,13 @@ def is_dataset_id(text: str) -> bool:
     return _is_dataset_id(text) is not None
 
 
-JOB_PREFIX = "perceptron:job:"
-"""What the key of each job begins with, for a script that finds the ids of jobs."""
+def job_prefix(tenant: str = "") -> str:
+    """What the key of each job of a tenant begins with, for a script that finds the ids of jobs."""
+    return f"{_prefix(tenant)}job:"
+
+
+def _prefix(tenant: str) -> str:
+    return f"perceptron:t:{tenant}:" if tenant else "perceptron:"
 
 
 def job(job_id: str) -> str:
@@ -61,7 +89,7 @@ def job(job_id: str) -> str:
     """
     if not _is_job_id(job_id):
         raise JobNotFoundError(job_id)
-    return f"{JOB_PREFIX}{job_id}"
+    return f"{job_prefix(tenant_of(job_id))}{local(job_id)}"
 
 
 def dataset(dataset_id: str) -> str:
@@ -72,17 +100,17 @@ def dataset(dataset_id: str) -> str:
     """
     if not _is_dataset_id(dataset_id):
         raise DatasetNotFoundError(dataset_id)
-    return f"perceptron:dataset:{dataset_id}"
+    return f"{_prefix(tenant_of(dataset_id))}dataset:{local(dataset_id)}"
 
 
-def jobs_with_status(status: str) -> str:
-    """Sorted set of the ids of the jobs in one state, by time of creation."""
-    return f"perceptron:jobs:{status}"
+def jobs_with_status(status: str, tenant: str = "") -> str:
+    """Sorted set of the ids of a tenant's jobs in one state, by time of creation."""
+    return f"{jobs(tenant)}:{status}"
 
 
-def idempotency(digest: str) -> str:
-    """Hash: the job that a request with this Idempotency-Key made, and the fingerprint of the request."""
-    return f"perceptron:idempotency:{digest}"
+def idempotency(digest: str, tenant: str = "") -> str:
+    """Hash: the job that a tenant's request with this Idempotency-Key made, and the fingerprint of the request."""
+    return f"{_prefix(tenant)}idempotency:{digest}"
 
 
 def versions(model: str) -> str:
@@ -108,7 +136,7 @@ def _model(model: str) -> str:
     """
     if not _is_name(model):
         raise ModelNotFoundError(model)
-    return f"perceptron:model:{model}"
+    return f"{_prefix(tenant_of(model))}model:{local(model)}"
 
 
 def digests(model: str) -> str:
@@ -128,7 +156,7 @@ def best_network(job_id: str) -> str:
 
 CHANGES = "perceptron:changes"
 """Channel with the messages `job <id> <status>` and `model <name>`, published by the step that changes them, and
-`in-use`: there is a new entry in `VERSIONS_IN_USE`."""
+`in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names are those of the code, with their tenant."""
 
 VERSIONS_IN_USE = "perceptron:versions-in-use"
 """Stream of the versions that an API process has loaded for a request, the newest thousand or so."""
@@ -154,5 +182,10 @@ RECONCILER_LEASE = "perceptron:reconciler"
 SERVICE_CLOCK = "perceptron:clock"
 """Hash: a time that follows the server's clock in small steps, so that a leap of that clock makes nothing old."""
 
-ENDED = "perceptron:ended"
-"""Sorted set of the ids of jobs that are done, by the time of `SERVICE_CLOCK` at which housekeeping first saw that."""
+
+def ended(tenant: str = "") -> str:
+    """Sorted set of the ids of a tenant's jobs that are done.
+
+    By the time of `SERVICE_CLOCK` at which housekeeping first saw that.
+    """
+    return f"{_prefix(tenant)}ended"

@@ -11,6 +11,8 @@ because whoever can write to Redis could name any function in it.
 """
 
 import logging
+import re
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,6 +28,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage import keys
 from storage.scripts import load_script
+from storage.tenants import TENANT_PATTERN, owned
 
 QUEUE_NAME = "training"
 
@@ -41,6 +44,9 @@ NO_TIME_LIMIT = -1
 """RQ's word for an entry that it lets run for ever: the time limit of a job is ours, and a job without one has none."""
 
 _KEEP_S = 24 * 3600
+
+_AT_LIMIT_S = 0.2
+"""How soon a worker looks again when all that wait are of tenants that may run no more."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,15 @@ class RegisteredWorker:
 
 
 class TrainingQueue:
-    """The ids of the jobs that wait for a worker."""
+    """The ids of the jobs that wait for a worker.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        max_running: how many jobs of one tenant may run at once; 0: as many as there are workers.
+    """
+
+    def __init__(self, redis: Redis, *, max_running: int = 0) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+        self.max_running = max_running
         # Where RQ keeps the version that it reads from INFO when it enqueues, a command that managed Redis may deny.
         setattr(redis, "__rq_redis_server_version", OLDEST_SERVER)
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
@@ -95,7 +106,7 @@ class TrainingQueue:
         self.rq_queue.enqueue_call(
             TRAIN_TASK,
             args=(job_id,),
-            job_id=f"{job_id}-{uuid.uuid4().hex[:8]}",
+            job_id=_entry(job_id),
             timeout=NO_TIME_LIMIT,
             ttl=None,
             result_ttl=0,
@@ -105,25 +116,34 @@ class TrainingQueue:
         )
 
     def take(self, *, wait_s: float = 0.0) -> str | None:
-        """Take the oldest entry, without RQ, and return its job's id; None if there is none, or if it names no job.
+        """Take an entry, without RQ, and return its job's id; None if there is none, or if it names no job.
+
+        The oldest one, unless jobs of several tenants wait: `take_entry.lua` says whose turn it is then.
 
         If the caller dies before it claims the job, the entry is lost and the reconciler enqueues the job again.
 
         Args:
             wait_s: how long to wait for an entry, less than the time limit of the connection.
         """
-        prefix = RqJob.key_for("")
-        entry = load_script(self._redis, "take_entry")(keys=[self.rq_queue.key], args=[prefix])
+        entry = self._take(b"")
         if entry is None and wait_s > 0:
-            _, entry = self._redis.blpop([self.rq_queue.key], timeout=wait_s) or (None, None)
-            if entry is not None:
-                self._redis.unlink(prefix.encode() + entry)
+            _, first = self._redis.blpop([self.rq_queue.key], timeout=wait_s) or (None, None)
+            entry = None if first is None else self._take(first)
+            if first is not None and entry is None:
+                time.sleep(min(wait_s, _AT_LIMIT_S))
         if entry is None:
             return None
         job_id = _job_id(entry)
         if job_id is None:
             _log.warning("the queue entry %.100r is none of ours and was dropped", entry)
         return job_id
+
+    def _take(self, given_back: bytes) -> bytes | None:
+        run = load_script(self._redis, "take_entry")
+        entry: bytes | None = run(
+            keys=[self.rq_queue.key, keys.TURNS], args=[RqJob.key_for(""), self.max_running, given_back]
+        )
+        return entry
 
     def waiting_job_ids(self) -> set[str]:
         """Return the ids of the jobs in the queue, which no worker has taken yet."""
@@ -144,6 +164,14 @@ class TrainingQueue:
         return found
 
 
+_read_entry = re.compile(rf"(?:({TENANT_PATTERN})-)?({keys.JOB_ID_PATTERN})-[0-9a-f]{{8}}").fullmatch
+
+
+def _entry(job_id: str) -> str:
+    """Return the id of an entry in the queue: RQ takes letters, digits, `_` and `-`."""
+    return f"{job_id.replace('/', '-')}-{uuid.uuid4().hex[:8]}"
+
+
 def _job_id(entry: bytes) -> str | None:
-    job_id = entry.partition(b"-")[0].decode("ascii", "replace")
-    return job_id if keys.is_job_id(job_id) else None
+    match = _read_entry(entry.decode("ascii", "replace"))
+    return None if match is None else owned(match[1] or "", match[2])

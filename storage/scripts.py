@@ -15,7 +15,8 @@ from storage.jobs.events import MAX_EVENTS
 
 # Read at import, so that a worker child inherits them from its parent.
 _TEXTS = {file.name: file.read_text(encoding="utf-8") for file in (files("storage") / "lua").iterdir()}
-_BEFORE_EACH = f"local CHANGES = '{keys.CHANGES}'\nlocal MAX_EVENTS = {MAX_EVENTS}\n{_TEXTS['prelude.lua']}"
+_CONSTANTS = f"local CHANGES = '{keys.CHANGES}'\nlocal TENANTS = '{keys.TENANTS}'\nlocal MAX_EVENTS = {MAX_EVENTS}\n"
+_BEFORE_EACH = _CONSTANTS + _TEXTS["prelude.lua"]
 
 _Value = bytes | str | int
 

@@ -8,6 +8,9 @@ from typing import TypeVar
 
 DEFAULT_DATA_DIR = "./data"
 
+UNLIMITED = 2**53
+"""No limit, as a number that Lua and JSON hold exactly."""
+
 Number = TypeVar("Number", int, float)
 
 

@@ -26,7 +26,7 @@ class WorkerChild:
     """The child claims its jobs with it."""
     deadline: Deadline = field(default_factory=Deadline)
     # Without a lock: if the child were killed while it held one, the parent would wait for ever.
-    _job_id: Any = field(default_factory=lambda: multiprocessing.RawArray("c", 64))
+    _job_id: Any = field(default_factory=lambda: multiprocessing.RawArray("c", 128))
     _is_waiting: Any = field(default_factory=lambda: multiprocessing.RawValue("b", 0))
 
     @property

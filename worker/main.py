@@ -63,7 +63,14 @@ def main() -> int:
         keep_jobs_s=settings.keep_jobs_days * 24 * 3600,
         check_blobs=lambda: identity.check_blobs(redis),
     )
-    worker = TrainingWorker(redis, identity, housekeeping, health_file, max_attempts=settings.max_attempts)
+    worker = TrainingWorker(
+        redis,
+        identity,
+        housekeeping,
+        health_file,
+        max_running=settings.max_tenant_running_jobs,
+        max_attempts=settings.max_attempts,
+    )
     worker.work(logging_level="WARNING")
     return 0
 

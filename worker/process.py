@@ -99,9 +99,10 @@ class TrainingWorker(Worker):
         housekeeping: Housekeeping,
         health_file: HealthFile,
         *,
+        max_running: int = 0,
         max_attempts: int,
     ) -> None:
-        queue = TrainingQueue(redis)
+        queue = TrainingQueue(redis, max_running=max_running)
         super().__init__(
             [queue.rq_queue],
             connection=redis,

@@ -20,6 +20,9 @@ class Settings:
     keep_jobs_days: float = 30.0
     """How long a job that is done is kept, with its events. Versions are kept until they are deleted."""
 
+    max_tenant_running_jobs: int = 0
+    """How many jobs of one tenant, and of all that belong to none, may run at once; 0: as many as there are workers."""
+
     max_attempts: int = 3
     """A job fails when this many of its attempts died without getting further than those before."""
 
@@ -42,6 +45,7 @@ class Settings:
             training_threads=at_least_one(env, "TRAINING_THREADS", os.cpu_count() or 1),
             # An Idempotency-Key leads to its job for a day, so no job is forgotten earlier.
             keep_jobs_days=at_least_one(env, "KEEP_JOBS_DAYS", cls.keep_jobs_days),
+            max_tenant_running_jobs=at_least_one(env, "MAX_TENANT_RUNNING_JOBS", cls.max_tenant_running_jobs),
             max_attempts=at_least_one(env, "MAX_ATTEMPTS", cls.max_attempts),
             max_training_bytes=max_training_bytes(env),
             health_file=Path(path) if (path := env.get("HEALTH_FILE")) else None,

@@ -72,7 +72,7 @@ def train_model(job_id: str) -> None:
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
     redis = connect(settings.stores.redis_url, timeout_s=5, n_retries=60, identity=identity)
-    queue = TrainingQueue(redis)
+    queue = TrainingQueue(redis, max_running=settings.max_tenant_running_jobs)
     jobs, models = JobStore(redis, queue), ModelStore(redis)
     life_ends_at = time.monotonic() + LIFE_S
     next_id: str | None = job_id

@@ -11,8 +11,8 @@ from storage.errors import CorruptDataError
 from storage.jobs.attempt import Attempt
 from storage.jobs.checkpoints import Checkpoint
 from storage.jobs.description import Description
-from storage.jobs.spec import TrainingSpec
 from storage.models.store import ModelStore
+from storage.tenants import owned, tenant_of
 from worker.checkpoints import Checkpoints
 from worker.deadline import Deadline
 from worker.instances import load_instances
@@ -68,7 +68,7 @@ def run_training(
             return train_candidates(inputs, watch, checkpoint=checkpoint)
         if checkpoint is not None:
             return train_one(inputs, watch, resume_from=checkpoint.state)
-        start = None if spec.start_from is None else _start_network(spec, models)
+        start = None if spec.start_from is None else _start_network(attempt, models)
         return train_one(inputs, watch, start=start)
 
     try:
@@ -90,10 +90,11 @@ def run_training(
     return version
 
 
-def _start_network(spec: TrainingSpec, models: ModelStore) -> Network:
+def _start_network(attempt: Attempt, models: ModelStore) -> Network:
     """Return the network to start from, for raw features in the order of this job's."""
+    spec, tenant = attempt.job.spec, tenant_of(attempt.job.id)
     assert spec.start_from is not None, "called only for jobs that start from a version"
-    start = models.load(spec.start_from.model, spec.start_from.version)
+    start = models.load(owned(tenant, spec.start_from.model), spec.start_from.version)
     row_of = {name: row for row, name in enumerate(start.feature_names)}
     if row_of.keys() != set(spec.feature_names):
         raise CorruptDataError("the version to start from has other features than the job")

@@ -9,6 +9,7 @@ import orjson
 from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.read import read_table
 from service.datasets.upload import Upload
+from service.http.caller import Caller
 from service.http.parsing import refuse
 from service.settings import Limits
 from storage.blobs import BlobStore
@@ -25,6 +26,7 @@ def create_dataset(
     media_type: str,
     content_encoding: str,
     query: Mapping[str, str],
+    caller: Caller,
     datasets: DatasetStore,
     blobs: BlobStore,
     limits: Limits,
@@ -42,7 +44,7 @@ def create_dataset(
     if len(name) > MAX_NAME:
         refuse("/name", f"may have {MAX_NAME} characters, not {len(name)}")
     options = ReadOptions.parse(query)
-    dataset_id = _id_of(upload, media_type, content_encoding, options)
+    dataset_id = caller.dataset(_id_of(upload, media_type, content_encoding, options))
     try:
         return datasets.get(dataset_id), False
     except DatasetNotFoundError:
@@ -65,7 +67,7 @@ def create_dataset(
         n_bytes=upload.n_bytes,
         schema=schema,
     )
-    is_new = datasets.add(record)
+    is_new = datasets.add(record, max_bytes=limits.max_tenant_dataset_bytes)
     return datasets.get(dataset_id), is_new
 
 

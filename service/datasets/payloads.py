@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.http.payloads import rfc3339
 from storage.datasets.record import DatasetRecord, DatasetSummary
 from storage.datasets.schema import TABLE_SCHEMA
+from storage.tenants import local
 
 
 class DatasetPath(BaseModel):
@@ -85,7 +86,7 @@ class RowList(BaseModel):
 
 def _summary(dataset: DatasetSummary) -> dict[str, Any]:
     return {
-        "id": dataset.id,
+        "id": local(dataset.id),
         "name": dataset.name,
         "digest": f"sha256:{dataset.blob}",
         "rows": dataset.n_rows,

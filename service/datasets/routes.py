@@ -18,6 +18,7 @@ from service.datasets.payloads import (
 )
 from service.datasets.upload import UPLOAD, Upload
 from service.http.errors import Fault, InvalidRequestError
+from service.http.flask_requests import current_caller
 from service.http.flask_responses import to_json
 from service.http.openapi import answer, body_problems, header, problems
 from service.http.parsing import refuse
@@ -26,6 +27,7 @@ from storage.blobs import BlobStore
 from storage.datasets.store import DatasetStore
 from storage.datasets.table import Table
 from storage.errors import DatasetNotFoundError
+from storage.tenants import local
 
 UPLOADED_TYPES = (
     "text/csv",
@@ -100,26 +102,29 @@ def dataset_routes(
                 media_type=request.headers.get("Content-Type", ""),
                 content_encoding=request.headers.get("Content-Encoding", ""),
                 query=request.args.to_dict(),
+                caller=current_caller(),
                 datasets=datasets,
                 blobs=blobs,
                 limits=limits,
             )
         response = to_json(DatasetPayload.of(record), 201 if is_new else 200)
-        response.headers["Location"] = f"/datasets/{record.id}"
+        response.headers["Location"] = f"/datasets/{local(record.id)}"
         return response
 
     @routes.get("/datasets", summary="List data sets, newest first", responses={200: DatasetList, **problems(422)})
     def list_datasets(query: DatasetsQuery) -> Response:
+        caller = current_caller()
         try:
-            page, has_more = datasets.page(limit=query.limit, after=query.after)
+            after = None if query.after is None else caller.dataset(query.after)
+            page, has_more = datasets.page(limit=query.limit, tenant=caller.tenant, after=after)
         except DatasetNotFoundError as error:
             raise InvalidRequestError([Fault("/after", str(error))]) from error
         data = [DatasetSummaryPayload.of(each) for each in page]
-        return to_json(DatasetList(data=data, has_more=has_more, last_id=page[-1].id if page else None))
+        return to_json(DatasetList(data=data, has_more=has_more, last_id=local(page[-1].id) if page else None))
 
     @routes.get("/datasets/<dataset_id>", summary="Show a data set", responses={200: DatasetPayload, **problems(404)})
     def show_dataset(path: DatasetPath) -> Response:
-        return to_json(DatasetPayload.of(datasets.get(path.dataset_id)))
+        return to_json(DatasetPayload.of(datasets.get(current_caller().dataset(path.dataset_id))))
 
     @routes.get(
         "/datasets/<dataset_id>/rows",
@@ -127,7 +132,7 @@ def dataset_routes(
         responses={200: RowList, **problems(404, 422)},
     )
     def show_rows(path: DatasetPath, query: RowsQuery) -> Response:
-        record = datasets.get(path.dataset_id)
+        record = datasets.get(current_caller().dataset(path.dataset_id))
         with Table.of(blobs, record.blob) as table:
             return to_json(RowList(data=table.rows(query.limit), has_more=record.n_rows > query.limit))
 
@@ -137,7 +142,7 @@ def dataset_routes(
         responses={204: None, **problems(404, 409)},
     )
     def delete_dataset(path: DatasetPath) -> Response:
-        datasets.delete(path.dataset_id)
+        datasets.delete(current_caller().dataset(path.dataset_id))
         return Response(status=204)
 
     return routes

@@ -26,6 +26,7 @@ from perceptron import (
     training_bytes,
     weights_of_classes,
 )
+from service.http.caller import Caller
 from service.http.errors import Fault, InvalidRequestError
 from service.http.parsing import refuse
 from service.jobs.candidates import expand
@@ -70,7 +71,12 @@ class Prepared:
 
 
 def prepare(
-    request: TrainingRequest, blobs: BlobStore, models: ModelStore, datasets: DatasetStore, limits: Limits
+    request: TrainingRequest,
+    caller: Caller,
+    blobs: BlobStore,
+    models: ModelStore,
+    datasets: DatasetStore,
+    limits: Limits,
 ) -> Prepared:
     """Check a request in full.
 
@@ -83,7 +89,7 @@ def prepare(
     if training.max_epochs > limits.max_epochs:
         detail = f"must be at most {limits.max_epochs} (MAX_EPOCHS), not {training.max_epochs}"
         refuse("/training/max_epochs", detail)
-    data = _training_data(request, blobs, datasets, limits)
+    data = _training_data(request, caller, blobs, datasets, limits)
     task, dataset, table = data.task, data.dataset, data.table
     if training.class_weights is not None:
         of_classes = weights_of_classes(task, dataset, training.class_weights)
@@ -129,7 +135,7 @@ def prepare(
     check_size(config, shape)
     memory_bytes = _memory_bytes(data, config, shape, sweep, n_folds)
     _check_memory(memory_bytes, shape, data, n_networks, limits)
-    start_from = version_to_start_from(request, task, data.feature_names, shape, models)
+    start_from = version_to_start_from(request, caller, task, data.feature_names, shape, models)
     spec = TrainingSpec(
         task=task,
         network=network,
@@ -148,12 +154,14 @@ def prepare(
     return Prepared(data, dataset, spec, shape, n_networks, memory_bytes)
 
 
-def _training_data(request: TrainingRequest, blobs: BlobStore, datasets: DatasetStore, limits: Limits) -> TrainingData:
+def _training_data(
+    request: TrainingRequest, caller: Caller, blobs: BlobStore, datasets: DatasetStore, limits: Limits
+) -> TrainingData:
     data = request.data
     if data is not None and request.dataset is not None:
         refuse("/dataset", "give data or dataset, not both")
     if request.dataset is not None:
-        return from_dataset(request, request.dataset, datasets, blobs, limits)
+        return from_dataset(request, caller.dataset(request.dataset), datasets, blobs, limits)
     if data is None:
         refuse("/data", "Field required")
     if data.records is not None:

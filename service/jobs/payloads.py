@@ -12,6 +12,7 @@ from storage.jobs.events import EVENT_ID_PATTERN, MAX_EVENTS, Event
 from storage.jobs.record import Job, JobStatus
 from storage.jobs.reports import JobError, Progress, Result
 from storage.jobs.spec import MAX_NAMES_IN_RECORD, TrainingSpec
+from storage.tenants import local
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -404,8 +405,8 @@ class JobPayload(BaseModel):
         if result is not None:
             result = replace(result, leaderboard=None if in_list else job.leaderboard or result.leaderboard)
         return cls(
-            id=job.id,
-            model=job.model,
+            id=local(job.id),
+            model=local(job.model),
             status=job.status,
             done=job.is_done,
             attempt=job.attempt,

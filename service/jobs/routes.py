@@ -10,6 +10,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from service.http.errors import RETRY_AFTER_S, Fault, InvalidRequestError
+from service.http.flask_requests import current_caller
 from service.http.flask_responses import to_json
 from service.http.openapi import answer, body_problems, header, problems
 from service.http.parsing import refuse
@@ -35,6 +36,7 @@ from storage.jobs.record import Job
 from storage.jobs.spec import MAX_NAMES_IN_RECORD
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
+from storage.tenants import local
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x20\x21\x23-\x7e]{1,255}")
 
@@ -62,7 +64,7 @@ def job_routes(
             202: answer(
                 JobPayload, "Accepted", Location="The job's URL", Retry_After="Seconds to wait before asking again"
             ),
-            **body_problems(404),
+            **body_problems(404, 429),
         },
         openapi_extensions={
             "parameters": [
@@ -75,33 +77,48 @@ def job_routes(
         },
     )
     def create_job(body: TrainingRequest, query: NewJobQuery) -> Response:
+        caller = current_caller()
         if query.dry_run:
-            prepared = prepare(body, blobs, models, datasets, limits)
+            prepared = prepare(body, caller, blobs, models, datasets, limits)
             return to_json(dry_run(prepared, MAX_NAMES_IN_RECORD))
         digest = _idempotency_digest()
         fingerprint = _fingerprint(body) if digest else ""
-        job = jobs.of_request(idempotency_digest=digest, fingerprint=fingerprint) if digest else None
+        job = None
+        if digest is not None:
+            job = jobs.of_request(idempotency_digest=digest, fingerprint=fingerprint, tenant=caller.tenant)
         if job is None:
             check_blobs()
-            spec = prepare(body, blobs, models, datasets, limits).stored()  # a refused request leaves nothing behind
+            prepared = prepare(body, caller, blobs, models, datasets, limits)
             job = jobs.submit(
-                body.model, spec, metadata=body.metadata, idempotency_digest=digest, fingerprint=fingerprint
+                caller.model(body.model),
+                prepared.stored(),  # a refused request leaves nothing behind
+                metadata=body.metadata,
+                idempotency_digest=digest,
+                fingerprint=fingerprint,
+                max_queued=limits.max_tenant_queued_jobs,
             )
         response = _show(job, 202)
-        response.headers["Location"] = f"/jobs/{job.id}"
+        response.headers["Location"] = f"/jobs/{local(job.id)}"
         return response
 
     @routes.get("/jobs", summary="List jobs, newest first", responses={200: JobList, **problems(422)})
     def list_jobs(query: JobsQuery) -> Response:
+        caller = current_caller()
         try:
-            page, has_more = jobs.page(limit=query.limit, after=query.after, status=query.status, model=query.model)
+            page, has_more = jobs.page(
+                limit=query.limit,
+                tenant=caller.tenant,
+                after=None if query.after is None else caller.job(query.after),
+                status=query.status,
+                model=query.model,
+            )
         except JobNotFoundError as error:
             raise InvalidRequestError([Fault("/after", str(error))]) from error
         return to_json(
             JobList(
                 data=[JobPayload.of(job, in_list=True) for job in page],
                 has_more=has_more,
-                last_id=page[-1].id if page else None,
+                last_id=local(page[-1].id) if page else None,
             )
         )
 
@@ -121,7 +138,7 @@ def job_routes(
         },
     )
     def show_job(path: JobPath) -> Response:
-        return _show(jobs.get(path.job_id))
+        return _show(jobs.get(current_caller().job(path.job_id)))
 
     @routes.get(
         "/jobs/<job_id>/events",
@@ -134,13 +151,13 @@ def job_routes(
     )
     def list_events(path: JobPath, query: EventsQuery, header: EventsHeader) -> Response:
         after = header.last_event_id or query.after
-        page, has_more = jobs.events(path.job_id, limit=query.limit, after=after)
+        page, has_more = jobs.events(current_caller().job(path.job_id), limit=query.limit, after=after)
         data = [EventPayload.of(event) for event in page]
         return to_json(EventList(data=data, has_more=has_more, last_id=page[-1].id if page else after))
 
     @routes.post("/jobs/<job_id>/cancel", summary="Cancel a job", responses={200: JobPayload, **problems(404, 409)})
     def cancel_job(path: JobPath) -> Response:
-        return _show(jobs.cancel(path.job_id))
+        return _show(jobs.cancel(current_caller().job(path.job_id)))
 
     return routes
 

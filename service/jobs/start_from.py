@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from perceptron import Architecture, Task
+from service.http.caller import Caller
 from service.http.parsing import refuse
 from service.jobs.payloads import TrainingRequest
 from storage.jobs.spec import VersionReference
@@ -10,7 +11,12 @@ from storage.models.store import ModelStore
 
 
 def version_to_start_from(
-    request: TrainingRequest, task: Task, feature_names: Sequence[str], shape: Architecture, models: ModelStore
+    request: TrainingRequest,
+    caller: Caller,
+    task: Task,
+    feature_names: Sequence[str],
+    shape: Architecture,
+    models: ModelStore,
 ) -> VersionReference | None:
     """Return the version to start from, after checking that its features, classes and layers are those of this job.
 
@@ -22,9 +28,10 @@ def version_to_start_from(
         refuse("/start_from", 'start_from cannot be combined with l2 "auto"')
     if request.validation is not None and request.validation.folds is not None:
         refuse("/start_from", "start_from cannot be combined with folds")
-    number = models.resolve(request.start_from.model, version=request.start_from.version)
-    start = models.load(request.start_from.model, number)
-    version = f"version {number} of model {start.name!r}"
+    model = caller.model(request.start_from.model)
+    number = models.resolve(model, version=request.start_from.version)
+    start = models.load(model, number)
+    version = f"version {number} of model {request.start_from.model!r}"
     for ours, theirs in ((feature_names, start.feature_names), (start.feature_names, feature_names)):
         known = set(theirs)
         if (name := next((name for name in ours if name not in known), None)) is not None:

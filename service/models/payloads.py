@@ -8,6 +8,7 @@ from perceptron import Column
 from service.http.names import Name, VersionNumber
 from service.http.payloads import RequestPayload
 from storage.models.versions import Model
+from storage.tenants import local
 
 
 class AliasRequest(RequestPayload):
@@ -37,7 +38,7 @@ class ModelSummary(BaseModel):
     def of(cls, model: Model) -> "ModelSummary":
         """Return the payload of a model in a list."""
         return cls(
-            name=model.name,
+            name=local(model.name),
             latest_version=model.latest,
             n_versions=len(model.versions),
             aliases=dict(model.aliases),

@@ -4,6 +4,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
 from perceptron import Architecture, Layer, without_centre
+from service.http.flask_requests import current_caller
 from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, problems
@@ -22,6 +23,7 @@ from storage.codec import decode_columns
 from storage.jobs.description import DESCRIPTION
 from storage.models.store import ModelStore
 from storage.models.versions import Version
+from storage.tenants import local
 
 MAX_SHOWN_PARAMETERS = 10_000
 
@@ -36,23 +38,23 @@ def model_routes(models: ModelStore) -> APIBlueprint:
 
     @routes.get("/models", summary="List models by name", responses={200: ModelList, **problems(422)})
     def list_models(query: ModelsQuery) -> Response:
-        page, has_more = models.page(limit=query.limit, after=query.after)
+        page, has_more = models.page(limit=query.limit, tenant=current_caller().tenant, after=query.after)
         return to_json(
             ModelList(
                 data=[ModelSummary.of(model) for model in page],
                 has_more=has_more,
-                last_id=page[-1].name if page else None,
+                last_id=local(page[-1].name) if page else None,
             )
         )
 
     @routes.get("/models/<name>", summary="Show a model", responses={200: ModelPayload, **problems(404)})
     def show_model(path: ModelPath) -> Response:
-        return to_json(_describe(path.name))
+        return to_json(_describe(current_caller().model(path.name)))
 
     def _describe(name: str) -> ModelPayload:
         model, versions = models.with_versions(name)
         return ModelPayload(
-            name=name,
+            name=local(name),
             latest_version=model.latest,
             versions=[
                 VersionSummary(
@@ -72,7 +74,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         responses={204: None, **problems(404)},
     )
     def delete_model(path: ModelPath) -> Response:
-        models.delete(path.name)
+        models.delete(current_caller().model(path.name))
         return Response(status=204)
 
     @routes.get(
@@ -81,19 +83,20 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         responses={200: VersionPayload, **problems(404)},
     )
     def show_version(path: VersionPath) -> Response:
-        version = models.get_version(path.name, path.version)
+        name = current_caller().model(path.name)
+        version = models.get_version(name, path.version)
         layers: tuple[Layer, ...] = ()
         encoder = target = None
         is_shown = _n_parameters(version) <= MAX_SHOWN_PARAMETERS
         if is_shown:
-            trained = models.load(path.name, path.version)
+            trained = models.load(name, path.version)
             layers, encoder, target = without_centre(trained.network).layers, trained.encoder, trained.target
         elif version.description.has_columns:
-            encoder, target = decode_columns(models.load_bytes(path.name, path.version)[1])
-        aliases = models.get(path.name).aliases
+            encoder, target = decode_columns(models.load_bytes(name, path.version)[1])
+        aliases = models.get(name).aliases
         return to_json(
             VersionPayload(
-                model=version.model,
+                model=local(version.model),
                 version=version.number,
                 created_at=rfc3339(version.created_at_ms) or "",
                 aliases=[alias for alias, number in aliases.items() if number == version.number],
@@ -113,7 +116,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         responses={204: None, **problems(404, 409)},
     )
     def delete_version(path: VersionPath) -> Response:
-        models.delete_version(path.name, path.version)
+        models.delete_version(current_caller().model(path.name), path.version)
         return Response(status=204)
 
     @routes.put(
@@ -122,8 +125,9 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         responses={200: ModelPayload, **body_problems(404)},
     )
     def put_alias(path: AliasPath, body: AliasRequest) -> Response:
-        models.set_alias(path.name, path.alias, body.version)
-        return to_json(_describe(path.name))
+        name = current_caller().model(path.name)
+        models.set_alias(name, path.alias, body.version)
+        return to_json(_describe(name))
 
     @routes.delete(
         "/models/<name>/aliases/<alias>",
@@ -131,7 +135,7 @@ def model_routes(models: ModelStore) -> APIBlueprint:
         responses={204: None, **problems(404, 422)},
     )
     def delete_alias(path: AliasPath) -> Response:
-        models.delete_alias(path.name, path.alias)
+        models.delete_alias(current_caller().model(path.name), path.alias)
         return Response(status=204)
 
     return routes

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter_ns
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
 from perceptron import OutputNotFiniteError
+from service.http.caller import Caller
 from service.http.content_coding import decoded
 from service.http.errors import ClientGoneError, Fault, OutputTooLargeError, answer_to
 from service.http.parsing import check_n_instances, refuse
@@ -84,10 +85,11 @@ def predict(
         request = read(http, models, limits)
         if request.is_slow and not may_wait:
             raise WouldWaitError
-        if isinstance(request.reference, JobReference):
-            found = find_network(request.reference, models)
+        reference = _owned(request.reference, http.caller)
+        if isinstance(reference, JobReference):
+            found = find_network(reference, models)
         else:
-            found = models.get(request.reference) if may_wait else models.find(request.reference)
+            found = models.get(reference) if may_wait else models.find(reference)
             if found is None or (found.model.reads_slowly and not may_wait):
                 raise WouldWaitError
         instances = request.instances(found.model.inputs)
@@ -120,6 +122,18 @@ def predict(
             held.close()
     answer.headers += ((b"server-timing", b"predict;dur=%.3f" % (1e-6 * (perf_counter_ns() - started_ns))),)
     return answer
+
+
+def _owned(reference: ModelReference | JobReference, caller: Caller) -> ModelReference | JobReference:
+    """Return what a request refers to as `storage` knows it.
+
+    Raises:
+        JobNotFoundError, ModelNotFoundError: nothing has such an id or name.
+    """
+    if isinstance(reference, JobReference):
+        return JobReference(caller.job(reference.job))
+    name = caller.model(reference.model)
+    return reference if name is reference.model else replace(reference, model=name)
 
 
 def _take_room(held: ExitStack, room: Room | None, found: Found, given: Instances, limits: Limits) -> None:

@@ -7,6 +7,7 @@ from service.predict.memory.loaded_models import Found, LoadedModels
 from storage.errors import NoNetworkError
 from storage.models.trained_model import decode_best
 from storage.models.versions import ModelReference
+from storage.tenants import local
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,6 @@ def find_network(reference: JobReference, models: LoadedModels) -> Found:
         if job.version is None:
             raise
         found = models.get(ModelReference(job.model, job.version))
-        return found._replace(members={"job": job_id, "provisional": False})
-    members = {"job": job_id, "provisional": True, **asdict(best.figures)}
+        return found._replace(members={"job": local(job_id), "provisional": False})
+    members = {"job": local(job_id), "provisional": True, **asdict(best.figures)}
     return Found(LoadedModel(decode_best(best)), is_stale=False, members=members)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 import orjson
 from redis.asyncio import Redis
 
+from service.http.caller import ANYONE, Caller
 from service.jobs.payloads import EventPayload
 from service.server.changes import Changes, JobWatch
 from service.server.messages import App, Receive, Scope, Send, ask, header, own_headers, send_answer, without
@@ -19,6 +20,7 @@ from storage.circuit_breaker import RETRY_AFTER_S, CircuitBreaker
 from storage.errors import UnavailableError
 from storage.jobs.events import Event, decode_events
 from storage.jobs.record import DONE_STATUSES
+from storage.tenants import owned
 
 MAX_WAIT_S = 60
 """The most that `Prefer: wait=N` holds an answer."""
@@ -51,12 +53,13 @@ class Waiting:
         self._is_draining = True
         self._changes.wake_all()
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> bool:
+    async def handle(self, scope: Scope, receive: Receive, send: Send, caller: Caller = ANYONE) -> bool:
         """Answer the request if it is one that waits; return whether it is."""
         match = _SHOW_OR_EVENTS.fullmatch(scope["path"]) if scope["method"] == "GET" else None
         if match is None:
             return False
-        job_id, is_events = match[1], match[2] is not None
+        # The Flask app decides whether the job is the caller's: nothing is told before it has answered with 200.
+        job_id, is_events = owned(caller.tenant, match[1]), match[2] is not None
         if is_events and b"text/event-stream" in header(scope, b"accept").lower():
             await self._stream(scope, receive, send, job_id)
             return True

@@ -15,8 +15,10 @@ from storage.datasets.record import (
     decode_dataset_summary,
     encode_dataset_record,
 )
-from storage.errors import DatasetInUseError, DatasetNotFoundError, UnavailableError
+from storage.errors import DatasetInUseError, DatasetNotFoundError, DatasetsFullError, UnavailableError
 from storage.scripts import load_script
+from storage.store_settings import UNLIMITED
+from storage.tenants import owned, tenant_of
 
 
 class DatasetStore:
@@ -25,17 +27,23 @@ class DatasetStore:
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
 
-    def add(self, record: DatasetRecord) -> bool:
+    def add(self, record: DatasetRecord, *, max_bytes: int = UNLIMITED) -> bool:
         """Record a data set whose blob is stored; return False if there is one with its id already.
 
+        Args:
+            max_bytes: what the files of all data sets of its tenant may have together.
+
         Raises:
+            DatasetsFullError: with this one, they would have more.
             UnavailableError: the blob is being deleted; store it again some seconds later.
         """
         fields = encode_dataset_record(record)
         is_new = load_script(self._redis, "create_dataset")(
-            keys=[keys.dataset(record.id), keys.DATASETS, keys.being_deleted(record.blob)],
-            args=[part for field in fields.items() for part in field],
+            keys=[keys.dataset(record.id), keys.datasets(tenant_of(record.id)), keys.being_deleted(record.blob)],
+            args=[record.n_bytes, max_bytes, *(part for field in fields.items() for part in field)],
         )
+        if isinstance(is_new, bytes):
+            raise DatasetsFullError(int(is_new), max_bytes)
         if is_new is None:
             raise UnavailableError("an old data set with the same content is being deleted")
         return bool(is_new)
@@ -54,24 +62,26 @@ class DatasetStore:
             dataset_id, {name.decode("ascii", "replace"): value for name, value in record.items()}
         )
 
-    def ids(self) -> list[str]:
-        """Return the ids of all data sets, the newest first."""
-        ids = [member.decode("ascii", "replace") for member in self._redis.zrange(keys.DATASETS, 0, -1)]
-        for text in ids:
-            if not keys.is_dataset_id(text):
-                report(f"{keys.DATASETS} has the member {text[:100]!r}, which is no data set's id")
-        return [text for text in reversed(ids) if keys.is_dataset_id(text)]
+    def ids(self, tenant: str = "") -> list[str]:
+        """Return the ids of all data sets of a tenant, the newest first."""
+        index, ids = keys.datasets(tenant), []
+        for text in (member.decode("ascii", "replace") for member in self._redis.zrange(index, 0, -1)):
+            if "/" not in text and keys.is_dataset_id(text):
+                ids.append(owned(tenant, text))
+            else:
+                report(f"{index} has the member {text[:100]!r}, which is no data set's id")
+        return ids[::-1]
 
-    def page(self, *, limit: int, after: str | None = None) -> tuple[list[DatasetSummary], bool]:
-        """Return up to `limit` data sets, the newest first, and whether there are more.
+    def page(self, *, limit: int, tenant: str = "", after: str | None = None) -> tuple[list[DatasetSummary], bool]:
+        """Return up to `limit` data sets of a tenant, the newest first, and whether there are more.
 
         Args:
             after: the id of the last data set of the page before.
 
         Raises:
-            DatasetNotFoundError: there is no data set with the id `after`.
+            DatasetNotFoundError: the tenant has no data set with the id `after`.
         """
-        ids = self.ids()
+        ids = self.ids(tenant)
         if after is not None:
             if after not in ids:
                 raise DatasetNotFoundError(after)
@@ -99,14 +109,15 @@ class DatasetStore:
             DatasetNotFoundError: there is no such data set.
             DatasetInUseError: a job that is not done needs it.
         """
+        tenant = tenant_of(dataset_id)
         outcome = load_script(self._redis, "delete_dataset")(
             keys=[
                 keys.dataset(dataset_id),
-                keys.DATASETS,
-                keys.jobs_with_status("queued"),
-                keys.jobs_with_status("running"),
+                keys.datasets(tenant),
+                keys.jobs_with_status("queued", tenant),
+                keys.jobs_with_status("running", tenant),
             ],
-            args=[keys.JOB_PREFIX],
+            args=[keys.job_prefix(tenant)],
         )
         if outcome == 0:
             raise DatasetNotFoundError(dataset_id)

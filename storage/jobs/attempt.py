@@ -12,11 +12,12 @@ from storage import keys
 from storage.codec import encode_names
 from storage.errors import CorruptDataError, StaleAttemptError
 from storage.jobs.description import DESCRIPTION, Description, digest_of
-from storage.jobs.record import Job
+from storage.jobs.record import Job, JobStatus
 from storage.jobs.reports import ERROR, FIGURES, LEADERBOARD, PROGRESS, RESULT, Figures, JobError, Progress, Result
 from storage.jobs.spec import MAX_NAMES_IN_RECORD, SPEC, TrainingSpec
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
+from storage.tenants import local, tenant_of
 
 _NOT_ON_THE_CURVE = {"max_epochs", "estimated_finish_at"}
 
@@ -114,7 +115,7 @@ class Attempt:
         leaderboard = result.leaderboard
         return self._step(
             "publish",
-            model,
+            local(model),
             weights,
             described,
             RESULT.dump_json(replace(result, leaderboard=None)),
@@ -124,10 +125,10 @@ class Attempt:
             b"" if leaderboard is None else LEADERBOARD.dump_json(leaderboard),
             *self._last_report,
             more_keys=(
-                keys.jobs_with_status("running"),
-                keys.jobs_with_status("succeeded"),
-                keys.VERSION_NUMBERS,
-                keys.MODELS,
+                self._index("running"),
+                self._index("succeeded"),
+                keys.version_numbers(tenant_of(model)),
+                keys.models(tenant_of(model)),
                 keys.versions(model),
                 keys.aliases(model),
                 keys.version(model, ""),
@@ -137,8 +138,7 @@ class Attempt:
 
     def fail(self, error: JobError) -> None:
         """End the job without a version."""
-        indexes = keys.jobs_with_status("running"), keys.jobs_with_status("failed")
-        self._step("fail", ERROR.dump_json(error), more_keys=indexes)
+        self._step("fail", ERROR.dump_json(error), more_keys=(self._index("running"), self._index("failed")))
 
     def hand_back(self, *, is_urgent: bool = True) -> None:
         """Queue the job for another attempt.
@@ -146,9 +146,12 @@ class Attempt:
         Args:
             is_urgent: false leaves it to the reconciler to enqueue the job, some seconds later.
         """
-        self._step("hand_back", more_keys=(keys.jobs_with_status("running"), keys.jobs_with_status("queued")))
+        self._step("hand_back", more_keys=(self._index("running"), self._index("queued")))
         if is_urgent:
             self._queue.enqueue(self.job.id)
+
+    def _index(self, status: JobStatus) -> str:
+        return keys.jobs_with_status(status, tenant_of(self.job.id))
 
     def _step(self, script: str, *args: bytes | str | int, more_keys: tuple[str, ...] = ()) -> int:
         run = load_script(self._redis, script)

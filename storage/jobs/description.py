@@ -10,6 +10,7 @@ from storage.codec import has_columns
 from storage.jobs.record import Job
 from storage.jobs.reports import Outcome
 from storage.jobs.spec import VersionReference
+from storage.tenants import local
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Description(Outcome):
         spec = job.spec
         return cls(
             **{field.name: getattr(outcome, field.name) for field in fields(Outcome)},
-            job=job.id,
+            job=local(job.id),
             task=spec.task,
             network=spec.network,
             feature_names=spec.feature_names,

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,10 @@ from storage.blobs import BlobStore
 from storage.damage import each_answer, reported
 from storage.datasets.store import DatasetStore
 from storage.errors import BlobStoreUnavailableError
-from storage.jobs.record import DONE_STATUSES, ids_in
+from storage.jobs.record import DONE_STATUSES, JobStatus, ids_in
+from storage.jobs.tenants import every_tenant
 from storage.scripts import load_script
+from storage.tenants import local
 
 KEEP_BLOBS_S = 3600.0
 """Keep an unused blob this long, because its job may not be recorded yet. No upload takes longer."""
@@ -68,8 +71,8 @@ class Housekeeping:
         self._clock = clock
         self._wall_clock = wall_clock
         self._due_at = clock()
-        self._noted = dict.fromkeys(sorted(DONE_STATUSES), 0)
-        """Of the jobs in each final state, how many have been noted as ended in this round."""
+        self._noted: Counter[tuple[str, str]] = Counter()
+        """Of each tenant's jobs in each final state, how many have been noted as ended in this round."""
         self._next_folder = 0
         self._clocks_seen = clock(), wall_clock()
         self._steady_since = clock()
@@ -100,27 +103,41 @@ class Housekeeping:
         """
         longest_step_ms = self._keep_jobs_ms // 30
         now_ms = load_script(self._redis, "advance_clock")(keys=[keys.SERVICE_CLOCK], args=[longest_step_ms])
+        n_left = JOBS_AT_ONCE
         is_all_done = True
-        for status, n_noted in self._noted.items():
-            index = keys.jobs_with_status(status)
-            with reported(index):
-                members = self._redis.zrange(index, n_noted, n_noted + JOBS_AT_ONCE - 1)
-                if ids := ids_in(index, members):
-                    self._redis.zadd(keys.ENDED, dict.fromkeys(ids, now_ms), nx=True)
-                is_last = len(members) < JOBS_AT_ONCE
-                is_all_done = is_all_done and is_last
-                self._noted[status] = 0 if is_last else n_noted + len(members)
-        old = self._redis.zrangebyscore(keys.ENDED, "-inf", now_ms - self._keep_jobs_ms, start=0, num=JOBS_AT_ONCE)
-        ids = ids_in(keys.ENDED, old)
+        for tenant in every_tenant(self._redis):
+            is_all_noted = all([self._note_ended(status, tenant, now_ms) for status in sorted(DONE_STATUSES)])
+            n_old = self._forget_old(tenant, now_ms - self._keep_jobs_ms, n_left)
+            is_all_done = is_all_done and is_all_noted and n_old < n_left
+            n_left -= n_old
+        return is_all_done
+
+    def _note_ended(self, status: JobStatus, tenant: str, now_ms: int) -> bool:
+        """Note some jobs of one tenant in one final state as ended. Return whether all have been looked at."""
+        index, n_noted = keys.jobs_with_status(status, tenant), self._noted[status, tenant]
+        with reported(index):
+            members = self._redis.zrange(index, n_noted, n_noted + JOBS_AT_ONCE - 1)
+            if ids := ids_in(index, members, tenant):
+                self._redis.zadd(keys.ended(tenant), dict.fromkeys(map(local, ids), now_ms), nx=True)
+            is_last = len(members) < JOBS_AT_ONCE
+            self._noted[status, tenant] = 0 if is_last else n_noted + len(members)
+            return is_last
+        return True
+
+    def _forget_old(self, tenant: str, until_ms: int, most: int) -> int:
+        """Forget jobs of one tenant that ended by then. Return how many there were, up to `most`."""
+        index = keys.ended(tenant)
+        old = self._redis.zrangebyscore(index, "-inf", until_ms, start=0, num=most)
         with self._redis.pipeline(transaction=False) as pipeline:
             forget = load_script(pipeline, "forget")
-            indexes = [keys.JOBS, *map(keys.jobs_with_status, self._noted), keys.ENDED]
-            for job_id in ids:
+            in_states = [keys.jobs_with_status(status, tenant) for status in sorted(DONE_STATUSES)]
+            indexes = [keys.jobs(tenant), *in_states, index]
+            for job_id in ids_in(index, old, tenant):
                 forget(keys=[keys.job(job_id), keys.events(job_id), keys.best_network(job_id), *indexes])
             n_forgotten = sum(pipeline.execute())
         if n_forgotten:
             _log.info("forgot %d jobs that ended long ago", n_forgotten)
-        return is_all_done and len(old) < JOBS_AT_ONCE
+        return len(old)
 
     def _is_steady(self, now: float) -> bool:
         """Return whether blobs can be told to be old: no clock has leapt while this process watched for an hour.
@@ -168,20 +185,24 @@ class Housekeeping:
 
     def _needed_blobs(self) -> set[str]:
         """Return the blobs of all data sets, and of the instances and checkpoints of all jobs that are not done."""
-        states = "queued", "running"
+        tenants = every_tenant(self._redis)
+        indexes = [
+            (keys.jobs_with_status(each, tenant), tenant) for tenant in tenants for each in ("queued", "running")
+        ]
         with self._redis.pipeline() as transaction:  # else a job handed back between the two reads is in neither
-            for status in states:
-                transaction.zrange(keys.jobs_with_status(status), 0, -1)
+            for index, _ in indexes:
+                transaction.zrange(index, 0, -1)
             found = transaction.execute()
         job_ids = [
             job_id
-            for status, members in zip(states, found, strict=True)
-            for job_id in ids_in(keys.jobs_with_status(status), members)
+            for (index, tenant), members in zip(indexes, found, strict=True)
+            for job_id in ids_in(index, members, tenant)
         ]
+        dataset_ids = [dataset_id for tenant in tenants for dataset_id in self._datasets.ids(tenant)]
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(keys.job(job_id), "data", "checkpoint")
-            for dataset_id in self._datasets.ids():
+            for dataset_id in dataset_ids:
                 pipeline.hmget(keys.dataset(dataset_id), "blob")
             records = each_answer(pipeline)
         # The reconciler reports the others.

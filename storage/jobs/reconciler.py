@@ -15,6 +15,7 @@ from storage.damage import each_answer, reported
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.record import JobStatus, SilentAttempt, ids_in
 from storage.jobs.store import JobStore
+from storage.jobs.tenants import every_tenant
 from storage.queue import TrainingQueue
 
 DEAD_AFTER_S = 8.0
@@ -148,8 +149,17 @@ class Reconciler:
 
     def _read(self, status: JobStatus, *fields: str) -> dict[str, list[int]]:
         """Return the named numbers (0 where absent) of every job in one state, by job id."""
-        index = keys.jobs_with_status(status)
-        job_ids = ids_in(index, self._redis.zrange(index, 0, -1))
+        tenants = every_tenant(self._redis)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for tenant in tenants:
+                pipeline.zrange(keys.jobs_with_status(status, tenant), 0, -1)
+            members = each_answer(pipeline)
+        job_ids: list[str] = []
+        for tenant, found in zip(tenants, members, strict=True):
+            with reported(index := keys.jobs_with_status(status, tenant)):
+                if isinstance(found, Exception):
+                    raise found
+                job_ids += ids_in(index, found, tenant)
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(keys.job(job_id), fields)

@@ -11,9 +11,10 @@ from storage.alarm import report
 from storage.errors import CorruptDataError
 from storage.jobs.reports import Figures, JobError, LeaderboardEntry, Progress, Result
 from storage.jobs.spec import TrainingSpec
+from storage.tenants import owned, tenant_of
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-DONE_STATUSES = frozenset({"succeeded", "failed", "cancelled"})
+DONE_STATUSES: frozenset[JobStatus] = frozenset({"succeeded", "failed", "cancelled"})
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,15 @@ class SilentAttempt(NamedTuple):
     heartbeat_at_ms: int
 
 
-def ids_in(index: str, members: Iterable[bytes]) -> list[str]:
-    """Return the ids of jobs among the members of an index; what is no id is reported and left out."""
-    ids = [member.decode("ascii", "replace") for member in members]
-    for text in ids:
-        if not keys.is_job_id(text):
+def ids_in(index: str, members: Iterable[bytes], tenant: str = "") -> list[str]:
+    """Return the ids of jobs among the members of a tenant's index; what is no id is reported and left out."""
+    ids = []
+    for text in (member.decode("ascii", "replace") for member in members):
+        if "/" not in text and keys.is_job_id(text):
+            ids.append(owned(tenant, text))
+        else:
             report(f"{index} has the member {text[:100]!r}, which is no job's id")
-    return [text for text in ids if keys.is_job_id(text)]
+    return ids
 
 
 LISTED_FIELDS = tuple(
@@ -106,6 +109,7 @@ def decode_job(job_id: str, record: Mapping[str, bytes]) -> Job:
             given["spec"] = given.pop("short_spec")
         if "checkpoint" in given:
             given["checkpoint"] = {"blob": given["checkpoint"], "total_epochs": given["checkpoint_epochs"]}
+        given["model"] = owned(tenant_of(job_id), given["model"])
         return _JOB.validate_python({"id": job_id, **given})
     except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError
         raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {error}") from error

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import Redis, WatchError
 
@@ -18,6 +18,7 @@ from storage.errors import (
     JobAlreadyDoneError,
     JobNotFoundError,
     NoNetworkError,
+    QueueFullError,
     UnavailableError,
 )
 from storage.jobs.attempt import Attempt
@@ -36,9 +37,18 @@ from storage.jobs.reports import ERROR, FIGURES, JobError
 from storage.jobs.spec import SPEC, TrainingSpec, encode_spec
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
+from storage.store_settings import UNLIMITED
+from storage.tenants import local, owned, tenant_of
 
 _IDEMPOTENCY_S = 24 * 3600
 _CHUNK = 200
+
+
+class _Place(NamedTuple):
+    """Where a job stands in its tenant's list."""
+
+    member: bytes
+    created_at_ms: float
 
 
 class JobStore:
@@ -60,21 +70,25 @@ class JobStore:
         metadata: Mapping[str, str],
         idempotency_digest: str | None = None,
         fingerprint: str = "",
+        max_queued: int = UNLIMITED,
     ) -> Job:
         """Record a new job and enqueue it, in one transaction; or return the job that this request made before.
 
         Args:
             idempotency_digest: stands for the caller's Idempotency-Key and is remembered for 24 hours.
             fingerprint: digest of the request that the key belongs to.
+            max_queued: how many jobs of one tenant may wait.
 
         Raises:
+            QueueFullError: as many wait already.
             IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
             UnavailableError: the blob of the instances is being deleted; store it again some seconds later.
             DatasetNotFoundError: the data set has been deleted.
         """
-        job_id = f"job_{uuid.uuid4().hex}"
+        tenant = tenant_of(model)
+        job_id = owned(tenant, f"job_{uuid.uuid4().hex}")
         short, dataset = spec.shortened(), spec.data.dataset
-        known_key = keys.idempotency(idempotency_digest) if idempotency_digest else ""
+        known_key = keys.idempotency(idempotency_digest, tenant) if idempotency_digest else ""
         with self._redis.pipeline() as transaction:
             while True:
                 try:
@@ -82,20 +96,20 @@ class JobStore:
                         transaction.watch(known_key)
                         known = transaction.hgetall(known_key)
                         if known:
-                            return self._same_request(known, fingerprint)
+                            return self._same_request(known, fingerprint, tenant)
                         transaction.multi()
                     self._queue.enqueue(job_id, transaction)
                     load_script(transaction, "create")(
                         keys=[
                             keys.job(job_id),
-                            keys.JOBS,
-                            keys.jobs_with_status("queued"),
+                            keys.jobs(tenant),
+                            keys.jobs_with_status("queued", tenant),
                             known_key,
                             keys.being_deleted(spec.data.blob),
-                            *([keys.dataset(dataset)] if dataset else []),
+                            *([keys.dataset(owned(tenant, dataset))] if dataset else []),
                         ],
                         args=[
-                            model,
+                            local(model),
                             encode_spec(spec),
                             METADATA.dump_json(dict(metadata)),
                             spec.data.blob,
@@ -103,29 +117,32 @@ class JobStore:
                             _IDEMPOTENCY_S,
                             # A worker of before 0.1.0 knows only `spec`, and no names that are with the instances.
                             encode_spec(short) if short else b"",
+                            max_queued,
                         ],
                     )
                     outcome = transaction.execute()[-1]
                     if outcome is None:
                         raise UnavailableError("old instances with the same content are being deleted")
+                    if outcome == -2:
+                        raise QueueFullError(max_queued)
                     if outcome == -1:
                         raise DatasetNotFoundError(dataset or "")
                     return self.get(job_id)
                 except WatchError:
                     continue
 
-    def of_request(self, *, idempotency_digest: str, fingerprint: str) -> Job | None:
-        """Return the job that an earlier request with this key made; None when there was none.
+    def of_request(self, *, idempotency_digest: str, fingerprint: str, tenant: str = "") -> Job | None:
+        """Return the job that an earlier request of the tenant with this key made; None when there was none.
 
         Raises:
             IdempotencyKeyReusedError: the key belongs to a request with another fingerprint.
         """
-        known = self._redis.hgetall(keys.idempotency(idempotency_digest))
-        return self._same_request(known, fingerprint) if known else None
+        known = self._redis.hgetall(keys.idempotency(idempotency_digest, tenant))
+        return self._same_request(known, fingerprint, tenant) if known else None
 
-    def _same_request(self, known: Mapping[bytes, bytes], fingerprint: str) -> Job:
+    def _same_request(self, known: Mapping[bytes, bytes], fingerprint: str, tenant: str) -> Job:
         try:
-            job_id, its_fingerprint = known[b"job"].decode(), known[b"fingerprint"].decode()
+            job_id, its_fingerprint = owned(tenant, known[b"job"].decode()), known[b"fingerprint"].decode()
         except (KeyError, ValueError) as error:
             raise CorruptDataError(f"what is known of an Idempotency-Key cannot be read: {error!r}") from error
         if its_fingerprint != fingerprint:
@@ -145,20 +162,29 @@ class JobStore:
         return decode_job(job_id, {name.decode("ascii", "replace"): value for name, value in record.items()})
 
     def page(
-        self, *, limit: int, after: str | None = None, status: str | None = None, model: str | None = None
+        self,
+        *,
+        limit: int,
+        tenant: str = "",
+        after: str | None = None,
+        status: str | None = None,
+        model: str | None = None,
     ) -> tuple[list[Job], bool]:
-        """Return up to `limit` jobs, the newest first, and whether there are more.
+        """Return up to `limit` jobs of a tenant, the newest first, and whether there are more.
 
         Args:
             after: the id of the last job of the page before.
 
         Raises:
-            JobNotFoundError: there is no job with the id `after`.
+            JobNotFoundError: the tenant has no job with the id `after`.
         """
-        after_at_ms = None if after is None else self._redis.zscore(keys.JOBS, after)
-        if after is not None and after_at_ms is None:
-            raise JobNotFoundError(after)
-        ids = self._newest_first(after, after_at_ms, status, model, limit + 1)
+        before = None
+        if after is not None:
+            created_at_ms = self._redis.zscore(keys.jobs(tenant), local(after)) if tenant_of(after) == tenant else None
+            if created_at_ms is None:
+                raise JobNotFoundError(after)
+            before = _Place(local(after).encode(), created_at_ms)
+        ids = self._newest_first(tenant, before, status, model, limit + 1)
         page: list[Job] = []
         while wanted := list(islice(ids, limit + 1 - len(page))):
             for job in self._get_many(wanted):
@@ -170,12 +196,12 @@ class JobStore:
         return page, False
 
     def _newest_first(
-        self, after: str | None, after_at_ms: float | None, status: str | None, model: str | None, n_wanted: int
+        self, tenant: str, after: "_Place | None", status: str | None, model: str | None, n_wanted: int
     ) -> Iterator[str]:
-        key = keys.JOBS if status is None else keys.jobs_with_status(status)
+        key = keys.jobs(tenant) if status is None else keys.jobs_with_status(status, tenant)
         # Only with a filter that has no index of its own must more be looked at than is shown.
         chunk = n_wanted if model is None else _CHUNK
-        before, n_same = "+inf" if after is None else after_at_ms, 0
+        before, n_same = "+inf" if after is None else after.created_at_ms, 0
         while True:
             # By time and not by rank: jobs that come or change state meanwhile move every rank.
             found = self._redis.zrevrangebyscore(key, before, "-inf", start=n_same, num=chunk, withscores=True)
@@ -183,9 +209,9 @@ class JobStore:
             members = [
                 member
                 for member, created_at_ms in found
-                if after is None or created_at_ms < after_at_ms or member < after.encode()
+                if after is None or created_at_ms < after.created_at_ms or member < after.member
             ]
-            ids = ids_in(key, members)
+            ids = ids_in(key, members, tenant)
             yield from ids if model is None else self._of_model(ids, model)
             if len(found) < chunk:
                 return
@@ -202,7 +228,7 @@ class JobStore:
         return [
             job_id
             for job_id, its in zip(job_ids, models, strict=True)
-            if its == model.encode() or isinstance(its, Exception)
+            if its == local(model).encode() or isinstance(its, Exception)
         ]
 
     def _get_many(self, job_ids: list[str]) -> list[Job]:
@@ -235,14 +261,8 @@ class JobStore:
             JobNotFoundError: there is no such job.
             JobAlreadyDoneError: it has succeeded or failed.
         """
-        status = load_script(self._redis, "cancel")(
-            keys=[
-                keys.job(job_id),
-                keys.jobs_with_status("queued"),
-                keys.jobs_with_status("running"),
-                keys.jobs_with_status("cancelled"),
-            ]
-        )
+        indexes = _indexes(job_id, "queued", "running", "cancelled")
+        status = load_script(self._redis, "cancel")(keys=[keys.job(job_id), *indexes])
         if status is None:
             raise JobNotFoundError(job_id)
         if status != b"cancelled":
@@ -257,10 +277,14 @@ class JobStore:
             token: a text that only this claim has, for `is_held_by`.
         """
         number = load_script(self._redis, "claim")(
-            keys=[keys.job(job_id), keys.jobs_with_status("queued"), keys.jobs_with_status("running")],
-            args=[token or uuid.uuid4().hex],
+            keys=[keys.job(job_id), *_indexes(job_id, "queued", "running")],
+            args=[token or uuid.uuid4().hex, self._queue.max_running],
         )
-        return None if number is None else Attempt(self._redis, self._queue, self.get(job_id), number)
+        if number == 0:
+            self._queue.enqueue(job_id)  # another worker took one of its tenant's jobs in the same moment
+        if not number:
+            return None
+        return Attempt(self._redis, self._queue, self.get(job_id), number)
 
     def current_attempt(self, job_id: str) -> Attempt:
         """Return the newest attempt of a job. If it no longer owns the job, its steps are refused.
@@ -334,12 +358,7 @@ class JobStore:
             f"{dead.number}; does the job fit in memory?"
         )
         status = load_script(self._redis, "end_dead_attempt")(
-            keys=[
-                keys.job(dead.job_id),
-                keys.jobs_with_status("running"),
-                keys.jobs_with_status("queued"),
-                keys.jobs_with_status("failed"),
-            ],
+            keys=[keys.job(dead.job_id), *_indexes(dead.job_id, "running", "queued", "failed")],
             args=[
                 dead.number,
                 dead.heartbeat_at_ms,
@@ -358,3 +377,7 @@ class JobStore:
         """Enqueue a job whose queue entry was lost, if it is still queued."""
         if load_script(self._redis, "note_enqueued")(keys=[keys.job(job_id)]):
             self._queue.enqueue(job_id)
+
+
+def _indexes(job_id: str, *statuses: JobStatus) -> list[str]:
+    return [keys.jobs_with_status(status, tenant_of(job_id)) for status in statuses]

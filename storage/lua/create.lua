@@ -2,8 +2,10 @@
 -- KEYS: job, jobs, queued jobs, idempotency key or '', what exists while the blob of the instances is being deleted,
 --       data set if there is one.
 -- ARGV: model, spec as JSON, metadata as JSON, digest of the instances, fingerprint, seconds to remember it, spec
---       without the names of the features as JSON if they are too many for whoever reads the record, else ''.
--- Returns 1, or 0; nothing when the blob is being deleted, -1 when there is no such data set: then there is no new job.
+--       without the names of the features as JSON if they are too many for whoever reads the record, else '', how many
+--       jobs may wait.
+-- Returns 1, or 0; nothing when the blob is being deleted, -1 when there is no such data set, -2 when as many jobs wait
+-- as may: then there is no new job.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
@@ -15,6 +17,9 @@ if KEYS[6] and redis.call('EXISTS', KEYS[6]) == 0 then
 end
 must_be('zset', KEYS[2])
 must_be('zset', KEYS[3])
+if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[8]) then
+  return -2
+end
 if KEYS[4] ~= '' then
   must_be('hash', KEYS[4])
 end
@@ -27,6 +32,7 @@ end
 if KEYS[6] then
   redis.call('HSET', KEYS[1], 'dataset', id_of(KEYS[6]))
 end
+note_tenant(KEYS[1])
 note_status(KEYS[1], 'submitted')
 redis.call('ZADD', KEYS[2], now, id_of(KEYS[1]))
 redis.call('ZADD', KEYS[3], now, id_of(KEYS[1]))

@@ -1,7 +1,9 @@
 -- Record a new data set.
 -- KEYS: data set, data sets, what exists while the blob of the data set is being deleted.
--- ARGV: the fields of the record, each with its value.
--- Returns 1; 0 when there is one already; nothing when the blob is being deleted.
+-- ARGV: bytes of its file, what those of all data sets of its tenant may have together, the fields of the record, each
+--       with its value.
+-- Returns 1; 0 when there is one already; nothing when the blob is being deleted; how many bytes they would have, as
+-- text, when that is too many.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
@@ -9,6 +11,16 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
   return false
 end
 must_be('zset', KEYS[2])
-redis.call('HSET', KEYS[1], 'created_at_ms', now_ms(), unpack(ARGV))
+local n_bytes, prefix = tonumber(ARGV[1]), string.match(KEYS[1], '^(.*:)[^:]+$')
+for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  if redis.call('TYPE', prefix .. id)['ok'] == 'hash' then
+    n_bytes = n_bytes + (tonumber(redis.call('HGET', prefix .. id, 'n_bytes') or 0) or 0)
+  end
+end
+if n_bytes > tonumber(ARGV[2]) then
+  return string.format('%.0f', n_bytes)
+end
+note_tenant(KEYS[1])
+redis.call('HSET', KEYS[1], 'created_at_ms', now_ms(), unpack(ARGV, 3))
 redis.call('ZADD', KEYS[2], now_ms(), id_of(KEYS[1]))
 return 1

@@ -3,5 +3,5 @@
 if redis.call('HDEL', KEYS[1], ARGV[2]) == 0 then
   return 0
 end
-tell_model(ARGV[1])
+tell_model(KEYS[1], ARGV[1])
 return 1

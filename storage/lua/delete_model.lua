@@ -8,5 +8,5 @@ for _, version in ipairs(versions) do
 end
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[5])
 redis.call('ZREM', KEYS[1], ARGV[1])
-tell_model(ARGV[1])
+tell_model(KEYS[1], ARGV[1])
 return #versions

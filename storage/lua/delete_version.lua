@@ -16,5 +16,5 @@ redis.call('ZREM', KEYS[2], ARGV[2])
 if redis.call('ZCARD', KEYS[2]) == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
 end
-tell_model(ARGV[1])
+tell_model(KEYS[1], ARGV[1])
 return 1

@@ -5,9 +5,23 @@ local function now_ms()
   return now[1] * 1000 + math.floor(now[2] / 1000)
 end
 
--- A job's key ends with its id.
-local function id_of(job)
-  return string.match(job, '[^:]+$')
+-- The key of a job or a data set ends with its id, as its tenant knows it.
+local function id_of(key)
+  return string.match(key, '[^:]+$')
+end
+
+-- An id or a name as the code passes it on: with the tenant that the key belongs to.
+local function owned(key, name)
+  local tenant = string.match(key, '^perceptron:t:([^:]+):')
+  return tenant and (tenant .. '/' .. name) or name
+end
+
+-- Remember that the tenant of a key has something, so that the workers look after it.
+local function note_tenant(key)
+  local tenant = string.match(key, '^perceptron:t:([^:]+):')
+  if tenant then
+    redis.call('SADD', TENANTS, tenant)
+  end
 end
 
 -- Raise an error that names the key, unless the key is free or holds this type. A script that fails half-way keeps what
@@ -46,9 +60,9 @@ local function has_ended_as(job, status, attempt)
   return redis.call('HGET', job, 'status') == status and redis.call('HGET', job, 'attempt') == attempt
 end
 
--- Tell the API processes that a model's versions or aliases have changed.
-local function tell_model(model)
-  redis.call('PUBLISH', CHANGES, 'model ' .. model)
+-- Tell the API processes that a model's versions or aliases have changed. The key is any one of its tenant.
+local function tell_model(key, name)
+  redis.call('PUBLISH', CHANGES, 'model ' .. owned(key, name))
 end
 
 -- Delete a key that holds another type of value than what is about to be written there.
@@ -63,7 +77,7 @@ end
 local function note(job, kind, data)
   only_as(job .. ':events', 'stream')
   redis.call('XADD', job .. ':events', 'MAXLEN', '~', MAX_EVENTS, '*', 'type', kind, 'data', data)
-  redis.call('PUBLISH', CHANGES, 'job ' .. id_of(job) .. ' ' .. redis.call('HGET', job, 'status'))
+  redis.call('PUBLISH', CHANGES, 'job ' .. owned(job, id_of(job)) .. ' ' .. redis.call('HGET', job, 'status'))
 end
 
 -- Count the change of the record, and add its new state as an event, with the reason. The best network so far is

@@ -37,5 +37,5 @@ if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'leaderboard', ARGV[9])
 end
 note_status(KEYS[1], 'published')
-tell_model(ARGV[2])
+tell_model(KEYS[1], ARGV[2])
 return version

@@ -4,5 +4,5 @@ if not redis.call('ZSCORE', KEYS[1], ARGV[3]) then
   return 0
 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
-tell_model(ARGV[1])
+tell_model(KEYS[1], ARGV[1])
 return 1

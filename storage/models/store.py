@@ -23,6 +23,7 @@ from storage.jobs.description import DESCRIPTION, digest_of
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.models.versions import VERSION_PATTERN, Model, Version
 from storage.scripts import load_script
+from storage.tenants import local, owned, tenant_of
 
 _PAGE = 200
 _N_IN_USE = 1_000
@@ -36,18 +37,18 @@ class ModelStore:
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # its types include decoded answers; ours are bytes
 
-    def page(self, *, limit: int, after: str | None = None) -> tuple[list[Model], bool]:
-        """Return up to `limit` models in the order of their names, and whether there are more.
+    def page(self, *, limit: int, tenant: str = "", after: str | None = None) -> tuple[list[Model], bool]:
+        """Return up to `limit` models of a tenant in the order of their names, and whether there are more.
 
         Args:
             after: the name of the last model of the page before.
         """
         page: list[Model] = []
-        start = b"-" if after is None else b"(" + after.encode()
+        start = b"-" if after is None else b"(" + local(after).encode()
         while True:
             n_wanted = limit + 1 - len(page)
-            members = self._redis.zrangebylex(keys.MODELS, start, "+", start=0, num=n_wanted)
-            for model in self.find([member.decode("ascii", "replace") for member in members]):
+            members = self._redis.zrangebylex(keys.models(tenant), start, "+", start=0, num=n_wanted)
+            for model in self.find(_owned(tenant, members)):
                 if isinstance(model, CorruptDataError):
                     report(model)
                 elif len(page) == limit:
@@ -58,11 +59,11 @@ class ModelStore:
                 return page, False
             start = b"(" + members[-1]
 
-    def all(self) -> Iterator[Model]:
-        """Yield every model in the order of their names, a page at a time."""
+    def all(self, tenant: str = "") -> Iterator[Model]:
+        """Yield every model of a tenant in the order of their names, a page at a time."""
         after, has_more = None, True
         while has_more:
-            page, has_more = self.page(limit=_PAGE, after=after)
+            page, has_more = self.page(limit=_PAGE, tenant=tenant, after=after)
             yield from page
             after, has_more = (page[-1].name, has_more) if page else (None, False)
 
@@ -95,7 +96,9 @@ class ModelStore:
         return [
             _model(model, next(answers), next(answers), next(answers))
             if keys.is_name(model)
-            else CorruptDataError(f"{keys.MODELS} has the member {model[:100]!r}, which is no model's name")
+            else CorruptDataError(
+                f"{keys.models(tenant_of(model))} has the member {model[:100]!r}, which is no model's name"
+            )
             for model in models
         ]
 
@@ -218,7 +221,7 @@ class ModelStore:
             ModelNotFoundError, VersionNotFoundError: what was named does not exist.
         """
         run = load_script(self._redis, "set_alias")
-        if not run(keys=[keys.versions(model), keys.aliases(model)], args=[model, alias, number]):
+        if not run(keys=[keys.versions(model), keys.aliases(model)], args=[local(model), alias, number]):
             self.get(model)
             raise VersionNotFoundError(model, number)
 
@@ -229,7 +232,7 @@ class ModelStore:
         Raises:
             ModelNotFoundError, AliasNotFoundError: what was named does not exist.
         """
-        if not load_script(self._redis, "delete_alias")(keys=[keys.aliases(model)], args=[model, alias]):
+        if not load_script(self._redis, "delete_alias")(keys=[keys.aliases(model)], args=[local(model), alias]):
             self.get(model)
             raise AliasNotFoundError(model, alias)
 
@@ -243,13 +246,13 @@ class ModelStore:
         """
         answer = load_script(self._redis, "delete_version")(
             keys=[
-                keys.MODELS,
+                keys.models(tenant_of(model)),
                 keys.versions(model),
                 keys.aliases(model),
                 keys.version(model, number),
                 keys.digests(model),
             ],
-            args=[model, number],
+            args=[local(model), number],
         )
         if isinstance(answer, bytes):
             raise VersionInUseError(model, number, answer.decode())
@@ -266,16 +269,25 @@ class ModelStore:
         """
         n_deleted = load_script(self._redis, "delete_model")(
             keys=[
-                keys.MODELS,
+                keys.models(tenant_of(model)),
                 keys.versions(model),
                 keys.aliases(model),
                 keys.version(model, ""),
                 keys.digests(model),
             ],
-            args=[model],
+            args=[local(model)],
         )
         if not n_deleted:
             raise ModelNotFoundError(model)
+
+
+def _owned(tenant: str, members: Iterable[bytes]) -> list[str]:
+    """Return the names in a tenant's list; what would be another tenant's is reported and left out."""
+    names = [member.decode("ascii", "replace") for member in members]
+    for text in names:
+        if "/" in text:
+            report(f"{keys.models(tenant)} has the member {text[:100]!r}, which is no model's name")
+    return [owned(tenant, text) for text in names if "/" not in text]
 
 
 def _model(name: str, numbers: Any, aliases: Any, digests: Any) -> Model | CorruptDataError | None:

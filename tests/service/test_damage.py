@@ -37,7 +37,7 @@ def test_a_damaged_job_leaves_the_lists_of_jobs(
     """R38. On 15a4f66 every list of jobs was 503."""
     ids = [claimed(jobs).job.id for _ in range(4)]
     for at_ms, job_id in enumerate(ids):
-        redis.zadd(keys.JOBS, {job_id: at_ms})
+        redis.zadd(keys.jobs(), {job_id: at_ms})
     JOBS[damage](redis, ids[2])
     first = http.get("/jobs?limit=2").get_json()
     assert ([job["id"] for job in first["data"]], first["has_more"]) == ([ids[3], ids[1]], True)
@@ -56,7 +56,7 @@ def test_a_list_in_which_everything_is_damaged_ends(http: FlaskClient, jobs: Job
     ids = [claimed(jobs).job.id for _ in range(5)]
     for job_id in ids:
         redis.hset(keys.job(job_id), "spec", "{")
-    redis.zadd(keys.JOBS, {f"{ids[0]}:events": 1e15, b"\xff": 2e15})
+    redis.zadd(keys.jobs(), {f"{ids[0]}:events": 1e15, b"\xff": 2e15})
     assert http.get("/jobs?limit=1").get_json() == {"data": [], "has_more": False, "last_id": None}
 
 
@@ -64,8 +64,8 @@ def test_a_damaged_index_is_unavailable_and_no_unexpected_error(
     http: FlaskClient, jobs: JobStore, redis: Redis
 ) -> None:
     job_id = claimed(jobs).job.id
-    redis.set(keys.JOBS, "text")
-    redis.set(keys.MODELS, "text")
+    redis.set(keys.jobs(), "text")
+    redis.set(keys.models(), "text")
     redis.set(keys.jobs_with_status("failed"), "text")
     for path in ("/jobs", "/models", "/jobs?status=failed"):
         answer = http.get(path)
@@ -147,7 +147,7 @@ def test_damaged_pointers_leave_the_list_of_models(
     for name in "abc":
         publish(jobs, name)
     MODELS[damage](redis, "")
-    redis.zadd(keys.MODELS, {"a:b": 0, b"\xff": 0})
+    redis.zadd(keys.models(), {"a:b": 0, b"\xff": 0})
     assert [model["name"] for model in http.get("/models").get_json()["data"]] == ["a", "c"]
     page = http.get("/models?limit=1").get_json()
     assert (page["last_id"], page["has_more"]) == ("a", True)

@@ -206,7 +206,7 @@ def test_a_blob_store_without_our_mark_is_refused_while_redis_has_jobs_or_versio
         jobs.submit("or", training_spec(blobs), metadata={})
     else:
         publish(jobs)
-        redis.delete(keys.JOBS)
+        redis.delete(keys.jobs())
     assert_refused(process, empty, tmp_path)
     identity, connection = process()
     identity.check_blobs(connection)

@@ -9,8 +9,10 @@ from redis import Redis
 from rq import Worker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
+from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.queue import QUEUE_NAME, TrainingQueue
+from storage.tenants import tenant_of
 from tests.builders import training_spec
 
 
@@ -35,3 +37,89 @@ def test_registered_workers_tell_who_they_are_and_a_forged_one_is_left_out(redis
     assert (found.name, found.pid) == ("w1", os.getpid())
     assert abs(found.last_heartbeat_at.timestamp() - time.time()) < 10
     assert (found.rq_version, found.python_version) == (rq.VERSION, platform.python_version())
+
+
+def submitted(jobs: JobStore, tenant: str, n: int) -> list[str]:
+    model = f"{tenant}/or" if tenant else "or"
+    return [jobs.submit(model, training_spec(), metadata={}).id for _ in range(n)]
+
+
+def taken(jobs: JobStore, queue: TrainingQueue, n: int) -> list[str]:
+    """Take and claim n jobs, all of which run from then on; return the tenant of each."""
+    tenants = []
+    for _ in range(n):
+        job_id = queue.take()
+        assert job_id is not None and jobs.claim(job_id) is not None
+        tenants.append(tenant_of(job_id))
+    return tenants
+
+
+def test_a_thousand_jobs_of_one_tenant_do_not_hold_up_the_one_of_another(jobs: JobStore, queue: TrainingQueue) -> None:
+    submitted(jobs, "acme", 1_000)
+    (its_id,) = submitted(jobs, "bolt", 1)
+    assert taken(jobs, queue, 1) == ["acme"]
+    assert queue.take() == its_id
+    assert len(queue.waiting_job_ids()) == 999
+
+
+def test_the_tenant_with_the_fewest_running_jobs_comes_next(jobs: JobStore, queue: TrainingQueue) -> None:
+    submitted(jobs, "acme", 2)
+    assert taken(jobs, queue, 2) == ["acme", "acme"]
+    for tenant in ("acme", "bolt", ""):
+        submitted(jobs, tenant, 4)
+    # running: acme 2, others 0; each that is taken runs on
+    first = taken(jobs, queue, 4)
+    assert sorted(first) == ["", "", "bolt", "bolt"]
+    assert sorted(taken(jobs, queue, 3)) == ["", "acme", "bolt"]
+
+
+def test_tenants_take_turns_where_one_worker_trains_one_job_at_a_time(jobs: JobStore, queue: TrainingQueue) -> None:
+    for tenant in ("acme", "bolt", ""):
+        submitted(jobs, tenant, 2)
+    turns = []
+    for _ in range(6):
+        job_id = queue.take()
+        assert job_id is not None
+        turns.append(tenant_of(job_id))
+        attempt = jobs.claim(job_id)
+        assert attempt is not None
+        attempt.fail(JobError("internal", ""))
+    assert sorted(turns[:3]) == sorted(turns[3:]) == ["", "acme", "bolt"]
+
+
+def test_each_tenants_jobs_are_taken_in_their_order(jobs: JobStore, queue: TrainingQueue) -> None:
+    ids = {tenant: submitted(jobs, tenant, 3) for tenant in ("acme", "bolt")}
+    order = [queue.take() for _ in range(6)]
+    for tenant, its in ids.items():
+        assert [job_id for job_id in order if job_id and tenant_of(job_id) == tenant] == its
+
+
+def test_no_more_jobs_of_one_tenant_run_than_may(redis: Redis, jobs: JobStore) -> None:
+    queue = TrainingQueue(redis, max_running=2)
+    limited = JobStore(redis, queue)
+    submitted(jobs, "acme", 4)
+    submitted(jobs, "bolt", 1)
+    assert sorted(taken(limited, queue, 3)) == ["acme", "acme", "bolt"]
+    assert queue.take() is None and queue.take(wait_s=0.01) is None
+    assert len(queue.waiting_job_ids()) == 2
+    running = next(job for job in jobs.page(limit=9, tenant="acme")[0] if job.status == "running")
+    jobs.current_attempt(running.id).fail(JobError("internal", ""))
+    assert taken(limited, queue, 1) == ["acme"]
+
+
+def test_a_claim_beyond_the_limit_leaves_the_job_in_the_queue(redis: Redis, jobs: JobStore) -> None:
+    """Two workers may take a job each before the first claims its own."""
+    queue = TrainingQueue(redis, max_running=1)
+    limited = JobStore(redis, queue)
+    submitted(jobs, "", 2)
+    first, second = queue.take(), queue.take()
+    assert first is not None and second is not None
+    assert limited.claim(first) is not None
+    assert limited.claim(second) is None
+    assert queue.waiting_job_ids() == {second}
+
+
+def test_the_entry_of_a_cancelled_job_leaves_the_queue(jobs: JobStore, queue: TrainingQueue) -> None:
+    (job_id,) = submitted(jobs, "acme", 1)
+    jobs.cancel(job_id)
+    assert (queue.take(), queue.take()) == (job_id, None)

@@ -43,6 +43,7 @@ from storage.datasets.schema import TableSchema
 from storage.datasets.store import DatasetStore
 from storage.datasets.table import Table
 from storage.jobs.spec import DataReference, TableReference
+from storage.tenants import local
 
 N_SAMPLED_ROWS = 100_000
 """Of so many rows it is looked whether a feature gives the target away."""
@@ -138,7 +139,8 @@ def _from_table(
     )
 
     def put_all(dataset: Dataset) -> DataReference:
-        return DataReference(put(), targets.n_rows, dataset.n_features, dataset_id)
+        shown_id = None if dataset_id is None else local(dataset_id)
+        return DataReference(put(), targets.n_rows, dataset.n_features, shown_id)
 
     warnings = leak_warnings(features, of_target, sample)
     return TrainingData(task, dataset, targets.n_rows, feature_names, put_all, reference, warnings)

@@ -11,6 +11,7 @@ from service.predict.columns.forward import outputs_of_table
 from service.predict.inputs import Inputs
 from service.predict.instances import Features, Rows, TableRows, as_matrix
 from storage.models.trained_model import TrainedModel
+from storage.tenants import local
 
 Predictions: TypeAlias = list[str] | list[int] | list[float] | list[list[float]]
 
@@ -63,7 +64,7 @@ class LoadedModel:
         self.reads_slowly = len(self.inputs.columns) > _MAX_COLUMNS_ON_LOOP
         """Whether reading even one row would hold up the event loop."""
         version = {"version": trained.version} if trained.version else {}
-        self.head = orjson.dumps({"model": trained.name, **version})[:-1]
+        self.head = orjson.dumps({"model": local(trained.name), **version})[:-1]
         """The beginning of every JSON answer of the native route."""
         self._forward_one: ForwardOne | None = forward_one(trained.network)
         n_parameters = trained.network.n_parameters

@@ -17,7 +17,7 @@ def test_the_same_idempotency_key_and_body_answer_with_the_first_job(http: Flask
     again = http.post("/jobs", json=body(), headers={"Idempotency-Key": '"k1"'})
     assert again.status_code == 202
     assert again.get_json()["id"] == first.get_json()["id"]
-    assert redis.zcard(keys.JOBS) == 1
+    assert redis.zcard(keys.jobs()) == 1
     other = http.post("/jobs", json=body(metadata={"a": "b"}), headers={"Idempotency-Key": "k1"})
     assert (other.status_code, other.get_json()["code"]) == (422, "idempotency_key_reused")
     assert http.post("/jobs", json=body(), headers={"Idempotency-Key": "k2"}).get_json()["id"] != first.get_json()["id"]

@@ -308,7 +308,7 @@ def test_a_wrong_request_is_refused_with_a_pointer_to_what_is_wrong(
     assert answer.mimetype == "application/problem+json"
     assert pointer in [fault["pointer"] for fault in problem["errors"]], problem
     assert problem["error"] == problem["detail"]
-    assert redis.zcard(keys.JOBS) == 0
+    assert redis.zcard(keys.jobs()) == 0
 
 
 def test_an_error_names_the_limit_and_its_setting(http: FlaskClient) -> None:

@@ -66,7 +66,7 @@ def test_what_has_not_the_form_of_an_id_is_not_found(datasets: DatasetStore, dat
 def test_pages_have_the_newest_first(datasets: DatasetStore, redis: Redis) -> None:
     for number in range(1, 6):
         datasets.add(a_dataset(number))
-        redis.zadd(keys.DATASETS, {a_dataset(number).id: number})
+        redis.zadd(keys.datasets(), {a_dataset(number).id: number})
     first, has_more = datasets.page(limit=2)
     assert [each.id[-1] for each in first] == ["5", "4"] and has_more
     second, has_more = datasets.page(limit=3, after=first[-1].id)
@@ -81,7 +81,7 @@ def test_a_damaged_record_is_left_out_of_pages(datasets: DatasetStore, redis: Re
     redis.hset(keys.dataset(a_dataset(1).id), "n_rows", "many")
     redis.delete(keys.dataset(a_dataset(2).id))
     redis.set(keys.dataset(a_dataset(2).id), "a text")
-    redis.zadd(keys.DATASETS, {"no id": 1})
+    redis.zadd(keys.datasets(), {"no id": 1})
     page, _ = datasets.page(limit=10)
     assert [each.id for each in page] == [a_dataset(3).id]
     with pytest.raises(CorruptDataError, match="n_rows"):

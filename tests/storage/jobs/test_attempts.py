@@ -128,8 +128,8 @@ def test_a_claim_is_known_by_its_token_until_it_ends(jobs: JobStore) -> None:
     [
         keys.jobs_with_status("running"),
         keys.jobs_with_status("succeeded"),
-        keys.VERSION_NUMBERS,
-        keys.MODELS,
+        keys.version_numbers(),
+        keys.models(),
         keys.versions("disk"),
         keys.aliases("disk"),
         keys.digests("disk"),
@@ -160,7 +160,7 @@ def test_a_job_that_cannot_fail_stays_among_the_running(jobs: JobStore, redis: R
     assert redis.zscore(keys.jobs_with_status("running"), attempt.job.id) is not None
 
 
-@pytest.mark.parametrize("key", [keys.JOBS, keys.jobs_with_status("queued")])
+@pytest.mark.parametrize("key", [keys.jobs(), keys.jobs_with_status("queued")])
 def test_a_job_that_cannot_be_listed_is_not_created(jobs: JobStore, redis: Redis, key: str) -> None:
     redis.set(key, "text")
     with pytest.raises(ResponseError, match=f"WRONGTYPE {key}"):

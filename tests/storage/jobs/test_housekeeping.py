@@ -69,7 +69,7 @@ def step(housekeeping: Housekeeping, clocks: Clocks) -> None:
 
 def end_days_ago(redis: Redis, job_id: str, days: float) -> None:
     """Let as many days pass since housekeeping saw that a job has ended."""
-    redis.zincrby(keys.ENDED, -days * DAY_MS, job_id)
+    redis.zincrby(keys.ended(), -days * DAY_MS, job_id)
 
 
 def set_server_clock(redis: Redis, days: float) -> None:
@@ -94,7 +94,7 @@ def test_a_job_is_forgotten_some_time_after_its_end_and_its_version_stays(
     assert {job.id for job in jobs.page(limit=10)[0]} == {ended_lately.job.id, running}
     assert jobs.page(limit=10, status="succeeded") == ([], False)
     assert redis.keys(f"perceptron:*{old.id}*") == []
-    assert redis.zrange(keys.ENDED, 0, -1) == [ended_lately.job.id.encode()]
+    assert redis.zrange(keys.ended(), 0, -1) == [ended_lately.job.id.encode()]
     assert models.get("or").versions == (1,)
 
 
@@ -108,7 +108,7 @@ def test_jobs_are_forgotten_in_batches_past_those_that_ended_lately(
     for _ in range(4):
         housekeeping.run()
         clocks.own.now += 60
-    assert redis.zcard(keys.ENDED) == 7
+    assert redis.zcard(keys.ended()) == 7
     for k, job_id in enumerate(ids):
         end_days_ago(redis, job_id, 1 if k < 3 else 31)
     for _ in range(4):
@@ -142,7 +142,7 @@ def test_a_job_that_ended_while_the_clock_was_wrong_is_kept_as_long_as_any(
     jobs.cancel(job_id)
     for field in ("created_at_ms", "finished_at_ms"):
         redis.hincrby(keys.job(job_id), field, -40 * DAY_MS)
-    for index in (keys.JOBS, keys.jobs_with_status("cancelled")):
+    for index in (keys.jobs(), keys.jobs_with_status("cancelled")):
         redis.zincrby(index, -40 * DAY_MS, job_id)
     for _ in range(3):
         step(housekeeping, clocks)

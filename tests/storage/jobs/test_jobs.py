@@ -89,7 +89,7 @@ def test_a_submission_sent_again_after_the_job_ended_changes_nothing(jobs: JobSt
     attempt.publish(b"w", description(attempt), RESULT)
     before = redis.hgetall(keys.job(attempt.job.id))
     load_script(redis, "create")(
-        keys=[keys.job(attempt.job.id), keys.JOBS, keys.jobs_with_status("queued"), "", keys.being_deleted("")],
+        keys=[keys.job(attempt.job.id), keys.jobs(), keys.jobs_with_status("queued"), "", keys.being_deleted("")],
         args=["or", "{}", "{}", "", "", 1],
     )
     assert redis.hgetall(keys.job(attempt.job.id)) == before
@@ -192,7 +192,7 @@ def test_every_state_has_its_index(jobs: JobStore, redis: Redis) -> None:
 def test_jobs_are_listed_newest_first_in_pages(jobs: JobStore, redis: Redis) -> None:
     ids = [submit(jobs, model) for model in "ababa"]
     for age, job_id in enumerate(ids):  # made within one millisecond, maybe
-        for key in (keys.JOBS, keys.jobs_with_status("queued")):
+        for key in (keys.jobs(), keys.jobs_with_status("queued")):
             redis.zadd(key, {job_id: age})
     page, has_more = jobs.page(limit=2)
     assert ([job.id for job in page], has_more) == ([ids[4], ids[3]], True)
@@ -209,7 +209,7 @@ def test_a_page_goes_on_after_a_job_that_is_forgotten_meanwhile(
     jobs: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older, newer = submit(jobs), submit(jobs)
-    redis.zadd(keys.JOBS, {older: 1, newer: 2})
+    redis.zadd(keys.jobs(), {older: 1, newer: 2})
     zscore = redis.zscore
 
     def read_and_forget(key: str, job_id: str) -> Any:
@@ -229,7 +229,7 @@ def test_pages_lose_and_repeat_nothing_among_jobs_of_one_millisecond(
     monkeypatch.setattr("storage.jobs.store._CHUNK", chunk)
     ids = {submit(jobs) for _ in range(7)}
     for job_id in ids:
-        redis.zadd(keys.JOBS, {job_id: 5})
+        redis.zadd(keys.jobs(), {job_id: 5})
     for model in (None, "or"):
         seen: list[str] = []
         has_more = True
@@ -248,7 +248,7 @@ def test_the_same_idempotency_key_gives_the_first_job(jobs: JobStore, redis: Red
     assert send("body") == first
     with pytest.raises(IdempotencyKeyReusedError):
         send("another body")
-    assert redis.zcard(keys.JOBS) == 1
+    assert redis.zcard(keys.jobs()) == 1
     assert 0 < redis.ttl(keys.idempotency("k")) <= 24 * 3600
 
 
@@ -266,7 +266,7 @@ def test_eight_requests_with_one_idempotency_key_at_once_make_one_job(jobs: JobS
     for thread in threads:
         thread.join()
     assert len(ids) == 1
-    assert redis.zcard(keys.JOBS) == redis.llen("rq:queue:training") == 1
+    assert redis.zcard(keys.jobs()) == redis.llen("rq:queue:training") == 1
 
 
 def test_a_record_that_is_none_of_ours_is_called_corrupt(jobs: JobStore, redis: Redis) -> None:

@@ -340,7 +340,7 @@ class Machine(RuleBasedStateMachine):
         for status in get_args(JobStatus):
             members = {member.decode() for member in self.redis.zrange(keys.jobs_with_status(status), 0, -1)}
             assert members == {job_id for job_id, job in self.expected.items() if job.status == status}
-        assert self.redis.zcard(keys.JOBS) == len(self.expected)
+        assert self.redis.zcard(keys.jobs()) == len(self.expected)
 
     @invariant()
     def every_queued_job_is_in_the_queue(self) -> None:

@@ -24,6 +24,7 @@ from service.predict.predict import PredictRequest
 from service.predict.protocols.open_inference.read_inputs import HEADER_LENGTH, Input, read_inputs
 from service.settings import Limits
 from storage.models.versions import ModelReference
+from storage.tenants import local
 
 OUTPUT, PREDICTION = "output", "prediction"
 OCTETS = "application/octet-stream"
@@ -162,7 +163,7 @@ def _write(accept_encoding: bytes, found: Found, instances: InferInstances, outp
         else:
             entry["data"] = tensor.in_json()
         described.append(entry)
-    members = {"model_name": trained.name, "model_version": str(trained.version)}
+    members = {"model_name": local(trained.name), "model_version": str(trained.version)}
     if instances.id is not None:
         members["id"] = instances.id
     body, media_type = orjson.dumps(members | {"outputs": described}, option=orjson.OPT_SERIALIZE_NUMPY), JSON_BYTES

@@ -9,6 +9,7 @@ from service.predict.formats.tensors import datatype_of_prediction
 from service.predict.inputs import Inputs
 from service.predict.memory.statistics import Counters
 from service.predict.protocols.open_inference.read_inputs import datatype_of
+from storage.tenants import local
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 
@@ -117,7 +118,7 @@ class VersionStatistics(BaseModel):
         """Return the payload for the counters of a version."""
         n = counters.n_successes
         return cls(
-            name=name,
+            name=local(name),
             version=str(version),
             last_inference=counters.last_inference_ms,
             inference_count=counters.n_instances,

@@ -9,7 +9,7 @@ from redis import Redis
 
 from service.http.content_coding import decoded
 from service.http.errors import BadRequestError
-from service.http.flask_requests import http_request
+from service.http.flask_requests import current_caller, http_request
 from service.http.flask_responses import to_json
 from service.http.names import ModelPath, VersionPath
 from service.http.openapi import body_problems, header, json_body, problems, schema_of
@@ -37,6 +37,7 @@ from service.predict.routes import answered
 from service.settings import Limits
 from storage.models.store import ModelStore
 from storage.models.versions import ModelReference
+from storage.tenants import local
 
 _MODEL = "/v2/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"
@@ -83,16 +84,16 @@ def open_inference_routes(
         model = loaded.get(ModelReference(name, number)).model
         inputs, outputs = tensors_of(model.trained.task, model.inputs)
         versions = [str(number) for number in models.get(name).versions]
-        return to_json(ModelMetadata(name=name, versions=versions, inputs=inputs, outputs=outputs))
+        return to_json(ModelMetadata(name=local(name), versions=versions, inputs=inputs, outputs=outputs))
 
     def ready(name: str, number: int | None) -> Response:
         loaded.get(ModelReference(name, number))
-        return to_json(ModelReady(name=name))
+        return to_json(ModelReady(name=local(name)))
 
     def config(name: str, number: int | None) -> Response:
         model = loaded.get(ModelReference(name, number)).model
         inputs, outputs = tensors_of(model.trained.task, model.inputs)
-        return to_json(ModelConfig(name=name, input=configured(inputs), output=configured(outputs)))
+        return to_json(ModelConfig(name=local(name), input=configured(inputs), output=configured(outputs)))
 
     def statistics(name: str, number: int | None) -> Response:
         numbers = models.get(name).versions if number is None else [models.resolve(name, version=number)]
@@ -107,10 +108,10 @@ def open_inference_routes(
     ):
         # New functions in each turn of the loop, since flask-openapi3 reads their annotations.
         def of_model(path: ModelPath, show: Any = show) -> Response:
-            return show(path.name, None)  # type: ignore[no-any-return]
+            return show(current_caller().model(path.name), None)  # type: ignore[no-any-return]
 
         def of_version(path: VersionPath, show: Any = show) -> Response:
-            return show(path.name, path.version)  # type: ignore[no-any-return]
+            return show(current_caller().model(path.name), path.version)  # type: ignore[no-any-return]
 
         of_model.__name__, of_version.__name__ = f"model_{show.__name__}", f"version_{show.__name__}"
         responses = {200: payload, **problems(404)}
@@ -125,7 +126,7 @@ def open_inference_routes(
     def all_statistics() -> Response:
         shown = [
             VersionStatistics.of(model.name, number, loaded.statistics.of(model.name, number))
-            for model in models.all()
+            for model in models.all(current_caller().tenant)
             for number in model.versions
         ]
         return to_json(ModelStatistics(model_stats=shown))
@@ -140,8 +141,8 @@ def open_inference_routes(
         if request.content_length:  # the body is optional
             parse_payload(IndexRequest, decoded(http_request(request), limits).body, limits)
         entries = [
-            IndexEntry(name=model.name, version=str(number)).model_dump()
-            for model in models.all()
+            IndexEntry(name=local(model.name), version=str(number)).model_dump()
+            for model in models.all(current_caller().tenant)
             for number in model.versions
         ]
         return Response(orjson.dumps(entries), mimetype="application/json")

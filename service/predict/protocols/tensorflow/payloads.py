@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.predict.inputs import Inputs
 from storage.models.versions import Model
+from storage.tenants import local
 
 _DTYPES = {"numeric": "DT_DOUBLE", "boolean": "DT_BOOL", "categorical": "DT_STRING"}
 
@@ -66,7 +67,7 @@ class ModelStatus(BaseModel):
         """Return the status of the given versions of a model, by default of all."""
         numbers = versions or model.versions[::-1]
         statuses = [VersionStatus(version=str(number)) for number in numbers]
-        return cls(name=model.name, model_version_status=statuses)
+        return cls(name=local(model.name), model_version_status=statuses)
 
 
 class ModelSpec(BaseModel):
@@ -95,7 +96,7 @@ class TensorFlowMetadata(BaseModel):
             "method_name": "tensorflow/serving/predict",
         }
         return cls(
-            model_spec=ModelSpec(name=model, version=str(version)),
+            model_spec=ModelSpec(name=local(model), version=str(version)),
             metadata={"signature_def": {"signature_def": {"serving_default": signature}}},
         )
 

@@ -1,10 +1,12 @@
 """`/v1/models`: the REST API of TensorFlow Serving and KServe v1. Labels are aliases."""
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 
+from service.http.flask_requests import current_caller
 from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, json_body, problems
@@ -20,6 +22,7 @@ from service.predict.routes import answered
 from service.settings import Limits
 from storage.models.store import ModelStore
 from storage.models.versions import ModelReference
+from storage.tenants import local
 
 _MODEL = "/v1/models/<name:name>"
 _VERSION = f"{_MODEL}/versions/<version:version>"
@@ -38,11 +41,11 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
 
     @routes.get("/v1/models", summary="List all models", responses={200: ModelNames, **problems()})
     def list_v1_models() -> Response:
-        return to_json(ModelNames(models=[model.name for model in store.all()]))
+        return to_json(ModelNames(models=[local(model.name) for model in store.all(current_caller().tenant)]))
 
     @routes.get(_MODEL, summary="Is a model ready?", responses={200: ModelStatus, **problems(404)})
     def show_v1_model(path: ModelPath) -> Response:
-        return to_json(ModelStatus.of(store.get(path.name)))
+        return to_json(ModelStatus.of(store.get(current_caller().model(path.name))))
 
     @routes.get(_VERSION, summary="Is a version ready?", responses={200: ModelStatus, **problems(404)})
     def show_v1_version(path: VersionPath) -> Response:
@@ -83,14 +86,14 @@ def tensorflow_routes(store: ModelStore, models: LoadedModels, limits: Limits) -
         return answered(models, limits)
 
     def _status(reference: ModelReference) -> Response:
-        model = store.get(reference.model)
+        model = store.get(current_caller().model(reference.model))
         number = model.number(reference.version, reference.alias)
         if number is None:
             raise model.missing(reference.version, reference.alias)
         return to_json(ModelStatus.of(model, number))
 
     def _metadata(reference: ModelReference) -> Response:
-        model = models.get(reference).model
+        model = models.get(replace(reference, model=current_caller().model(reference.model))).model
         name, number = model.trained.name, model.trained.version
         return to_json(TensorFlowMetadata.of(name, number, inputs=model.inputs, n_outputs=model.n_outputs))
 
