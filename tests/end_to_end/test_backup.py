@@ -11,7 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from redis import Redis
 
+from cli.backup import backup
 from standalone import EmbeddedServer
 from storage import keys
 from storage.blobs import BlobStore
@@ -20,7 +22,7 @@ from storage.snapshot import write_snapshot
 from tests.faults.rig import wait_for
 from tests.stack import ROOT, SETTINGS, Stack
 
-OR = {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}
+OR: dict[str, list[Any]] = {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}
 LONG = {"tolerance": 0, "learning_rate": 1e-6, "max_epochs": 1_000_000}
 QUESTION = {"model": "or", "instances": [[0, 0], [0.25, 0.5], [1, 1]]}
 
@@ -37,8 +39,9 @@ def good(*arguments: str | Path, **env: str) -> str:
     return ran.stdout
 
 
-def train(http: httpx.Client, model: str, **training: Any) -> dict[str, Any]:
-    answer = http.post("/jobs", json={"model": model, "data": OR, "training": training})
+def train(http: httpx.Client, model: str, number: int = 0, **training: Any) -> dict[str, Any]:
+    data = {**OR, "features": [[a + number, b] for a, b in OR["features"]]}  # each number is a blob of its own
+    answer = http.post("/jobs", json={"model": model, "data": data, "training": training})
     assert answer.status_code == 202, answer.text
     job: dict[str, Any] = answer.json()
     return job
@@ -72,7 +75,7 @@ def test_a_backup_under_load_is_restored_elsewhere_with_every_job_and_prediction
 
     def send() -> None:
         while not is_over.wait(0.02):
-            sent.append(train(stack.http, "more", max_epochs=len(sent) + 1)["id"])
+            sent.append(train(stack.http, "more", len(sent), max_epochs=5)["id"])
 
     sender = threading.Thread(target=send)
     sender.start()
@@ -110,6 +113,28 @@ def test_a_backup_under_load_is_restored_elsewhere_with_every_job_and_prediction
     for job in jobs:
         done = restored.finished(restored.http.get(f"/jobs/{job['id']}").json())
         assert done["status"] == ("cancelled" if job["id"] == running["id"] else "succeeded")
+
+
+def test_a_backup_has_what_was_stored_and_what_was_deleted_while_it_was_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis may name a blob that was stored just before its snapshot, and one that is deleted just after it."""
+    monkeypatch.delenv("BLOB_URL", raising=False)
+    good("init", "--data-dir", tmp_path / "data")
+    blobs = BlobStore((tmp_path / "data" / "blobs").as_uri())
+    deleted, stored = blobs.put(b"deleted"), ""
+
+    def take_snapshot(redis: Redis, path: Path) -> int:
+        nonlocal stored
+        stored = blobs.put(b"stored")
+        n_bytes = write_snapshot(redis, path)
+        blobs.delete(deleted)
+        return n_bytes
+
+    monkeypatch.setattr("cli.backup.write_snapshot", take_snapshot)
+    said = backup(tmp_path / "backup", tmp_path / "data", None)
+    assert said.endswith("and 2 blobs.")
+    assert set(BlobStore((tmp_path / "backup" / "blobs").as_uri()).digests()) == {deleted, stored}
 
 
 def test_the_older_of_two_backups_gives_its_version_numbers_again(
@@ -164,27 +189,27 @@ def test_a_redis_of_ones_own_is_copied_over_its_address_and_its_file_is_left_to_
 
 
 def test_what_must_not_be_overwritten_or_mixed_is_refused(tmp_path: Path) -> None:
-    source, backup, data = tmp_path / "source", tmp_path / "backup", tmp_path / "data"
-    assert "has no data" in perceptron("backup", backup, "--data-dir", source).stderr
+    source, folder, data = tmp_path / "source", tmp_path / "backup", tmp_path / "data"
+    assert "has no data" in perceptron("backup", folder, "--data-dir", source).stderr
     assert "Redis and the blob store belong together" in good("init", "--data-dir", source)
     digest = BlobStore((source / "blobs").as_uri()).put(b"instances")
-    good("backup", backup, "--data-dir", source)
-    assert f"{backup} exists: name a new folder" in perceptron("backup", backup, "--data-dir", source).stderr
+    good("backup", folder, "--data-dir", source)
+    assert f"{folder} exists: name a new folder" in perceptron("backup", folder, "--data-dir", source).stderr
     assert "is no backup: it has no redis.rdb" in perceptron("restore", tmp_path, "--data-dir", data).stderr
-    assert f"{source}/redis has data: move it away" in perceptron("restore", backup, "--data-dir", source).stderr
+    assert f"{source}/redis has data: move it away" in perceptron("restore", folder, "--data-dir", source).stderr
     blobs = BlobStore((data / "blobs").as_uri())
     blobs.write_mark(keys.STORE_IDENTITY_MARK, b"another")
-    assert "holds the blobs of another Redis" in perceptron("restore", backup, "--data-dir", data).stderr
+    assert "holds the blobs of another Redis" in perceptron("restore", folder, "--data-dir", data).stderr
     (data / "blobs" / keys.STORE_IDENTITY_MARK).unlink()
-    copy = backup / "blobs" / digest[:2] / digest
+    copy = folder / "blobs" / digest[:2] / digest
     copy.write_bytes(b"damaged")
-    ran = perceptron("restore", backup, "--data-dir", data)
+    ran = perceptron("restore", folder, "--data-dir", data)
     assert (ran.returncode, ran.stderr) == (1, f"perceptron: error: the blob with sha256 {digest} has other content\n")
     assert not EmbeddedServer(data).has_data and list(blobs.digests()) == []
     copy.write_bytes(b"instances")
     (data / "redis").mkdir()
     (data / "redis" / "appendonly.aof.partial").write_bytes(b"of a restore that was killed")
-    assert "1 blobs were missing" in good("restore", backup, "--data-dir", data)
+    assert "1 blobs were missing" in good("restore", folder, "--data-dir", data)
     assert "belong together" in good("init", "--data-dir", data)
 
 

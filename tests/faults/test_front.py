@@ -5,10 +5,12 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -94,6 +96,44 @@ def test_fifty_slow_clients_fail_no_request_behind_the_front_which_passes_by_a_r
         print(f"{name}: p99 {p99_ms(before):.1f} ms alone, {p99_ms(load):.1f} ms with 50 slow clients; {load}")
         assert load.failed == before.failed == []
         assert len(load.seconds) > 50 * times
+
+
+def test_a_prediction_that_a_replica_dropped_goes_to_the_other_one_and_a_new_job_does_not(
+    rig: Rig, tmp_path: Path
+) -> None:
+    n_dropped = 0
+    with (
+        socket.create_server(("127.0.0.1", 0)) as dropping,
+        front(tmp_path, rig.port, dropping.getsockname()[1]) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as http,
+    ):
+
+        def drop() -> None:
+            nonlocal n_dropped
+            with suppress(OSError):
+                while True:
+                    connection, _ = dropping.accept()
+                    with connection:
+                        if b"POST" in connection.recv(65536):
+                            n_dropped += 1
+
+        threading.Thread(target=drop, daemon=True).start()
+
+        def until_dropped(path: str, body: Any) -> list[int]:
+            """Ask until the other replica has dropped a request; it gets none for 2 s after one."""
+            before, statuses = n_dropped, []
+            deadline = time.monotonic() + 10
+            while n_dropped == before:
+                assert time.monotonic() < deadline
+                statuses.append(http.post(path, json=body).status_code)
+                time.sleep(0.05)
+            return statuses
+
+        assert set(until_dropped("/predict", QUESTION)) == {200}
+        job = {"model": "dropped", "data": {"features": [[0], [1]], "targets": [0, 1]}}
+        *accepted, last = until_dropped("/jobs", job)
+        assert set(accepted) <= {202} and last == 503
+        assert len(http.get("/jobs", params={"model": "dropped", "limit": 100}).json()["data"]) == len(accepted)
 
 
 def test_without_any_replica_the_answer_is_503_in_the_form_of_the_api(tmp_path: Path) -> None:
