@@ -88,8 +88,8 @@ def port(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def test_fifty_slow_clients_fail_no_request_behind_the_front_which_passes_by_a_replica_that_is_away(
     rig: Rig, port: int, times: int
 ) -> None:
-    """R21. It prints the p99 before and with them; `--times 10 -s` takes long enough for that."""
-    for name, at in (("front", port), ("no front", rig.port)):
+    """R21. With `--times 8 -s` it takes long enough for the p99 that it prints, also of the API without the front."""
+    for name, at in (("front", port), ("no front", rig.port))[: 1 if times < 5 else 2]:
         before = measured(at, times)
         with dripping(at, 50):
             load = measured(at, times)

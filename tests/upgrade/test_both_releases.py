@@ -84,7 +84,7 @@ def test_both_serve_and_train_what_the_other_one_accepted_and_either_may_go(olde
         old = on_exit.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
         wait_for(lambda: answers(old) and old.get("/readyz").json().get("workers") == 2)
         apis: dict[str, httpx.Client] = {"new": new, "old": old}
-        job_ids = [first, *(train(api, name, k + 1) for k in range(10) for name, api in apis.items())]
+        job_ids = [first, *(train(api, name, k + 1) for k in range(6) for name, api in apis.items())]
         for job_id in job_ids:
             for api in apis.values():
                 wait_for(lambda api=api, job_id=job_id: is_done(api, job_id))  # type: ignore[misc]
