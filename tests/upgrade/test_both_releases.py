@@ -72,6 +72,7 @@ def outcome(http: httpx.Client, job_id: str) -> tuple[Any, ...]:
     return job["status"], version, description["weights"], description["job"], prediction["version"], outputs
 
 
+@pytest.mark.long
 def test_both_serve_and_train_what_the_other_one_accepted_and_either_may_go(older_code: Path, tmp_path: Path) -> None:
     with ExitStack() as on_exit:
         rig = on_exit.enter_context(running_rig(tmp_path / "rig", n_workers=1, api_processes=1))
