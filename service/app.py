@@ -35,6 +35,7 @@ from storage.datasets.store import DatasetStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
+from storage.webhooks.settings import WebhookSettings
 
 API_VERSION = "0.1.0"
 """The version of the project; a test compares it with `pyproject.toml`."""
@@ -49,6 +50,7 @@ def create_app(
     check_blobs: Callable[[], None] = lambda: None,
     room: Room | None = None,
     gate: Gate | None = None,
+    webhooks: WebhookSettings | None = None,
 ) -> OpenAPI:
     """Build the service from its parts. Reads no environment, opens no socket.
 
@@ -58,6 +60,7 @@ def create_app(
         check_store: raises if Redis is away or was replaced; by default it only asks whether Redis answers.
         check_blobs: raises if the blob store cannot be used.
         gate: who comes in; None: everybody, for everything.
+        webhooks: who may be told the end of a job; None: nobody.
     """
     app = OpenAPI(
         __name__,
@@ -85,7 +88,7 @@ def create_app(
     datasets = DatasetStore(redis)
     loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
     register_error_handlers(app, loaded_models.breaker)
-    app.register_api(job_routes(jobs, models, datasets, blobs, limits, check_blobs))
+    app.register_api(job_routes(jobs, models, datasets, blobs, limits, check_blobs, webhooks or WebhookSettings()))
     app.register_api(dataset_routes(datasets, blobs, limits, check_blobs))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))

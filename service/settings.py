@@ -9,6 +9,7 @@ from service.http.room import default_room_bytes
 from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
 from storage.store_settings import UNLIMITED, StoreSettings, at_least_one, is_insecure
+from storage.webhooks.settings import WebhookSettings
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
@@ -80,6 +81,7 @@ class Settings:
     """The origins whose pages may read answers; `*` stands for all."""
     is_insecure: bool = False
     """Whether everybody comes in while there is no access key, wherever the API listens."""
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     stop_delay_s: float = 0.0
     """How long a process that was told to stop goes on as before, except that it is not ready."""
 
@@ -89,7 +91,8 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a setting is no number in its range, or no valid model, route, origin or truth value.
+            ValueError: a setting is no number in its range, or no valid model, route, origin, truth value, or
+                setting of webhooks.
         """
         return cls(
             stores=StoreSettings.from_env(env),
@@ -102,6 +105,7 @@ class Settings:
             request_memory_bytes=at_least_one(env, "REQUEST_MEMORY_BYTES", default_room_bytes(_n_processes(env))),
             cors_origins=_origins(env, "CORS_ORIGINS"),
             is_insecure=is_insecure(env),
+            webhooks=WebhookSettings.from_env(env),
             stop_delay_s=stop_delay_s(env),
         )
 

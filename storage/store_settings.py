@@ -51,9 +51,18 @@ def is_insecure(env: Mapping[str, str]) -> bool:
     Raises:
         ValueError: it is neither true nor false.
     """
-    text = env.get(INSECURE, "").strip().lower()
+    return is_true(env, INSECURE)
+
+
+def is_true(env: Mapping[str, str], setting: str) -> bool:
+    """Return a setting that is true or false; false if it is missing or empty.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text = env.get(setting, "").strip().lower()
     if text not in _YES + _NO:
-        raise ValueError(f"{INSECURE} must be true or false, not {text[:200]!r}")
+        raise ValueError(f"{setting} must be true or false, not {text[:200]!r}")
     return text in _YES
 
 
