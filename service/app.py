@@ -17,6 +17,7 @@ from service.http.flask_responses import register_error_handlers
 from service.http.parsing import invalid_request
 from service.http.problem import Problem
 from service.http.room import Room
+from service.jobs.openapi import add_webhooks
 from service.jobs.routes import job_routes
 from service.models.routes import model_routes
 from service.observe.payloads import ALIVE
@@ -96,7 +97,7 @@ def create_app(
     app.register_api(tensorflow_routes(models, loaded_models, limits))
     app.register_api(hosting_routes(loaded_models, limits, version=API_VERSION))
     app.register_api(health_routes(redis, queue, loaded_models.check_ready))
-    app.register_blueprint(docs_routes(app, add_security))
+    app.register_blueprint(docs_routes(app, lambda document: add_webhooks(add_security(document))))
     pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
     # A probe must not fail because of its Accept header, so health answers JSON whatever it says.
     free_of_types = pages | PREDICT.keys() | ALIVE.keys() | {"/readyz"}
