@@ -15,6 +15,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from standalone import EmbeddedServer
 from storage import keys
 from storage.blobs import BlobStore
+from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
 from tests.builders import training_spec
 from tests.receiver import SECRET, Receiver, authority
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture
 def env(server: EmbeddedServer, redis: Redis, tmp_path: Path) -> dict[str, str]:
+    StoreIdentity(BlobStore((tmp_path / "blobs").as_uri())).check_blobs(redis)  # as the API does before the first job
     certificates = tmp_path / "ca.pem"
     authority().cert_pem.write_to_path(str(certificates))
     return {
