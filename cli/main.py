@@ -148,8 +148,24 @@ def _tell_failure(error: BaseException) -> None:
     click.echo(f"perceptron: error: {harmless(explain_failure(error))}", err=True)
 
 
+def _read_secret_files() -> None:
+    """Set the settings whose value is in a file.
+
+    Raises:
+        click.UsageError: one of them cannot be read.
+    """
+    if any(name.endswith("_FILE") for name in os.environ):
+        from storage.store_settings import read_secret_files
+
+        try:
+            read_secret_files(os.environ)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+
 def _run() -> int:
     try:
+        _read_secret_files()
         result: Any = perceptron.main(prog_name="perceptron", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.UsageError as error:

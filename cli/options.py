@@ -95,3 +95,18 @@ def redis_url_option(*, is_required: bool, help_text: str) -> Callable[[Decorate
     return click.option(
         "--redis-url", envvar="REDIS_URL", show_envvar=True, metavar="URL", required=is_required, help=help_text
     )
+
+
+class Family(click.Group):
+    """A group whose help lists for each command what it does, and not the examples with which its own help begins."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, each with the first sentence that is no example."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            paragraphs = (command.help or "").split("\n\n") if command is not None else []
+            told = next((each for each in paragraphs if not each.lstrip().startswith("\b")), "")
+            rows.append((name, " ".join(told.split()).partition(". ")[0]))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)

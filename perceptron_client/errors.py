@@ -173,11 +173,11 @@ class MalformedEncoding(BadRequest):
 
 
 class Unauthenticated(ApiError):
-    """401: there is no valid API key."""
+    """401: no access key in force was sent."""
 
 
 class Forbidden(ApiError):
-    """403: the API key does not allow it."""
+    """403: the access key does not allow it; `detail` names the scopes that would do."""
 
 
 class NotFound(ApiError):

@@ -6,6 +6,7 @@ from functools import cache
 from gunicorn.errors import AppImportError
 
 from service.access.gate import Gate
+from service.access.rates import Rates
 from service.access.ring import KeyRing
 from service.app import create_app
 from service.http.room import Room
@@ -14,6 +15,7 @@ from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
 from service.server.shell import Shell
 from service.settings import Settings
+from storage.access.rates import RateStore
 from storage.access.store import AccessKeyStore
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
@@ -66,7 +68,8 @@ def create_shell() -> Shell:
         default=settings.default_model,
     )
     ring = KeyRing(AccessKeyStore(redis), models.breaker, check_store=check_redis)
-    gate = Gate(ring, is_insecure=settings.is_insecure)
+    rates = Rates(settings.limits, RateStore(redis), models.breaker)
+    gate = Gate(ring, rates, allowed_hosts=settings.allowed_hosts, is_insecure=settings.is_insecure)
 
     def forget() -> None:
         models.forget()

@@ -13,6 +13,8 @@ from storage.webhooks.settings import WebhookSettings
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
+_ALLOWED_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
+
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 """As browsers send it: in lower case, without a path."""
 
@@ -30,6 +32,8 @@ class Limits:
     max_parameters: int = 10_000_000
     max_candidates: int = 4_096
     max_training_bytes: int = share_of_memory(1)
+    max_key_requests_per_s: int = UNLIMITED
+    max_tenant_requests_per_s: int = UNLIMITED
     max_tenant_queued_jobs: int = 10_000
     max_tenant_dataset_bytes: int = UNLIMITED
     tables: TableLimits = field(default_factory=TableLimits)
@@ -79,6 +83,8 @@ class Settings:
     """Limit for all requests under way in one process together, by estimate."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers; `*` stands for all."""
+    allowed_hosts: tuple[str, ...] = ()
+    """The names in the Host header that are answered for; none of them: any."""
     is_insecure: bool = False
     """Whether everybody comes in while there is no access key, wherever the API listens."""
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
@@ -104,6 +110,7 @@ class Settings:
             model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
             request_memory_bytes=at_least_one(env, "REQUEST_MEMORY_BYTES", default_room_bytes(_n_processes(env))),
             cors_origins=_origins(env, "CORS_ORIGINS"),
+            allowed_hosts=_hosts(env, "ALLOWED_HOSTS"),
             is_insecure=is_insecure(env),
             webhooks=WebhookSettings.from_env(env),
             stop_delay_s=stop_delay_s(env),
@@ -145,6 +152,16 @@ def _origins(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise ValueError(f"{setting} must be * or origins like https://app.example, not {origin[:200]!r}")
     return origins
+
+
+def _hosts(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
+    hosts = tuple(host.lower() for host in re.split(r"[,\s]+", env.get(setting, "")) if host)
+    for host in hosts:
+        if not _ALLOWED_HOST.fullmatch(host):
+            raise ValueError(
+                f"{setting} must be names without ports like api.example.com or *.example.com, not {host[:200]!r}"
+            )
+    return hosts
 
 
 def _route(env: Mapping[str, str], setting: str) -> str | None:

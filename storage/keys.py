@@ -186,6 +186,11 @@ def access_key(key_id: str) -> str:
     return f"perceptron:access-key:{key_id}"
 
 
+def rate(name: str) -> str:
+    """Hash with a short expiry: how many requests an access key or a tenant may send now."""
+    return f"perceptron:rate:{name}"
+
+
 VERSIONS_IN_USE = "perceptron:versions-in-use"
 """Stream of the versions that an API process has loaded for a request, the newest thousand or so."""
 

@@ -1,7 +1,7 @@
 """Where the stores are, and how a setting is read. Every process that has settings reads them here."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,11 @@ INSECURE = "INSECURE"
 """The setting that lets everybody in while there is no access key, wherever the API listens."""
 
 _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+
+SECRETS = ("REDIS_URL", "BLOB_URL", "PERCEPTRON_API_KEY")
+"""Settings that may hold a secret: `<name>_FILE` names a file that has the value, as Docker and Kubernetes mount it."""
+
+_MAX_SECRET_BYTES = 65_536
 
 Number = TypeVar("Number", int, float)
 
@@ -33,6 +38,29 @@ class StoreSettings:
             KeyError: REDIS_URL is missing.
         """
         return cls(redis_url=env["REDIS_URL"], blob_url=blob_url(env, data_dir(env)))
+
+
+def read_secret_files(env: MutableMapping[str, str]) -> None:
+    """Set each secret whose value is in a file. White space around it is left out.
+
+    Raises:
+        ValueError: a file cannot be read, is empty or too long, or the value is given twice.
+    """
+    for name in SECRETS:
+        if not (path := env.get(f"{name}_FILE")):
+            continue
+        if env.get(name):
+            raise ValueError(f"give {name} or {name}_FILE, not both")
+        try:
+            with open(path, encoding="utf-8") as file:
+                value = file.read(_MAX_SECRET_BYTES + 1).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ValueError(f"{name}_FILE {path[:200]} cannot be read: {reason}") from error
+        if not value or len(value) > _MAX_SECRET_BYTES:
+            raise ValueError(f"{name}_FILE {path[:200]} must have 1 to {_MAX_SECRET_BYTES} characters")
+        env[name] = value
+        del env[f"{name}_FILE"]  # the processes that are started from here have the value
 
 
 def data_dir(env: Mapping[str, str]) -> Path:

@@ -17,6 +17,7 @@ from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.needed_commands import check_commands
 from storage.output import never_block
+from storage.store_settings import read_secret_files
 from worker.health import HealthFile, TouchingBackoff
 from worker.process import TrainingWorker
 from worker.settings import Settings
@@ -33,6 +34,7 @@ def main() -> int:
     never_block()
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        read_secret_files(os.environ)
         settings = Settings.from_env(os.environ)
     except KeyError as error:
         print(

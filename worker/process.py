@@ -65,7 +65,8 @@ class QueueEntry(RqJob):
     """
 
     def __init__(self, job_id: str, redis: Redis) -> None:
-        super().__init__(job_id, redis)
+        super().__init__(job_id.replace("/", "-"), redis)  # RQ's name for it has no slash
+        self.training_job_id = job_id
         self.timeout = NO_TIME_LIMIT
 
     def get_status(self, refresh: bool = True) -> JobStatus:
@@ -257,8 +258,9 @@ class TrainingWorker(Worker):
 
     def perform_job(self, job: RqJob, queue: Queue, execution: Execution) -> bool:
         """Train, in the child; return whether it came to an end."""
+        assert isinstance(job, QueueEntry), "as `dequeue_job_and_maintain_ttl` returns it"
         try:
-            train_model(job.id)
+            train_model(job.training_job_id)
         except Exception as error:
             details = None if is_unavailable(error) or isinstance(error, HandedBackError) else error
             _log.error("the process that took job %s ended early: %r", job.id, error, exc_info=details)

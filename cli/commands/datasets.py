@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli.commands.jobs import page
-from cli.options import client_options, this_call, yes_option
+from cli.options import Family, client_options, this_call, yes_option
 from cli.output import print_facts, print_json, print_table, say, warn
 from cli.remote.session import command_line, confirm, connected
 from cli.remote.uploading import reading_options, upload
@@ -14,7 +14,7 @@ from cli.remote.watching import moment
 from perceptron_client.answers.datasets import Dataset
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Family, invoke_without_command=True)
 @client_options
 @click.pass_context
 def datasets(ctx: click.Context) -> None:

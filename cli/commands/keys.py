@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import Decorated, common_options, data_dir_option, json_option, redis_url_option, this_call
+from cli.options import Decorated, Family, common_options, data_dir_option, json_option, redis_url_option, this_call
 from cli.output import print_json, print_table, say
 from cli.remote.watching import moment
 
@@ -88,7 +88,7 @@ def _store(data_dir: Path, redis_url: str | None) -> Iterator["AccessKeyStore"]:
         yield store
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Family, invoke_without_command=True)
 @keys_options
 @click.pass_context
 def keys(ctx: click.Context, data_dir: Path, redis_url: str | None) -> None:

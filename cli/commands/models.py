@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from cli.commands.jobs import page
-from cli.options import client_options, this_call, yes_option
+from cli.options import Family, client_options, this_call, yes_option
 from cli.output import print_facts, print_json, print_table, say
 from cli.remote.session import command_line, confirm, connected
 from cli.remote.watching import facts_of_metrics, moment
@@ -25,7 +25,7 @@ def reference(text: str) -> tuple[str, int | str | None]:
     return name, (int(which) if is_number else which or None)
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Family, invoke_without_command=True)
 @client_options
 @click.pass_context
 def models(ctx: click.Context) -> None:

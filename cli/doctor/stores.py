@@ -14,6 +14,7 @@ from redis import Redis
 
 from cli.doctor.findings import Finding, ok, problem, run, size, warning
 from storage import keys
+from storage.access.store import AccessKeyStore
 from storage.availability import explain
 from storage.blobs import BlobStore
 from storage.connection import connect
@@ -43,7 +44,9 @@ def check_stores(redis_url: str, blob_url: str) -> Iterator[Finding]:
             yield from run(BLOBS, [partial(_blobs, None, blob_url)])
             return
         doctor = _RedisDoctor(connection)
-        yield from run(AREA, [doctor.server, doctor.commands, doctor.persistence, doctor.memory, doctor.clock])
+        yield from run(
+            AREA, [doctor.server, doctor.commands, doctor.persistence, doctor.memory, doctor.clock, doctor.access]
+        )
         yield from run(BLOBS, [partial(_blobs, connection, blob_url)])
         yield from run(WORKERS, [partial(_workers, connection)])
 
@@ -156,6 +159,17 @@ class _RedisDoctor:
         seconds, microseconds = self._redis.time()
         ahead_s = seconds + microseconds / 1e6 - (before + time.time()) / 2
         yield clock_finding(AREA, ahead_s)
+
+    def access(self) -> Iterator[Finding]:
+        found = AccessKeyStore(self._redis).all()
+        now_ms = time.time() * 1000
+        n_in_force = sum(key.refusal(now_ms) is None for key in found.keys.values())
+        if not found.is_any:
+            yield ok(AREA, "access keys", "none: who reaches the API may do everything")
+        elif n_in_force == 0:
+            yield problem(AREA, "access keys", "none in force: nobody comes in", "perceptron keys create --scope admin")
+        else:
+            yield ok(AREA, "access keys", f"{n_in_force} in force, {len(found.keys) - n_in_force} ended")
 
 
 def clock_finding(area: str, ahead_s: float) -> Finding:

@@ -11,8 +11,7 @@ from storage.access.record import AccessKey
 
 _NOBODYS_DIGEST = "0" * 64
 
-UNKNOWN = "unknown"
-"""The reason that may pass: the key may have been made a moment ago."""
+UNKNOWN, WRONG_SECRET = "unknown", "wrong secret"
 
 AUTHORIZATION, API_KEY = b"authorization", b"x-api-key"
 
@@ -44,7 +43,7 @@ def authenticate(headers: Mapping[bytes, bytes], keys: Mapping[str, AccessKey], 
     if key is None:
         raise UnauthenticatedError(UNKNOWN, given.key_id)
     if not is_right:
-        raise UnauthenticatedError("wrong secret", given.key_id)
+        raise UnauthenticatedError(WRONG_SECRET, given.key_id)
     if (reason := key.refusal(now_ms)) is not None:
         raise UnauthenticatedError(reason, given.key_id)
     until_ms = float("inf") if key.expires_at_ms is None else key.expires_at_ms

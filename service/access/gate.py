@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from service.access.authenticate import UNKNOWN, authenticate
-from service.access.needs import Need
+from service.access.authenticate import UNKNOWN, WRONG_SECRET, authenticate
+from service.access.hosts import check_allowed, check_no_page_can_have
+from service.access.needs import PREDICT, Need
+from service.access.rates import Rates
 from service.access.ring import KeyRing, Keys, Listener
 from service.http.caller import ANYONE, NOBODY, Caller
-from service.http.errors import UnauthenticatedError
+from service.http.errors import RateLimitedError, UnauthenticatedError
 from storage.access.opening import is_of_this_machine
 from storage.errors import UnavailableError
 
@@ -38,11 +40,23 @@ class Gate:
     """Finds out who sends a request, and whether that is enough for the route.
 
     Args:
+        rates: how many requests may come in a second; None: as many as do.
+        allowed_hosts: see `check_allowed`; none of them: any host, but for `check_no_page_can_have`.
         is_insecure: whether everybody comes in while there is no access key, wherever the API listens.
     """
 
-    def __init__(self, ring: KeyRing, *, is_insecure: bool = False) -> None:
+    def __init__(
+        self,
+        ring: KeyRing,
+        rates: Rates | None = None,
+        *,
+        allowed_hosts: Collection[str] = (),
+        is_insecure: bool = False,
+    ) -> None:
         self._ring = ring
+        self._allowed_hosts = frozenset(allowed_hosts)
+        self._is_any_host = is_insecure
+        self._rates = rates if rates is not None and rates.is_any else None
         self._may_be_open = is_insecure
         self._has_said = False
         self._log_second = 0
@@ -69,13 +83,19 @@ class Gate:
 
         Raises:
             UnauthenticatedError: there is no key in force among the headers.
+            MisdirectedError: they name a host that is not answered for.
             UnavailableError: the keys were never read.
         """
+        host = headers.get(b"host")
+        if self._allowed_hosts:
+            check_allowed(host or b"", self._allowed_hosts)
         keys = self._ring.keys
         if keys is None:
             raise UnavailableError("the access keys could not be read yet")
         if not keys.is_any and self._may_be_open:
             self._say_that_it_is_open(keys)
+            if host is not None and not (self._is_any_host or self._allowed_hosts):  # browsers always send one
+                check_no_page_can_have(host)
             return Admission(ANYONE, float("inf"), keys)
         caller, until_ms = authenticate(headers, keys.by_id, _now_ms())
         return Admission(caller, until_ms, keys)
@@ -100,6 +120,8 @@ class Gate:
 
         Raises:
             UnauthenticatedError, ForbiddenError: he may not.
+            MisdirectedError: not under this name of a host.
+            RateLimitedError: not now.
             UnavailableError: the keys were never read, or the key is unknown and Redis is away.
         """
         if need is not None and need.is_free:
@@ -110,10 +132,13 @@ class Gate:
             key_id = self._to_look_up(error)
             self._ring.look_up(key_id)
             caller = self._admit_after_look_up(headers)
-        return _checked(caller, need)
+        _check(caller, need)
+        if self._rates is not None:
+            self._rates.take_shared(caller)
+        return caller
 
     async def let_in_on_loop(self, need: Need | None, headers: Mapping[bytes, bytes]) -> Caller:
-        """Do the same on the event loop: only a look-up takes a thread."""
+        """Do the same on the event loop, where only Redis takes a thread, and predicts are counted in memory."""
         if need is not None and need.is_free:
             return NOBODY
         try:
@@ -122,7 +147,23 @@ class Gate:
             key_id = self._to_look_up(error)
             await asyncio.to_thread(self._ring.look_up, key_id)
             caller = self._admit_after_look_up(headers)
-        return _checked(caller, need)
+        _check(caller, need)
+        if self._rates is not None:
+            if need is PREDICT:
+                self._rates.take(caller)
+            else:
+                await asyncio.to_thread(self._rates.take_shared, caller)
+        return caller
+
+    def is_one_too_many(self, caller: Caller) -> bool:
+        """Whether a predict of this caller is one too many in this second; takes it if it is not."""
+        if self._rates is None:
+            return False
+        try:
+            self._rates.take(caller)
+        except RateLimitedError:
+            return True
+        return False
 
     def _to_look_up(self, error: UnauthenticatedError) -> str:
         """Return the id of a key that may have been made a moment ago.
@@ -130,7 +171,8 @@ class Gate:
         Raises:
             UnauthenticatedError: it was not, or too many are looked up already.
         """
-        if error.reason == UNKNOWN and error.key_id is not None and self._ring.may_look_up():
+        # A wrong secret is looked up like an unknown id, so that the time does not tell which ids exist.
+        if error.reason in (UNKNOWN, WRONG_SECRET) and error.key_id is not None and self._ring.may_look_up():
             return error.key_id
         self._note(error)
         raise error
@@ -164,10 +206,9 @@ class Gate:
             _log.warning("nobody comes in: there is no access key, and other machines reach the API; %s", remedy)
 
 
-def _checked(caller: Caller, need: Need | None) -> Caller:
+def _check(caller: Caller, need: Need | None) -> None:
     if need is not None:
         need.check(caller)
-    return caller
 
 
 def _now_ms() -> float:

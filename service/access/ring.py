@@ -110,8 +110,8 @@ class KeyRing:
             self._n_look_ups -= 1
             return True
 
-    def look_up(self, key_id: str) -> bool:
-        """Read one key that this process has not heard of yet; return whether it is there.
+    def look_up(self, key_id: str) -> None:
+        """Read one key again, of whose making or change this process may not have heard yet.
 
         Raises:
             UnavailableError: Redis is away, so nobody knows.
@@ -121,12 +121,13 @@ class KeyRing:
                 with self._breaker.calling():
                     key = self._store.get(key_id)
             except AccessKeyNotFoundError:
-                return False
+                return
             except CorruptDataError as error:
                 report(error)
-                return False
-            self.keys = Keys({**(self.keys.by_id if self.keys else {}), key_id: key}, is_any=True)
-            return True
+                return
+            known = {} if self.keys is None else self.keys.by_id
+            if known.get(key_id) != key:
+                self.keys = Keys({**known, key_id: key}, is_any=True)
 
     def _keep_fresh(self) -> None:
         while True:

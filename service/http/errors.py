@@ -5,6 +5,8 @@ RequestError
 |-- BadRequestError
 |-- UnauthenticatedError
 |-- ForbiddenError
+|-- RateLimitedError
+|-- MisdirectedError
 |-- UnsupportedMediaTypeError
 |   `-- UnsupportedEncodingError
 |-- NotAcceptableError
@@ -81,6 +83,30 @@ class ForbiddenError(RequestError):
             detail = f"this needs an access key with the scope {' or '.join(enough)}; {has}"
         super().__init__(detail)
         self.enough = tuple(enough)
+
+
+class RateLimitedError(RequestError):
+    """One request too many in a second.
+
+    Args:
+        whose: "key" or "tenant".
+        setting: where the limit stands.
+    """
+
+    def __init__(self, whose: str, most_per_s: int, setting: str) -> None:
+        super().__init__(f"this {whose} may send {most_per_s:,} requests a second ({setting}): send it again later")
+        fields = {
+            "ratelimit-policy": f'"{whose}";q={most_per_s};w=1',
+            "ratelimit": f'"{whose}";r=0;t={RETRY_AFTER_S}',
+            "x-ratelimit-limit": str(most_per_s),
+            "x-ratelimit-remaining": "0",
+            "x-ratelimit-reset": str(RETRY_AFTER_S),
+        }
+        self.headers: tuple[Header, ...] = tuple((name.encode(), value.encode()) for name, value in fields.items())
+
+
+class MisdirectedError(RequestError):
+    """The Host header names a host that this service does not answer for."""
 
 
 class UnsupportedMediaTypeError(RequestError):
@@ -189,6 +215,8 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     BadRequestError: (400, "bad_request"),
     UnauthenticatedError: (401, "unauthenticated"),
     ForbiddenError: (403, "forbidden"),
+    RateLimitedError: (429, "rate_limited"),
+    MisdirectedError: (421, "unknown_host"),
     NotAcceptableError: (406, "not_acceptable"),
     LengthRequiredError: (411, "length_required"),
     BodyTooLargeError: (413, "too_large"),
@@ -280,7 +308,7 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
     for kind in type(error).__mro__:
         if kind in STATUS_AND_CODE:
             status, code = STATUS_AND_CODE[kind]
-            headers = _HEADERS.get(type(error), ())
+            headers = error.headers if isinstance(error, RateLimitedError) else _HEADERS.get(type(error), ())
             return problem_answer(
                 status, code, str(error), request_id=request_id, faults=_faults(error), headers=headers
             )

@@ -13,7 +13,7 @@ from storage.access.opening import check_may_listen
 from storage.connection import connect
 from storage.errors import OpenToAllError, RedisUrlError
 from storage.output import never_block
-from storage.store_settings import is_insecure
+from storage.store_settings import is_insecure, read_secret_files
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,6 +25,11 @@ _MAX_ARENAS = 2
 never_block()
 
 wsgi_app = "service.asgi:app"
+
+try:
+    read_secret_files(os.environ)
+except ValueError as error:
+    sys.exit(f"perceptron: error: {error}")
 
 _host = os.environ.get("HOST", "127.0.0.1")
 bind = f"{f'[{_host}]' if ':' in _host else _host}:{os.environ.get('PORT', '8000')}"
@@ -60,7 +65,9 @@ loglevel = "info"
 
 def on_starting(server: Any) -> None:
     """Refuse to listen where everybody would come in."""
-    hosts = [address if isinstance(address, str) else address[0] for address in server.cfg.address]
+    # A number stands for a socket that somebody else has opened: the processes that serve look at it themselves.
+    addresses = [each for each in server.cfg.address if not isinstance(each, int)]
+    hosts = [address if isinstance(address, str) else address[0] for address in addresses]
     redis_url = os.environ.get("REDIS_URL")
     if redis_url is None:
         return  # the processes that serve say that it is missing

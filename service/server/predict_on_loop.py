@@ -89,10 +89,12 @@ class PredictOnLoop:
     def read_head(self, raw: bytes) -> PredictHead | None:
         """Read the head of a request, its empty line included.
 
-        Returns None if it is unusual or does not predict, or if its sender may not: then the shell says so.
+        Returns None if it is unusual or does not predict, or if its sender may not, or not now: then the shell says so.
         """
         known = self._known_head(raw)
         if known is None or (self._gate is not None and not self._is_let_in(self._gate, known)):
+            return None
+        if self._gate is not None and self._gate.is_one_too_many(known.head.caller):
             return None
         return known.head
 

@@ -56,6 +56,27 @@ def test_the_table_names_routes_that_exist_and_every_way_to_predict(redis: Redis
     assert {rule for (method, rule), need in NEEDS.items() if need is PREDICT} == set(READERS)
 
 
+@pytest.mark.parametrize(
+    ("scopes", "routes"),
+    [
+        ("read train", ["GET /jobs", "GET /jobs/<job_id>/events", "GET /models", "GET /datasets/<dataset_id>/rows"]),
+        ("read predict train", ["GET /models/<name>", "GET /models/<name>/versions/<version:version>"]),
+        ("read predict", ["GET /v1/models/<name:name>", "GET /v2/models/<name:name>/config", "GET /v2/models/stats"]),
+        ("read predict", ["POST /v2/repository/index"]),
+        ("predict", ["POST /predict", "POST /invocations", "POST /v2/models/<name:name>/infer"]),
+        ("train", ["POST /jobs", "POST /jobs/<job_id>/cancel", "POST /datasets", "DELETE /datasets/<dataset_id>"]),
+        ("train", ["PUT /models/<name>/aliases/<alias>", "DELETE /models/<name>/aliases/<alias>"]),
+        ("", ["DELETE /models/<name>", "DELETE /models/<name>/versions/<version:version>"]),
+    ],
+)
+def test_what_the_routes_need(scopes: str, routes: list[str]) -> None:
+    for route in routes:
+        method, rule = route.split(" ")
+        need = need_of(method, rule)
+        assert need is not None
+        assert need.enough == (*scopes.split(), "admin"), route
+
+
 def test_only_these_routes_are_free() -> None:
     assert sorted(rule for (_, rule), need in NEEDS.items() if need.is_free) == [
         *("/", "/docs", "/docs/assets/<path:filename>", "/docs/start.js", "/health", "/livez", "/openapi.json"),

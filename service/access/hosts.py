@@ -1,0 +1,55 @@
+"""Which Host headers are answered.
+
+A page of the web can make a browser send requests to this machine under a name of the page's own domain (DNS
+rebinding), and read the answers. Without an access key it could do everything that way. So while nobody needs one, only
+names are answered that no such page can have.
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection
+
+from service.http.errors import MisdirectedError
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:]*)(?::[0-9]{0,5})?")
+
+
+def check_allowed(host: bytes, allowed: Collection[str]) -> None:
+    """Check a Host header against a list of names; `*.example.com` stands for all names below.
+
+    Raises:
+        MisdirectedError: it is not in the list.
+    """
+    name = _name_of(host)
+    parents = (f"*.{name[k + 1 :]}" for k, sign in enumerate(name) if sign == ".")
+    if name not in allowed and not any(each in allowed for each in parents):
+        raise MisdirectedError(f"the host {name[:255]!r} is not one that this service answers for (ALLOWED_HOSTS)")
+
+
+def check_no_page_can_have(host: bytes) -> None:
+    """Check that no page of the web can have this name: addresses, names without a dot, and those below localhost.
+
+    Raises:
+        MisdirectedError: one could.
+    """
+    name = _name_of(host)
+    if "." in name.rstrip(".") and not name.endswith(".localhost") and not _is_address(name):
+        raise MisdirectedError(
+            f"while there is no access key, this service answers for localhost and addresses, not for the host "
+            f"{name[:255]!r}: make a key with 'perceptron keys create', or set ALLOWED_HOSTS"
+        )
+
+
+def _name_of(host: bytes) -> str:
+    """Return the name in a Host header, without its port; one that is malformed is returned whole."""
+    text = host.decode("latin-1").strip().lower()
+    match = _HOST.fullmatch(text)
+    return text if match is None else match[1].strip("[]")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

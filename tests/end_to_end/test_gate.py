@@ -1,0 +1,69 @@
+"""Hosts and rates as they are shipped: on the fast path of predicts, and on every other way."""
+
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from storage.access.store import AccessKeyStore
+from storage.connection import connect
+from tests.api_process import Api, running_api
+from tests.builders import publish
+
+PER_S = 5
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with running_api(tmp_path_factory.mktemp("gate"), MAX_KEY_REQUESTS_PER_S=str(PER_S)) as api:
+        publish(api.jobs)
+        yield api
+
+
+def ask(api: Api, path: str, host: str, body: bytes = b"") -> int:
+    method, length = (
+        ("POST", f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n") if body else ("GET", "")
+    )
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as client:
+        client.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n".encode() + body)
+        return int(client.recv(65_536).split()[1])
+
+
+PREDICT = b'{"model": "or", "instances": [[0, 1]]}'
+
+
+def test_a_page_of_the_web_cannot_use_a_service_without_keys(api: Api) -> None:
+    """DNS rebinding: the browser sends the name of the page's domain."""
+    for host, status in (("localhost:8000", 200), ("x", 200), ("rebound.example.com", 421)):
+        assert ask(api, "/predict", host, PREDICT) == status
+        assert ask(api, "/models", host) == status
+        assert ask(api, "/v2/models/or/infer", host, b"{}") == (422 if status == 200 else 421)
+    assert ask(api, "/livez", "rebound.example.com") == ask(api, "/readyz", "rebound.example.com") == 200
+
+
+def test_of_many_requests_at_once_as_many_pass_as_may(api: Api) -> None:
+    with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
+        _, text = AccessKeyStore(redis).create(["admin"])
+    headers = {"Authorization": f"Bearer {text}", "Content-Type": "application/json"}
+    with httpx.Client(base_url=api.url, headers=headers, timeout=30) as http:
+        deadline = time.monotonic() + 10
+        while http.get("/jobs").status_code == 401:
+            assert time.monotonic() < deadline
+        assert ask(api, "/predict", "localhost", PREDICT) == 401  # the key has closed the gate
+        for send in (lambda: http.post("/predict", content=PREDICT), lambda: http.get("/models")):
+            time.sleep(1.2)  # the bucket is full again
+            began = time.monotonic()
+            answers = [send() for _ in range(4 * PER_S)]
+            took_s = time.monotonic() - began
+            statuses = Counter(answer.status_code for answer in answers)
+            assert statuses.keys() == {200, 429}
+            n_passed = len(answers) - statuses[429]
+            assert PER_S <= n_passed <= PER_S + PER_S * took_s + 1
+            refused = next(answer for answer in answers if answer.status_code == 429)
+            assert refused.json()["code"] == "rate_limited"
+            assert refused.headers["RateLimit-Policy"] == f'"key";q={PER_S};w=1'
+            assert int(refused.headers["Retry-After"]) >= 1
+        assert http.get("/livez").status_code == 200  # whoever asks for health is not counted
