@@ -15,7 +15,7 @@ INSECURE = "INSECURE"
 
 _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
-SECRETS = ("REDIS_URL", "BLOB_URL", "PERCEPTRON_API_KEY")
+SECRETS = ("REDIS_URL", "BLOB_URL", "PERCEPTRON_API_KEY", "WEBHOOK_SECRET")
 """Settings that may hold a secret: `<name>_FILE` names a file that has the value, as Docker and Kubernetes mount it."""
 
 _MAX_SECRET_BYTES = 65_536

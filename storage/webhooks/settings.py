@@ -5,7 +5,6 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from storage.store_settings import is_true
 from storage.webhooks.receivers import AllowedHost, Receiver, ReceiverRefusedError, receiver_of
@@ -48,28 +47,13 @@ class WebhookSettings:
         """Read the environment.
 
         Raises:
-            ValueError: a secret, a host or a truth value cannot be read, or the file of the secret.
+            ValueError: a secret, a host or a truth value cannot be read.
         """
         return cls(
-            secrets=tuple(map(_secret, _secret_text(env).split())),
+            secrets=tuple(map(_secret, env.get("WEBHOOK_SECRET", "").split())),
             hosts=tuple(map(_host, re.findall(r"[^,\s]+", env.get("WEBHOOK_HOSTS", "")))),
             allow_private=is_true(env, "WEBHOOK_ALLOW_PRIVATE"),
         )
-
-
-def _secret_text(env: Mapping[str, str]) -> str:
-    text, path = env.get("WEBHOOK_SECRET", ""), env.get("WEBHOOK_SECRET_FILE", "")
-    if text and path:
-        raise ValueError("give WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, not both")
-    if not path:
-        return text
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"WEBHOOK_SECRET_FILE cannot be read: {type(error).__name__}") from None
-    if not text.strip():
-        raise ValueError("the file of WEBHOOK_SECRET_FILE is empty")
-    return text
 
 
 def _secret(text: str) -> bytes:
