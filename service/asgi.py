@@ -92,6 +92,7 @@ def create_shell() -> Shell:
         check_blobs=check_blobs,
         renamed=platform_routes(settings),
         cors_origins=settings.cors_origins,
+        proxies=settings.proxies,
         stop_delay_s=settings.stop_delay_s,
     )
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 
 from service.datasets.reading.limits import TableLimits
 from service.http.room import default_room_bytes
@@ -85,6 +86,8 @@ class Settings:
     """The origins whose pages may read answers; `*` stands for all."""
     allowed_hosts: tuple[str, ...] = ()
     """The names in the Host header that are answered for; none of them: any."""
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """The proxies whose X-Forwarded-Proto is believed: addresses and networks; `*`: every client."""
     is_insecure: bool = False
     """Whether everybody comes in while there is no access key, wherever the API listens."""
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
@@ -111,6 +114,7 @@ class Settings:
             request_memory_bytes=at_least_one(env, "REQUEST_MEMORY_BYTES", default_room_bytes(_n_processes(env))),
             cors_origins=_origins(env, "CORS_ORIGINS"),
             allowed_hosts=_hosts(env, "ALLOWED_HOSTS"),
+            proxies=_networks(env, "FORWARDED_ALLOW_IPS") or cls.proxies,
             is_insecure=is_insecure(env),
             webhooks=WebhookSettings.from_env(env),
             stop_delay_s=stop_delay_s(env),
@@ -162,6 +166,16 @@ def _hosts(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
                 f"{setting} must be names without ports like api.example.com or *.example.com, not {host[:200]!r}"
             )
     return hosts
+
+
+def _networks(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
+    networks = tuple(re.findall(r"[^,\s]+", env.get(setting, "")))
+    for text in networks:
+        try:
+            ip_network("::" if text == "*" else text)
+        except ValueError as error:
+            raise ValueError(f"{setting} must be * or addresses and networks like 10.0.0.0/8: {error}") from error
+    return networks
 
 
 def _route(env: Mapping[str, str], setting: str) -> str | None:

@@ -21,8 +21,9 @@ from service.predict.memory.loaded_models import LoadedModels
 from service.server.changes import Changes
 from service.server.cors import Cors
 from service.server.guarded_protocol import UnreadAnswers
-from service.server.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
+from service.server.messages import App, Receive, Scope, Send, adding, once, own_headers, read_body, send_answer
 from service.server.predict_on_loop import PredictOnLoop
+from service.server.proxies import STRICT_TRANSPORT, Proxies
 from service.server.uploads import Uploads
 from service.server.waiting import Waiting
 from service.settings import Limits
@@ -50,6 +51,7 @@ class Shell:
         cors_origins: see `Cors`; none of them: no headers for other origins.
         body_timeout_s: how long a client may pause while it sends its body.
         renamed: paths to replace by others, by method and path.
+        proxies: see `Proxies`.
         stop_delay_s: how long `leave` takes.
     """
 
@@ -68,6 +70,7 @@ class Shell:
         body_timeout_s: float = 30.0,
         renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
         cors_origins: Collection[str] = (),
+        proxies: Collection[str] = (),
         stop_delay_s: float = 0.0,
     ) -> None:
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
@@ -89,6 +92,7 @@ class Shell:
         self._body_timeout_s = body_timeout_s
         self._renamed = renamed
         self._cors = Cors(cors_origins) if cors_origins else None
+        self.proxies = Proxies(proxies)
         self._stop_delay_s = stop_delay_s
         self._is_leaving = False
 
@@ -108,10 +112,12 @@ class Shell:
             await self._live(receive, send)
             return
         if self.predict.is_draining:
-            send = closing(send)
+            send = adding(send, (b"connection", b"close"))  # the client opens another one for its next request
         if (path := self._renamed.get((scope["method"], scope["path"]))) is not None:
             scope = {**scope, "path": path}
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if self.proxies.has_tls((scope.get("client") or (None,))[0], headers):
+            send = adding(send, STRICT_TRANSPORT)
         if self._cors is not None:
             allowed = await self._cors.handle(scope, headers, send)
             if allowed is None:
