@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import httpx
 import pytest
 
-from tests.api_process import Api
+from tests.api_process import Api, running_api
 from tests.builders import publish, training_spec
 
 SAFE = {
@@ -29,7 +29,7 @@ def check(what: str, status: int, headers: Mapping[str, str]) -> None:
     assert {name: headers.get(name) for name in SAFE} == SAFE, (what, status)
     assert NEVER & set(headers) == set(), (what, status)
     assert not any("python" in value.lower() or "uvicorn" in value.lower() for value in headers.values()), what
-    is_page = headers.get("content-type", "").startswith("text/html")
+    is_page = headers.get("content-type", "").startswith("text/html") and headers.get("content-length", "0") != "0"
     assert headers.get("content-security-policy") == (CONTENT_POLICY if is_page else None), (what, status)
 
 
@@ -65,8 +65,6 @@ def errors(api: Api, job_id: str) -> Iterator[httpx.Response]:
     yield http.get(f"/jobs/{job_id}/events", headers={"Accept": "text/event-stream"})
     etag = http.get(f"/jobs/{job_id}").headers["ETag"]
     yield http.get(f"/jobs/{job_id}", headers={"If-None-Match": etag})
-    yield http.get("/jobs", headers={"X-Long": "a" * 70_000})
-    yield http.get("/" + "a" * 9_000)
 
 
 def raw(api: Api, request: bytes) -> tuple[int, dict[str, str]]:
@@ -77,10 +75,16 @@ def raw(api: Api, request: bytes) -> tuple[int, dict[str, str]]:
     return int(first.split()[1]), {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
 
 
+@pytest.fixture(scope="module")
+def shared_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with running_api(tmp_path_factory.mktemp("safe")) as api:
+        yield api
+
+
 @pytest.fixture
-def safe_api(api: Api) -> Api:
-    publish(api.jobs)
-    return api
+def safe_api(shared_api: Api) -> Api:
+    publish(shared_api.jobs)
+    return shared_api
 
 
 def post(*headers: str, body: bytes = PREDICT) -> bytes:
@@ -95,7 +99,6 @@ def test_every_answer_has_them(safe_api: Api) -> None:
     for answer in (*answers_of_all_routes(safe_api), *errors(safe_api, job_id)):
         check(f"{answer.request.method} {answer.request.url.path[:60]}", answer.status_code, answer.headers)
         statuses.add(answer.status_code)
-    assert statuses >= {200, 302, 304, 400, 404, 405, 406, 411, 414, 415, 422, 431}
     for request in (
         post(),
         post("Connection: close"),
@@ -103,8 +106,13 @@ def test_every_answer_has_them(safe_api: Api) -> None:
         post("Transfer-Encoding: chunked"),
         b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"nonsense\r\n\r\n",
+        b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * 9_000),
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Long: %s\r\n\r\n" % (b"a" * 70_000),
     ):
-        check(request.decode(), *raw(safe_api, request))
+        status, headers = raw(safe_api, request)
+        check(request[:100].decode(), status, headers)
+        statuses.add(status)
+    assert statuses >= {200, 302, 304, 400, 404, 405, 406, 411, 414, 415, 422, 431}
 
 
 def test_a_proxy_of_this_machine_that_has_tls_makes_browsers_keep_to_it(safe_api: Api) -> None:
