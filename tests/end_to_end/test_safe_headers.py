@@ -106,6 +106,7 @@ def test_every_answer_has_them(safe_api: Api) -> None:
         post("Transfer-Encoding: chunked"),
         b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"nonsense\r\n\r\n",
+        b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * 9_000),
         b"GET / HTTP/1.1\r\nHost: a\r\nX-Long: %s\r\n\r\n" % (b"a" * 70_000),
     ):
