@@ -20,12 +20,15 @@ from service.http.room import Room
 from service.jobs.openapi import add_webhooks
 from service.jobs.routes import job_routes
 from service.models.routes import model_routes
+from service.observe.metrics.metrics import Metrics
+from service.observe.metrics.routes import PATH as METRICS_PATH
+from service.observe.metrics.routes import metrics_routes
 from service.observe.payloads import ALIVE
 from service.observe.routes import health_routes
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.routes import hosting_routes
 from service.predict.protocols.open_inference.routes import open_inference_routes
-from service.predict.protocols.table import CONVERTERS, PREDICT
+from service.predict.protocols.table import CONVERTERS, PREDICT, PROTOCOLS
 from service.predict.protocols.tensorflow.routes import tensorflow_routes
 from service.predict.routes import predict_routes
 from service.settings import Limits
@@ -40,6 +43,9 @@ from storage.webhooks.settings import WebhookSettings
 
 API_VERSION = "0.1.0"
 """The version of the project; a test compares it with `pyproject.toml`."""
+
+METRICS = "perceptron-metrics"
+"""The app's `Metrics`, among its extensions."""
 
 
 def create_app(
@@ -97,13 +103,31 @@ def create_app(
     app.register_api(tensorflow_routes(models, loaded_models, limits))
     app.register_api(hosting_routes(loaded_models, limits, version=API_VERSION))
     app.register_api(health_routes(redis, queue, loaded_models.check_ready))
+    check_store = check_store or redis.ping
+
+    def check_ready() -> None:
+        check_store()
+        loaded_models.check_ready()
+
+    metrics = Metrics(
+        loaded_models.traffic,
+        redis,
+        protocols=PROTOCOLS,
+        read=loaded_models.readings,
+        breaker=loaded_models.breaker,
+        check_ready=check_ready,
+        version=API_VERSION,
+    )
+    app.extensions[METRICS] = metrics
+    app.register_api(metrics_routes(metrics))
     app.register_blueprint(docs_routes(app, lambda document: add_webhooks(add_security(document))))
     pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
     # A probe must not fail because of its Accept header, so health answers JSON whatever it says.
-    free_of_types = pages | PREDICT.keys() | ALIVE.keys() | {"/readyz"}
+    # Metrics are served while Redis is away, too, and in the format that their Accept header names.
+    free_rules = pages | PREDICT.keys() | ALIVE.keys() | {METRICS_PATH}
+    free_of_types = free_rules | {"/readyz"}
     register_request_checks(app, limits, lambda: caller_of(request, gate), free_rules=free_of_types)
-    free_rules = pages | PREDICT.keys() | ALIVE.keys()
-    register_store_checks(app, loaded_models.breaker, check_store or redis.ping, free_rules=free_rules)
+    register_store_checks(app, loaded_models.breaker, check_store, free_rules=free_rules)
     return app
 
 

@@ -8,9 +8,10 @@ from gunicorn.errors import AppImportError
 from service.access.gate import Gate
 from service.access.rates import Rates
 from service.access.ring import KeyRing
-from service.app import create_app
+from service.app import METRICS, create_app
 from service.http.room import Room
 from service.observe.blob_watch import BlobWatch
+from service.observe.metrics.traffic import Traffic
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.protocols.hosting.platform_routes import platform_routes
 from service.server.shell import Shell
@@ -37,7 +38,8 @@ def create_shell() -> Shell:
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
     redis = connect(redis_url, timeout_s=ONE_WAIT_S, n_retries=1, identity=identity)
-    limit_waiting(redis)
+    traffic = Traffic(settings.metrics_versions)
+    limit_waiting(redis, traffic.called_redis)
 
     check_commands_once = cache(check_commands)  # an error is not cached
 
@@ -66,6 +68,7 @@ def create_shell() -> Shell:
         max_bytes=settings.model_memory_bytes,
         check_store=check_redis,
         default=settings.default_model,
+        traffic=traffic,
     )
     ring = KeyRing(AccessKeyStore(redis), models.breaker, check_store=check_redis)
     rates = Rates(settings.limits, RateStore(redis), models.breaker)
@@ -94,6 +97,7 @@ def create_shell() -> Shell:
         cors_origins=settings.cors_origins,
         proxies=settings.proxies,
         stop_delay_s=settings.stop_delay_s,
+        metrics=app.extensions[METRICS],
     )
 
 

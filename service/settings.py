@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 from service.datasets.reading.limits import TableLimits
 from service.http.room import default_room_bytes
+from service.observe.metrics.traffic import MAX_VERSIONS
 from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
 from storage.store_settings import UNLIMITED, StoreSettings, at_least_one, is_insecure
@@ -82,6 +83,8 @@ class Settings:
     """Limit for all versions in the memory of one process together."""
     request_memory_bytes: int = default_room_bytes(1)
     """Limit for all requests under way in one process together, by estimate."""
+    metrics_versions: int = MAX_VERSIONS
+    """How many versions have labels of their own in the metrics of one process."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers; `*` stands for all."""
     allowed_hosts: tuple[str, ...] = ()
@@ -112,6 +115,7 @@ class Settings:
             api_threads=at_least_one(env, "API_THREADS", cls.api_threads),
             model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
             request_memory_bytes=at_least_one(env, "REQUEST_MEMORY_BYTES", default_room_bytes(_n_processes(env))),
+            metrics_versions=metrics_versions(env),
             cors_origins=_origins(env, "CORS_ORIGINS"),
             allowed_hosts=_hosts(env, "ALLOWED_HOSTS"),
             proxies=_networks(env, "FORWARDED_ALLOW_IPS") or cls.proxies,
@@ -135,6 +139,15 @@ def stop_delay_s(env: Mapping[str, str]) -> float:
     if not 0 <= seconds <= 60:
         raise ValueError(f"STOP_DELAY_S must be a number from 0 to 60, not {text[:200]!r}")
     return seconds
+
+
+def metrics_versions(env: Mapping[str, str]) -> int:
+    """Return METRICS_VERSIONS, 200 if it is missing or empty.
+
+    Raises:
+        ValueError: it is not a whole number of at least 1.
+    """
+    return at_least_one(env, "METRICS_VERSIONS", MAX_VERSIONS)
 
 
 def _n_processes(env: Mapping[str, str]) -> int:

@@ -165,8 +165,8 @@ def best_network(job_id: str) -> str:
 
 
 CHANGES = "perceptron:changes"
-"""Channel with the messages `job <id> <status>`, `model <name>` and `access`, published by the step that changes them,
-and `in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names are those of the code, with their tenant."""
+"""Channel with the messages `job <id> <status>`, `model <name>` and `access <id>`, published by the step that changes
+them, and `in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names have their tenant in front."""
 
 ACCESS_KEYS = "perceptron:access-keys"
 """Sorted set of the ids of all access keys, ended ones among them, by time of creation."""
@@ -218,6 +218,9 @@ RECONCILER_LEASE = "perceptron:reconciler"
 
 SERVICE_CLOCK = "perceptron:clock"
 """Hash: a time that follows the server's clock in small steps, so that a leap of that clock makes nothing old."""
+
+COUNTERS = "perceptron:counters"
+"""Hash: how often each thing has happened to jobs, for metrics. The scripts add to it in the step that it counts."""
 
 
 def ended(tenant: str = "") -> str:

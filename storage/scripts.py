@@ -15,10 +15,13 @@ from storage.jobs.events import MAX_EVENTS
 
 # Read at import, so that a worker child inherits them from its parent.
 _TEXTS = {file.name: file.read_text(encoding="utf-8") for file in (files("storage") / "lua").iterdir()}
-_CONSTANTS = (
-    f"local CHANGES = '{keys.CHANGES}'\nlocal TENANTS = '{keys.TENANTS}'\nlocal MAX_EVENTS = {MAX_EVENTS}\n"
-    f"local WEBHOOK_OUTBOX = '{keys.WEBHOOK_OUTBOX}'\n"
-)
+_CONSTANTS = f"""\
+local CHANGES = '{keys.CHANGES}'
+local COUNTERS = '{keys.COUNTERS}'
+local TENANTS = '{keys.TENANTS}'
+local WEBHOOK_OUTBOX = '{keys.WEBHOOK_OUTBOX}'
+local MAX_EVENTS = {MAX_EVENTS}
+"""
 _BEFORE_EACH = _CONSTANTS + _TEXTS["prelude.lua"]
 
 _Value = bytes | str | int

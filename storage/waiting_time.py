@@ -56,11 +56,16 @@ def end_request() -> None:
     _time.left_s = None
 
 
-def limit_waiting(redis: Redis) -> None:
-    """Let a client, before its first command, wait for Redis as this module says."""
+def limit_waiting(redis: Redis, note: Callable[[float], None] = lambda seconds: None) -> None:
+    """Let a client, before its first command, wait for Redis as this module says.
+
+    Args:
+        note: called with how many seconds each command or pipeline took, with its retries.
+    """
     pool = redis.connection_pool
     pool.connection_class = type("LimitedConnection", (_LimitedWaits, pool.connection_class), {})
-    redis.set_retry(_RetryInTime(ConstantBackoff(0.05), _MOST_RETRIES))
+    # A function: redis-py copies the retry deeply for each connection, a method with its object.
+    redis.set_retry(_RetryInTime(lambda seconds: note(seconds)))
 
 
 class _RetryInTime(Retry):
@@ -68,6 +73,10 @@ class _RetryInTime(Retry):
 
     redis-py retries the command and the connection below it, so these calls nest: the outermost one counts.
     """
+
+    def __init__(self, note: Callable[[float], None]) -> None:
+        super().__init__(ConstantBackoff(0.05), _MOST_RETRIES)
+        self._note = note
 
     def call_with_retry(
         self,
@@ -95,8 +104,10 @@ class _RetryInTime(Retry):
             return super().call_with_retry(do, fail, is_worth_it, with_failure_count)
         finally:
             _time.ends_at_s = None
+            took_s = _now_s() - started_s
+            self._note(took_s)
             if _time.left_s is not None:
-                _time.left_s -= _now_s() - started_s
+                _time.left_s -= took_s
 
 
 class _LimitedWaits(AbstractConnection):

@@ -24,6 +24,7 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
+from storage import alarm
 from storage.availability import is_unavailable, is_wrong_type
 from storage.damage import reported
 from storage.identity import StoreIdentity
@@ -31,10 +32,11 @@ from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
+from storage.workload import count_attempt, share_alarms
 from worker.deadline import HandedBackError
 from worker.guard import Guard, WorkerChild
 from worker.health import HealthFile
-from worker.tasks import prepare_child, request_stop, train_model
+from worker.tasks import Outcome, prepare_child, request_stop, train_model
 from worker.webhooks.process import DelivererProcess
 
 HAND_BACK_AFTER_S = 2.0
@@ -260,12 +262,20 @@ class TrainingWorker(Worker):
         """Train, in the child; return whether it came to an end."""
         assert isinstance(job, QueueEntry), "as `dequeue_job_and_maintain_ttl` returns it"
         try:
-            train_model(job.training_job_id)
+            alarm.take()  # those before the fork are the parent's to count
+            train_model(job.training_job_id, self._count)
         except Exception as error:
             details = None if is_unavailable(error) or isinstance(error, HandedBackError) else error
             _log.error("the process that took job %s ended early: %r", job.id, error, exc_info=details)
             return False
         return True
+
+    @_if_possible()
+    def _count(self, outcome: Outcome, seconds: float) -> None:
+        """Note, in the child, one more attempt in RQ's record of the worker: RQ's own tools and metrics show it."""
+        share_alarms(self.connection)
+        if outcome != "left":
+            count_attempt(self.connection, self.key, is_success=outcome == "succeeded", seconds=seconds)
 
     def setup_work_horse_signals(self) -> None:
         """Let the child ignore Ctrl-C, which the parent handles, and hand its job back on SIGTERM."""

@@ -4,7 +4,9 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
+from typing import Literal, TypeAlias
 
 from threadpoolctl import ThreadpoolController
 
@@ -45,6 +47,9 @@ STAY_S = 2.0
 LIFE_S = 60.0
 """After this time, a child takes no further job, and a new one starts with fresh memory."""
 
+Outcome: TypeAlias = Literal["succeeded", "failed", "out_of_memory", "left"]
+"""What became of an attempt. `left`: another one goes on with the job, or nobody needs it any more."""
+
 _STOP_CHECK_S = 0.2
 """How soon a child that waits notices that it must stop."""
 
@@ -61,11 +66,14 @@ def request_stop(_signal_number: int, _frame: FrameType | None) -> None:
     _stop_requested.set()
 
 
-def train_model(job_id: str) -> None:
+def train_model(job_id: str, count: Callable[[Outcome, float], None] = lambda outcome, seconds: None) -> None:
     """Train the job with this id, unless it needs no training any more, and then those that are queued behind it.
 
     However this ends, the job's record says so. Only when Redis or this process is lost does it stay `running`, and
     then the reconciler gives it another attempt.
+
+    Args:
+        count: called after each attempt with what became of it and how many seconds it took.
     """
     settings = Settings.from_env(os.environ)
     limit_memory(settings.max_training_bytes)
@@ -82,9 +90,11 @@ def train_model(job_id: str) -> None:
         except BlobStoreUnavailableError as error:
             _log.warning("job %s is left to a worker with its instances: %s", next_id, error)
             return  # the reconciler enqueues it again
-        has_run_out_of_memory = _claim_and_train(next_id, jobs, models, blobs, settings)
+        began_at = time.monotonic()
+        outcome = _claim_and_train(next_id, jobs, models, blobs, settings)
+        count(outcome, time.monotonic() - began_at)
         # What filled the memory may be there still: the next job gets a child of its own.
-        next_id = None if has_run_out_of_memory else _next_job(queue, life_ends_at)
+        next_id = None if outcome == "out_of_memory" else _next_job(queue, life_ends_at)
 
 
 def _next_job(queue: TrainingQueue, life_ends_at: float) -> str | None:
@@ -97,23 +107,23 @@ def _next_job(queue: TrainingQueue, life_ends_at: float) -> str | None:
     return None
 
 
-def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> bool:
-    """Train the job; return whether that took more memory than it may."""
+def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> Outcome:
+    """Train the job, unless it needs no training any more."""
     _child.begin(job_id)
     attempt = jobs.claim(job_id, _child.token)
     if attempt is None:
         _log.info("job %s needs no training", job_id)
-        return False
+        return "left"
     _log.info("job %s: attempt %d starts", job_id, attempt.number)
     try:
         return _train(attempt, models, blobs, settings)
     except StaleAttemptError as error:
         _log.info("job %s: %s", job_id, error)
-        return False
+        return "left"
 
 
-def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Settings) -> bool:
-    """Train the job; return whether that took more memory than it may.
+def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Settings) -> Outcome:
+    """Train the job.
 
     Raises:
         StaleAttemptError: the job is no longer this attempt's.
@@ -133,7 +143,7 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
                 n_threads=settings.training_threads,
             )
         _log.info("job %s: published version %d of model %s", job.id, version, job.model)
-        return False
+        return "succeeded"
     except StaleAttemptError:
         raise
     except (Exception, HandedBackError, TimeUpError) as error:
@@ -147,13 +157,13 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
             # A store that is away, full, loading, damaged or without a blob is no fault of the job, which waits for it.
             patience.with_store(lambda: attempt.hand_back(is_urgent=not is_damaged))
             _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
-            return False
+            return "left"
         failure = _failure(error)
         if failure.code == "internal":
             _log.error("job %s: attempt %d met an unexpected error", job.id, attempt.number, exc_info=error)
         patience.with_store(lambda: attempt.fail(failure))
         _log.info("job %s: failed: %s: %s", job.id, failure.code, failure.detail)
-        return failure.code == "out_of_memory"
+        return "out_of_memory" if failure.code == "out_of_memory" else "failed"
 
 
 def _failure(error: BaseException) -> JobError:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future
 from typing import NamedTuple
 
 from service.access.authenticate import UNKNOWN, WRONG_SECRET, authenticate
@@ -129,8 +130,7 @@ class Gate:
         try:
             caller = self.admit(headers).caller
         except UnauthenticatedError as error:
-            key_id = self._to_look_up(error)
-            self._ring.look_up(key_id)
+            self._look_up(error).result()
             caller = self._admit_after_look_up(headers)
         _check(caller, need)
         if self._rates is not None:
@@ -138,14 +138,13 @@ class Gate:
         return caller
 
     async def let_in_on_loop(self, need: Need | None, headers: Mapping[bytes, bytes]) -> Caller:
-        """Do the same on the event loop, where only Redis takes a thread, and predicts are counted in memory."""
+        """Do the same on the event loop, which does not wait for Redis; predicts are counted in memory."""
         if need is not None and need.is_free:
             return NOBODY
         try:
             caller = self.admit(headers).caller
         except UnauthenticatedError as error:
-            key_id = self._to_look_up(error)
-            await asyncio.to_thread(self._ring.look_up, key_id)
+            await asyncio.shield(asyncio.wrap_future(self._look_up(error)))  # others may wait for it, too
             caller = self._admit_after_look_up(headers)
         _check(caller, need)
         if self._rates is not None:
@@ -165,15 +164,17 @@ class Gate:
             return True
         return False
 
-    def _to_look_up(self, error: UnauthenticatedError) -> str:
-        """Return the id of a key that may have been made a moment ago.
+    def _look_up(self, error: UnauthenticatedError) -> "Future[None]":
+        """Begin to look up a key that may have been made a moment ago.
 
         Raises:
             UnauthenticatedError: it was not, or too many are looked up already.
         """
         # A wrong secret is looked up like an unknown id, so that the time does not tell which ids exist.
-        if error.reason in (UNKNOWN, WRONG_SECRET) and error.key_id is not None and self._ring.may_look_up():
-            return error.key_id
+        may_be_new = error.reason in (UNKNOWN, WRONG_SECRET) and error.key_id is not None
+        look_up = self._ring.look_up(str(error.key_id)) if may_be_new else None
+        if look_up is not None:
+            return look_up
         self._note(error)
         raise error
 

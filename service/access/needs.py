@@ -72,6 +72,7 @@ def _rows() -> Iterator[tuple[Need, str, tuple[str, ...]]]:
         yield DESCRIBE, "GET", (model, f"{model}/metadata")
     for model in (_V2, _V2_VERSION):
         yield DESCRIBE, "GET", (model, *(f"{model}/{what}" for what in ("ready", "config", "stats")))
+    yield Need(("read",), is_for_operator=True), "GET", ("/metrics",)
     # What Triton's clients also ask for, and is answered with 400.
     for method in ("GET", "POST"):
         yield DESCRIBE, method, (f"{_V2}/trace/setting", "/v2/trace/setting", "/v2/logging")

@@ -3,7 +3,9 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,8 +21,14 @@ _CHECK_EVERY_S = 1.0
 _READ_ALL_EVERY_S = 30.0
 """How often all records are read though none is known to have changed: somebody may have edited Redis by hand."""
 
+_MAX_READ_ONE_BY_ONE = 20
+"""Of keys that changed at the same time; of more, all keys are read. A second later they are read anyway."""
+
 _LOOK_UPS_PER_S = 10.0
 """Of ids that this process does not know: a flood of bad keys must not become a flood of calls of Redis."""
+
+_SAME_ID_EVERY_S = 1.0
+_MAX_REMEMBERED = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +36,8 @@ _log = logging.getLogger(__name__)
 class Listener(Protocol):
     """What hears of changed access keys: `service.server.changes.Changes`."""
 
-    def on_access(self, callback: Callable[[], None]) -> None:
-        """Call back when an access key has changed, or may have."""
+    def on_access(self, callback: Callable[[str | None], None]) -> None:
+        """Call back with the id of each access key that changes, or with None if any of them may have."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,17 +68,27 @@ class KeyRing:
         self._lock = threading.Lock()  # held while Redis is read, so never taken on the event loop
         self._look_up_lock = threading.Lock()
         self._wake = threading.Event()
+        self._told: deque[str | None] = deque()
+        """What was heard and not read yet."""
         self._state: bytes | None = None
         self._read_all_at_s = float("-inf")
         self._looked_up_at_s = time.monotonic()
         self._n_look_ups = _LOOK_UPS_PER_S
+        self._began_at_s: dict[str, float] = {}
+        self._running: dict[str, Future[None]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="access-key")
         self.keys: Keys | None = None
         """None: they were never read, so nobody knows who may come in."""
 
     def follow(self, listener: Listener) -> None:
         """Keep the keys fresh from now on, in a thread."""
-        listener.on_access(self._wake.set)
+        listener.on_access(self.hear)
         threading.Thread(target=self._keep_fresh, name="access-keys", daemon=True).start()
+
+    def hear(self, key_id: str | None) -> None:
+        """Note that a key, or with None any of them, has changed. Runs on the event loop, so it calls nobody."""
+        self._told.append(key_id)
+        self._wake.set()
 
     def forget(self) -> None:
         """Drop all keys. Called after `--accept-loss`, when Redis is used as it is now."""
@@ -99,42 +117,59 @@ class KeyRing:
             self._state = state
             self._read_all_at_s = time.monotonic()
 
-    def may_look_up(self) -> bool:
-        """Take one of the look-ups that there may be per second; False if none is left."""
+    def look_up(self, key_id: str) -> "Future[None] | None":
+        """Begin to read a key of which this process may not have heard yet; None if it was asked too often.
+
+        Requests that come together with a new key share one look-up. The future raises UnavailableError if Redis is
+        away, so nobody knows.
+        """
         with self._look_up_lock:
+            if (running := self._running.get(key_id)) is not None and not running.done():
+                return running
             now_s = time.monotonic()
             grown = self._n_look_ups + (now_s - self._looked_up_at_s) * _LOOK_UPS_PER_S
             self._n_look_ups, self._looked_up_at_s = min(grown, _LOOK_UPS_PER_S), now_s
-            if self._n_look_ups < 1:
-                return False
+            # Of this id the last second: a client that goes on with a bad key must not keep a new key from its look-up.
+            if self._n_look_ups < 1 or now_s - self._began_at_s.get(key_id, float("-inf")) < _SAME_ID_EVERY_S:
+                return None
             self._n_look_ups -= 1
-            return True
+            if len(self._began_at_s) >= _MAX_REMEMBERED:
+                self._began_at_s.clear()
+                self._running.clear()
+            self._began_at_s[key_id] = now_s
+            self._running[key_id] = self._thread.submit(self.read_one, key_id)
+            return self._running[key_id]
 
-    def look_up(self, key_id: str) -> None:
-        """Read one key again, of whose making or change this process may not have heard yet.
+    def read_one(self, key_id: str) -> None:
+        """Read one key, which was made or has changed: all of them would take longer than a revoke may.
 
         Raises:
             UnavailableError: Redis is away, so nobody knows.
         """
         with self._lock:
+            known = {} if self.keys is None else self.keys.by_id
             try:
                 with self._breaker.calling():
-                    key = self._store.get(key_id)
-            except AccessKeyNotFoundError:
-                return
-            except CorruptDataError as error:
-                report(error)
-                return
-            known = {} if self.keys is None else self.keys.by_id
-            if known.get(key_id) != key:
-                self.keys = Keys({**known, key_id: key}, is_any=True)
+                    now_known = {**known, key_id: self._store.get(key_id)}
+            except (AccessKeyNotFoundError, CorruptDataError) as error:
+                if isinstance(error, CorruptDataError):
+                    report(error)
+                now_known = {each: key for each, key in known.items() if each != key_id}
+            if now_known != known:
+                self.keys = Keys(now_known, is_any=True)
 
     def _keep_fresh(self) -> None:
         while True:
-            is_told = self._wake.wait(_CHECK_EVERY_S)
+            self._wake.wait(_CHECK_EVERY_S)
             self._wake.clear()
+            told = {self._told.popleft() for _ in range(len(self._told))}
             try:
-                self.read(is_all=is_told or time.monotonic() - self._read_all_at_s >= _READ_ALL_EVERY_S)
+                if self.keys is None or not told or None in told or len(told) > _MAX_READ_ONE_BY_ONE:
+                    is_due = time.monotonic() - self._read_all_at_s >= _READ_ALL_EVERY_S
+                    self.read(is_all=is_due or bool(told))
+                else:
+                    for key_id in told:
+                        self.read_one(str(key_id))
             except UnavailableError:
                 pass  # the next turn tries again
             except Exception:

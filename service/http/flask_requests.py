@@ -77,6 +77,7 @@ def http_request(request: Request) -> HttpRequest:
         path_values=request.view_args or {},
         room=current_app.extensions[ROOM],
         caller=current_caller(),
+        rule=request.url_rule.rule if request.url_rule is not None else "",
     )
 
 

@@ -55,6 +55,8 @@ class HttpRequest:
     is_gone: Callable[[], bool] = _stays
     """Whether the client has gone, as far as it can be known: then nobody needs the answer."""
     caller: Caller = ANYONE
+    rule: str = ""
+    """The rule that the path matches, in Flask's notation."""
 
 
 @dataclass(slots=True)

@@ -31,6 +31,9 @@ _MAX_STEPS_ON_LOOP = 1_000_000
 _MANY_OUTPUTS = 10_000
 """The memory of fewer is not counted."""
 
+SERVER_TIMING = b"server-timing"
+"""Every answer of the one predict has this header, and no other answer: so it tells what has been counted already."""
+
 _NOTHING_HELD = ExitStack()
 
 Given = TypeVar("Given", bound=Instances)
@@ -74,6 +77,7 @@ def predict(
     """
     started_ns = perf_counter_ns()
     request = found = None
+    n_rows = 0
     held = ExitStack() if may_wait else _NOTHING_HELD
     try:
         if may_wait and http.is_gone():
@@ -102,6 +106,7 @@ def predict(
             _take_room(held, http.room, found, instances, limits)
         outputs = _forward(found.model, instances, limits, http, may_wait=may_wait)
         computed_ns = perf_counter_ns()
+        n_rows = len(outputs)
         answer = request.write(found, instances, outputs)
         if found.is_stale:
             answer.headers += (_STALE_HEADER,)
@@ -120,7 +125,12 @@ def predict(
     finally:
         if may_wait:
             held.close()
-    answer.headers += ((b"server-timing", b"predict;dur=%.3f" % (1e-6 * (perf_counter_ns() - started_ns))),)
+    if found is None:
+        model, version, is_stale = "", 0, False
+    else:
+        model, version, is_stale = found.model.trained.name, found.model.trained.version, found.is_stale
+    ns = models.traffic.predicted(http.rule, answer.status, model, version, n_rows, is_stale, started_ns)
+    answer.headers += ((SERVER_TIMING, b"predict;dur=%.3f" % (1e-6 * ns)),)
     return answer
 
 

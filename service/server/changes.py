@@ -58,7 +58,7 @@ class Changes:
         self._jobs: dict[str, set[JobWatch]] = defaultdict(set)
         self._on_model: list[Callable[[str | None], None]] = []
         self._on_use: list[Callable[[], None]] = []
-        self._on_access: list[Callable[[], None]] = []
+        self._on_access: list[Callable[[str | None], None]] = []
         self.is_connected = False
         """True while subscribed; later reads stay current unless a message says otherwise."""
 
@@ -70,8 +70,8 @@ class Changes:
         """Call back, on the event loop, when another process has begun to use a version."""
         self._on_use.append(callback)
 
-    def on_access(self, callback: Callable[[], None]) -> None:
-        """Call back, on the event loop, when an access key has changed, or may have."""
+    def on_access(self, callback: Callable[[str | None], None]) -> None:
+        """Call back, on the event loop, with the id of each access key that changes; None: any may have changed."""
         self._on_access.append(callback)
 
     @contextlib.contextmanager
@@ -93,8 +93,8 @@ class Changes:
                 watch.wake(None)
         for callback in self._on_model:
             callback(None)
-        for read_again in self._on_access:
-            read_again()
+        for heard in self._on_access:
+            heard(None)
 
     async def listen(self) -> None:
         """Listen until cancelled; reconnect whenever the connection is lost, and say in one line why it is."""
@@ -151,6 +151,6 @@ class Changes:
             case ["in-use"]:
                 for woken in self._on_use:
                     woken()
-            case ["access"]:
-                for read_again in self._on_access:
-                    read_again()
+            case ["access", key_id]:
+                for heard in self._on_access:
+                    heard(key_id)

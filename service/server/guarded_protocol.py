@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.http.errors import problem_answer
 from service.http.room import Room
 from service.http.wire import all_headers, request_id
+from service.observe.metrics.traffic import UNKNOWN_ROUTE
 from service.server.request_head import END
 
 MAX_URL_BYTES = 8_192
@@ -185,6 +186,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _write_refusal(self) -> None:
         status, code, detail = self._refusal
+        self.config.app.traffic.answered(UNKNOWN_ROUTE, "", status, None)  # type: ignore[union-attr]  # the shell
         of_request = request_id("")
         answer = problem_answer(status, code, detail, request_id=of_request)
         lines = b"\r\n".join(map(b": ".join, [*all_headers(answer, of_request), (b"connection", b"close")]))

@@ -1,14 +1,16 @@
 """How gunicorn serves the API, with the reasons. `gunicorn --config python:service.server.gunicorn_config`."""
 
 import ctypes
+import logging
 import math
 import os
 import signal
 import sys
 from typing import Any
 
+from service.observe.metrics import folder
 from service.server.reloads import RELOADS
-from service.settings import stop_delay_s
+from service.settings import metrics_versions, stop_delay_s
 from storage.access.opening import check_may_listen
 from storage.connection import connect
 from storage.errors import OpenToAllError, RedisUrlError
@@ -55,6 +57,8 @@ keepalive = 75
 # Heartbeat files in memory: on a slow disk a process would look stuck.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
+_n_versions = metrics_versions(os.environ)
+
 # We do not use gunicorn's command socket.
 control_socket_disable = True
 
@@ -64,7 +68,8 @@ loglevel = "info"
 
 
 def on_starting(server: Any) -> None:
-    """Refuse to listen where everybody would come in."""
+    """Make the folder of all processes' metrics, and refuse to listen where everybody would come in."""
+    folder.make()
     # A number stands for a socket that somebody else has opened: the processes that serve look at it themselves.
     addresses = [each for each in server.cfg.address if not isinstance(each, int)]
     hosts = [address if isinstance(address, str) else address[0] for address in addresses]
@@ -78,6 +83,20 @@ def on_starting(server: Any) -> None:
         sys.exit(f"perceptron: error: {error}")
 
 
+def on_exit(server: Any) -> None:
+    """Remove it."""
+    folder.remove()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep what the process counted."""
+    if (shared := folder.current()) is not None:
+        try:
+            folder.leave(shared, worker.pid)
+        except Exception:  # gunicorn would end
+            logging.getLogger(__name__).exception("the metrics of process %d are shown as it left them", worker.pid)
+
+
 def on_reload(server: Any) -> None:
     """Count the reload, so that old processes know that new ones are coming."""
     RELOADS.begin()
@@ -86,6 +105,7 @@ def on_reload(server: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """Prepare a process that serves."""
     RELOADS.join()
+    folder.join(n_versions=_n_versions)
     if sys.platform == "linux":
         _end_with_gunicorn(worker)
         _keep_freed_memory()

@@ -164,6 +164,7 @@ class PredictOnLoop:
             head.match.values,
             self.room,
             caller=head.caller,
+            rule=head.match.rule,
         )
         if is_gone is not None:
             http.is_gone = is_gone

@@ -16,10 +16,12 @@ from service.access.needs import PREDICT, need_of
 from service.http.caller import ANYONE
 from service.http.errors import RequestError, answer_to, problem_body
 from service.http.room import Room
+from service.observe.metrics.metrics import Metrics
 from service.observe.payloads import ALIVE, READINESS_PATHS
 from service.predict.memory.loaded_models import LoadedModels
 from service.server.changes import Changes
 from service.server.cors import Cors
+from service.server.counting import counted
 from service.server.guarded_protocol import UnreadAnswers
 from service.server.messages import App, Receive, Scope, Send, adding, once, own_headers, read_body, send_answer
 from service.server.predict_on_loop import PredictOnLoop
@@ -53,6 +55,7 @@ class Shell:
         renamed: paths to replace by others, by method and path.
         proxies: see `Proxies`.
         stop_delay_s: how long `leave` takes.
+        metrics: what keeps the metrics of the process up to date while it lives.
     """
 
     def __init__(
@@ -72,7 +75,11 @@ class Shell:
         cors_origins: Collection[str] = (),
         proxies: Collection[str] = (),
         stop_delay_s: float = 0.0,
+        metrics: Metrics | None = None,
     ) -> None:
+        self.traffic = models.traffic
+        self._metrics = metrics
+        self._counted = counted(self._answer, self.traffic, wsgi_app.url_map)
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
         self._changes = Changes(redis)
         self._waiting = Waiting(self._flask, redis, self._changes, gate)
@@ -115,6 +122,9 @@ class Shell:
             send = adding(send, (b"connection", b"close"))  # the client opens another one for its next request
         if (path := self._renamed.get((scope["method"], scope["path"]))) is not None:
             scope = {**scope, "path": path}
+        await self._counted(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if self.proxies.has_tls((scope.get("client") or (None,))[0], headers):
             send = adding(send, STRICT_TRANSPORT)
@@ -190,10 +200,16 @@ class Shell:
         self._models.follow(self._changes)
         if self.gate is not None:
             await self.gate.open(self._changes)
-        listening = asyncio.create_task(self._changes.listen())
+        tasks = [asyncio.create_task(self._changes.listen())]
+        if self._metrics is not None:
+            self._metrics.start()
+            tasks.append(asyncio.create_task(self._metrics.watch_loop()))
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
-        listening.cancel()
+        for task in tasks:
+            task.cancel()
+        if self._metrics is not None:
+            self._metrics.pour()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _let_in(self, gate: Gate, scope: Scope) -> Scope:

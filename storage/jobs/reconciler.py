@@ -17,6 +17,7 @@ from storage.jobs.record import JobStatus, SilentAttempt, ids_in
 from storage.jobs.store import JobStore
 from storage.jobs.tenants import every_tenant
 from storage.queue import TrainingQueue
+from storage.workload import share_alarms
 
 DEAD_AFTER_S = 8.0
 """A running attempt without a new heartbeat for this long is dead."""
@@ -86,6 +87,8 @@ class Reconciler:
             dead: list[SilentAttempt] = []
             with reported("the running jobs"):
                 dead = self._watch_heartbeats()
+            with reported(keys.COUNTERS):
+                share_alarms(self._redis)
             if not self._holds_lease():
                 return
             for attempt in dead:

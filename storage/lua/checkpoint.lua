@@ -9,6 +9,9 @@ if state[1] ~= ARGV[2] and tonumber(state[2] or -1) >= tonumber(ARGV[3]) then
   return 2
 end
 redis.call('HSET', KEYS[1], 'checkpoint', ARGV[2], 'checkpoint_epochs', ARGV[3])
+if state[1] ~= ARGV[2] then
+  count('checkpoints', 1)
+end
 if tonumber(state[3] or -1) < tonumber(ARGV[3]) then
   redis.call('HSET', KEYS[1], 'furthest_epochs', ARGV[3])
 end

@@ -9,4 +9,4 @@ if ARGV[2] ~= '' then
   redis.call('HSET', KEYS[1], 'expires_at_ms', now + ARGV[2])
 end
 redis.call('ZADD', KEYS[2], now, id_of(KEYS[1]))
-tell_access(KEYS[3], ARGV[1])
+tell_access(KEYS[3], ARGV[1], KEYS[1])

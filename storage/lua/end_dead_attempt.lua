@@ -13,6 +13,7 @@ move(KEYS[1], KEYS[2], is_given_up and KEYS[4] or KEYS[3])
 redis.call('HSET', KEYS[1], 'n_deaths', n_deaths)
 if is_given_up then
   redis.call('HSET', KEYS[1], 'status', 'failed', 'error', ARGV[4], 'finished_at_ms', now_ms())
+  count('failed', 1)
 else
   redis.call('HSET', KEYS[1], 'status', 'queued', 'enqueued_at_ms', now_ms())
 end

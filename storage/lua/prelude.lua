@@ -66,9 +66,9 @@ local function tell_model(key, name)
 end
 
 -- Tell the API processes that an access key was made or has changed, or will end at another time.
-local function tell_access(state, new)
+local function tell_access(state, new, key)
   redis.call('SET', state, new)
-  redis.call('PUBLISH', CHANGES, 'access')
+  redis.call('PUBLISH', CHANGES, 'access ' .. id_of(key))
 end
 
 -- Delete a key that holds another type of value than what is about to be written there.
@@ -86,6 +86,21 @@ local function note(job, kind, data)
   redis.call('PUBLISH', CHANGES, 'job ' .. owned(job, id_of(job)) .. ' ' .. redis.call('HGET', job, 'status'))
 end
 
+-- Add to a counter of the metrics. No step fails because of it.
+local function count(name, n)
+  if n > 0 then
+    redis.pcall('HINCRBY', COUNTERS, name, n)
+  end
+end
+
+-- Count the epochs between the last progress of a job and this one, both as JSON. Call it before the new one is
+-- written: sent twice, it counts nothing the second time.
+local function count_epochs(job, progress)
+  local before = string.match(redis.call('HGET', job, 'progress') or '', '"epoch":(%d+)')
+  local now = string.match(progress, '"epoch":(%d+)')
+  count('epochs', tonumber(now or 0) - tonumber(before or 0))
+end
+
 -- Put the end of a job that has a webhook into the outbox, to be delivered at once.
 local function tell_webhook(job)
   if redis.call('HGET', job, 'webhook') then
@@ -97,6 +112,7 @@ end
 -- Count the change of the record, and add its new state as an event, with the reason. Once the job is done,
 -- the best network so far is deleted, and its webhook has to be told.
 local function note_status(job, reason)
+  count(reason, 1)
   redis.call('HINCRBY', job, 'revision', 1)
   local state = redis.call('HMGET', job, 'status', 'attempt', 'version')
   if state[1] ~= 'queued' and state[1] ~= 'running' then

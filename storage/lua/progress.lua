@@ -4,6 +4,7 @@
 if not owns(KEYS[1], ARGV[1]) then
   return 0
 end
+count_epochs(KEYS[1], ARGV[2])
 redis.call('HSET', KEYS[1], 'progress', ARGV[2], 'heartbeat_at_ms', now_ms())
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 if ARGV[3] ~= '' then

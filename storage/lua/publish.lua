@@ -15,6 +15,7 @@ if ARGV[6] ~= '' then
   must_be('hash', KEYS[7])
 end
 if ARGV[10] ~= '' then
+  count_epochs(KEYS[1], ARGV[10])
   redis.call('HSET', KEYS[1], 'progress', ARGV[10])
   note(KEYS[1], 'epoch', ARGV[11])
 end

@@ -5,5 +5,5 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end
 even_when_full(KEYS[1])
 redis.call('HSETNX', KEYS[1], 'revoked_at_ms', now_ms())
-tell_access(KEYS[2], ARGV[1])
+tell_access(KEYS[2], ARGV[1], KEYS[1])
 return 1

@@ -20,5 +20,6 @@ if expires_at_ms then
 end
 redis.call('ZADD', KEYS[3], now, id_of(KEYS[2]))
 redis.call('HSET', KEYS[1], 'expires_at_ms', math.min(expires_at_ms or math.huge, now + ARGV[2]))
-tell_access(KEYS[4], ARGV[1])
+tell_access(KEYS[4], ARGV[1], KEYS[1])
+tell_access(KEYS[4], ARGV[1], KEYS[2])
 return 1

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from service.observe.metrics.readings import Readings
+from service.observe.metrics.traffic import Traffic
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.pointers import PointerCache
 from service.predict.memory.statistics import Statistics
@@ -62,6 +64,7 @@ class LoadedModels:
         max_bytes: what the versions in memory may take together.
         check_store: raises if Redis was replaced; called before anything counts as not found, and once a second.
         default: the model of a request that names none.
+        traffic: counts every predict.
     """
 
     def __init__(
@@ -73,11 +76,14 @@ class LoadedModels:
         max_bytes: int = Settings.model_memory_bytes,
         check_store: Callable[[], None] = lambda: None,
         default: ModelReference | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         self.default = default
         self.jobs = jobs
         self.breaker = breaker
         self.statistics = Statistics()
+        self.traffic = traffic or Traffic()
+        self._n_misses = 0
         self.versions = VersionCache(self._load, max_bytes=max_bytes)
         self.pointers = PointerCache(models, breaker, check_store=check_store, on_deleted=self.versions.discard)
         self._models = models
@@ -132,6 +138,17 @@ class LoadedModels:
         loaded = self.versions.get(reference.model, number, pointers.model.digests.get(number))
         return None if loaded is None else Found(loaded, is_stale)
 
+    def readings(self) -> Readings:
+        """Return what metrics show of the versions in memory."""
+        return Readings(
+            n_misses=self._n_misses,
+            n_loads=self.versions.n_loads,
+            n_evictions=self.versions.n_evictions,
+            n_versions=len(self.versions),
+            n_bytes=self.versions.n_bytes,
+            is_redis_away=self.breaker.is_away,
+        )
+
     def get(self, reference: ModelReference) -> Found:
         """Return the version meant; ask Redis and load the version if necessary.
 
@@ -151,6 +168,7 @@ class LoadedModels:
             digest = model.digests.get(number)
             try:
                 if (loaded := self.versions.get(model.name, number, digest)) is None:
+                    self._n_misses += 1  # no lock: metrics can miss one of two that come at the same moment
                     loaded = self.versions.get_or_load(model.name, number, digest)
                     self._use(model.name, number)
             except VersionNotFoundError:

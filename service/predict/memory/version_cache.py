@@ -27,6 +27,11 @@ class VersionCache:
         self._loaded: OrderedDict[_Key, LoadedModel] = OrderedDict()
         self._loading: dict[_Loading, Future[LoadedModel]] = {}
         self.n_bytes = 0
+        self.n_loads = 0
+        self.n_evictions = 0
+
+    def __len__(self) -> int:
+        return len(self._loaded)
 
     def get(self, model: str, number: int, digest: str | None) -> LoadedModel | None:
         """Return a version if it is in memory.
@@ -90,11 +95,13 @@ class VersionCache:
                 key = loading[:2]
                 self._evict(key)  # another version had the number
                 self._loaded[key] = loaded
+                self.n_loads += 1
                 self.n_bytes += loaded.n_bytes
                 while self.n_bytes > self._max_bytes and len(self._loaded) > 1:
                     # Not by an iterator, which `get` may disturb: it takes no lock.
                     _, oldest = self._loaded.popitem(last=False)
                     self.n_bytes -= oldest.n_bytes
+                    self.n_evictions += 1
 
     def _evict(self, key: _Key) -> None:
         evicted = self._loaded.pop(key, None)

@@ -28,6 +28,18 @@ PREDICT: Mapping[str, Read] = MappingProxyType(
 )
 """The readers by rule, which is a path in Flask's notation. The method is always POST."""
 
+_PROTOCOL_OF: Mapping[Read, str] = MappingProxyType(
+    {
+        read_native: "native",
+        read_infer: "open_inference",
+        read_invocation: "invocations",
+        read_tensorflow: "tensorflow",
+    }
+)
+
+PROTOCOLS: Mapping[str, str] = MappingProxyType({rule: _PROTOCOL_OF[read] for rule, read in PREDICT.items()})
+"""What metrics call the protocol of each rule."""
+
 
 class Match(NamedTuple):
     """What a path leads to."""
@@ -35,6 +47,7 @@ class Match(NamedTuple):
     read: Read
     values: dict[str, str]
     """The values of the variables in the rule."""
+    rule: str
 
 
 def find(method: str, path: str) -> Match | None:
@@ -43,9 +56,9 @@ def find(method: str, path: str) -> Match | None:
         return None
     if (exact := _EXACT.get(path)) is not None:
         return exact
-    for rule, read in _PATTERNS:
-        if (found := rule.fullmatch(path)) is not None:
-            return Match(read, found.groupdict())
+    for pattern, rule, read in _PATTERNS:
+        if (found := pattern.fullmatch(path)) is not None:
+            return Match(read, found.groupdict(), rule)
     return None
 
 
@@ -55,5 +68,5 @@ def pattern(rule: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-_EXACT = {rule: Match(read, {}) for rule, read in PREDICT.items() if "<" not in rule}
-_PATTERNS = tuple((pattern(rule), read) for rule, read in PREDICT.items() if "<" in rule)
+_EXACT = {rule: Match(read, {}, rule) for rule, read in PREDICT.items() if "<" not in rule}
+_PATTERNS = tuple((pattern(rule), rule, read) for rule, read in PREDICT.items() if "<" in rule)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from pathlib import Path
 
 import httpx
@@ -128,6 +129,9 @@ def test_a_key_that_nobody_has_told_of_is_looked_up_once(ring: KeyRing, access: 
     assert gate.let_in(LOOK, sent(text)).key_id == made.id
     redis.delete(keys.access_key(made.id))
     assert gate.let_in(LOOK, sent(text)).key_id == made.id  # from memory
+    ring.read_one(made.id)  # as when its change is heard
+    with pytest.raises(UnauthenticatedError):
+        gate.let_in(LOOK, sent(text))
 
 
 def test_of_many_unknown_keys_ten_are_looked_up(
@@ -137,9 +141,24 @@ def test_of_many_unknown_keys_ten_are_looked_up(
     ring = KeyRing(access, CircuitBreaker(as_unavailable))
     access.create(["read"])
     ring.read()
-    assert [ring.may_look_up() for _ in range(12)] == [True] * 10 + [False] * 2
+    assert [ring.look_up(f"{k:016x}") is not None for k in range(12)] == [True] * 10 + [False] * 2
     monkeypatch.setattr("service.access.ring.time.monotonic", lambda: 0.25)  # two and a half more
-    assert [ring.may_look_up() for _ in range(3)] == [True, True, False]
+    assert [ring.look_up(f"{k:016x}") is not None for k in range(20, 23)] == [True, True, False]
+
+
+def test_one_id_is_looked_up_once_a_second_and_for_all_who_ask(
+    access: AccessKeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = KeyRing(access, CircuitBreaker(as_unavailable))
+    may_end, asked = threading.Event(), []
+    monkeypatch.setattr(ring, "read_one", lambda key_id: (asked.append(key_id), may_end.wait(5)))
+    first, second = ring.look_up("1" * 16), ring.look_up("1" * 16)
+    assert first is not None
+    assert first is second
+    may_end.set()
+    first.result(5)
+    assert ring.look_up("1" * 16) is None
+    assert asked == ["1" * 16]
 
 
 def test_what_is_remembered_ends_with_each_change_and_with_the_key(

@@ -181,6 +181,7 @@ def test_the_openapi_document_is_valid_and_complete(http: FlaskClient) -> None:
         ("GET", "/version"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
+        ("GET", "/metrics"),
         ("GET", "/v2"),
         ("GET", "/v2/health/live"),
         ("GET", "/v2/health/ready"),

@@ -113,11 +113,12 @@ def test_each_change_has_another_state_and_is_told(access: AccessKeyStore, redis
         subscription.get_message(timeout=5)
         key, _ = access.create(["read"])
         states.append(access.state())
-        access.rotate(key.id, overlap_s=1.0)
+        new, _ = access.rotate(key.id, overlap_s=1.0)
         states.append(access.state())
         access.revoke(key.id)
         states.append(access.state())
-        assert [subscription.get_message(timeout=5)["data"] for _ in range(3)] == [b"access"] * 3
+        told = [subscription.get_message(timeout=5)["data"].decode() for _ in range(4)]
+        assert told == [f"access {changed.id}" for changed in (key, key, new, key)]
     assert states[0] is None
     assert len(set(states)) == 4
 

@@ -2,7 +2,9 @@
 
 import ast
 import errno
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -149,6 +151,20 @@ def open_npz(path: Path, folder: Path, limits: TableLimits) -> Arrays:
     return Arrays(tuple(names), tuple(layouts), limits)
 
 
+# Besides its own error, zipfile lets through what it meets in a damaged directory or in packed bytes.
+_DAMAGED_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,  # a name that is not in the encoding that it announces
+)
+
+
 def _extracted(path: Path, folder: Path, limits: TableLimits) -> Iterator[tuple[str, Path]]:
     """Yield name and file of each array; the sizes that the archive announces are not believed."""
     n_bytes = 0
@@ -163,7 +179,7 @@ def _extracted(path: Path, folder: Path, limits: TableLimits) -> Iterator[tuple[
                         check_bytes(n_bytes, limits)
                         file.write(chunk)
                 yield entry.filename.removesuffix(".npy"), array
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+    except (*_DAMAGED_ARCHIVE, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # it is for a place before the file's start
             raise
         raise TableError("malformed_encoding", f"the archive is damaged, or no npz: {error}"[:300]) from error

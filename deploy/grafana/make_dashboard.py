@@ -1,0 +1,201 @@
+"""Write dashboard.json from the panels below: `python deploy/grafana/make_dashboard.py`."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+OUTPUT = Path(__file__).with_name("dashboard.json")
+
+# Redis tells every replica the same, hence `max`; processes of replicas add up, hence `sum`.
+RATE = "[$__rate_interval]"
+
+
+class Panel(NamedTuple):
+    title: str
+    unit: str
+    queries: dict[str, str]
+    """PromQL by legend."""
+
+
+def quantiles(name: str, by: str = "") -> dict[str, str]:
+    legend = f" {{{{{by}}}}}" if by else ""
+    labels = f"le, {by}" if by else "le"
+    return {
+        f"p{100 * q:g}{legend}": f"histogram_quantile({q}, sum by ({labels}) (rate({name}_bucket{RATE})))"
+        for q in (0.5, 0.99)
+    }
+
+
+ROWS: dict[str, list[Panel]] = {
+    "Is it up?": [
+        Panel("Ready", "none", {"{{instance}}": "perceptron_ready"}),
+        Panel("Redis answers", "none", {"{{instance}}": "perceptron_redis_up"}),
+        Panel("Workers", "none", {"registered": "max(perceptron_workers)", "busy": "max(perceptron_workers_busy)"}),
+        Panel(
+            "Alarms about damaged data",
+            "none",
+            {
+                "API": f"sum(increase(perceptron_alarms_total{RATE}))",
+                "workers": f"max(increase(perceptron_worker_alarms_total{RATE}))",
+            },
+        ),
+    ],
+    "Requests": [
+        Panel("By route", "reqps", {"{{route}}": f"sum by (route) (rate(perceptron_http_requests_total{RATE}))"}),
+        Panel(
+            "By code",
+            "reqps",
+            {"{{method}} {{code}}": f"sum by (method, code) (rate(perceptron_http_requests_total{RATE}))"},
+        ),
+        Panel("Until the answer begins", "s", quantiles("perceptron_http_request_duration_seconds", "route")),
+        Panel("Event-loop lag", "s", quantiles("perceptron_event_loop_lag_seconds")),
+    ],
+    "Predictions": [
+        Panel(
+            "Predictions by version",
+            "reqps",
+            {"{{model}}/{{version}}": f"sum by (model, version) (rate(perceptron_predictions_total{RATE}))"},
+        ),
+        Panel(
+            "Rows by protocol",
+            "rowsps",
+            {"{{protocol}}": f"sum by (protocol) (rate(perceptron_prediction_rows_total{RATE}))"},
+        ),
+        Panel("Time of a predict", "s", quantiles("perceptron_predict_duration_seconds", "protocol")),
+        Panel("Stale answers", "reqps", {"stale": f"sum(rate(perceptron_stale_predictions_total{RATE}))"}),
+        Panel(
+            "Versions in memory",
+            "none",
+            {
+                "versions": "sum(perceptron_version_cache_versions)",
+                "loads": f"sum(increase(perceptron_version_cache_loads_total{RATE}))",
+                "misses": f"sum(increase(perceptron_version_cache_misses_total{RATE}))",
+                "evictions": f"sum(increase(perceptron_version_cache_evictions_total{RATE}))",
+            },
+        ),
+        Panel("Memory of versions", "bytes", {"{{instance}}": "perceptron_version_cache_bytes"}),
+        Panel("Found in memory", "reqps", {"hits": f"sum(rate(perceptron_version_cache_hits_total{RATE}))"}),
+    ],
+    "Training": [
+        Panel("Jobs by state", "none", {"{{status}}": "max by (status) (perceptron_jobs)"}),
+        Panel("Queue", "none", {"entries": "max(perceptron_queue_entries)"}),
+        Panel("Age of the oldest queued job", "s", {"age": "max(perceptron_queue_oldest_age_seconds)"}),
+        Panel(
+            "Utilisation of workers",
+            "percentunit",
+            {"busy": "max(perceptron_workers_busy) / clamp_min(max(perceptron_workers), 1)"},
+        ),
+        Panel(
+            "Jobs per second",
+            "ops",
+            {
+                "submitted": f"max(rate(perceptron_jobs_submitted_total{RATE}))",
+                "{{status}}": f"max by (status) (rate(perceptron_jobs_ended_total{RATE}))",
+            },
+        ),
+        Panel(
+            "Attempts per second",
+            "ops",
+            {
+                "started": f"max(rate(perceptron_attempts_started_total{RATE}))",
+                "died": f"max(rate(perceptron_attempts_died_total{RATE}))",
+                "handed back": f"max(rate(perceptron_attempts_handed_back_total{RATE}))",
+            },
+        ),
+        Panel("Epochs per second", "ops", {"epochs": f"max(rate(perceptron_epochs_total{RATE}))"}),
+        Panel("Checkpoints per second", "ops", {"checkpoints": f"max(rate(perceptron_checkpoints_total{RATE}))"}),
+        Panel(
+            "RQ workers",
+            "none",
+            {"{{state}}": "sum by (state) (max by (name, state) (rq_workers))"},
+        ),
+        Panel("RQ jobs", "none", {"{{status}}": "max by (queue, status) (rq_jobs)"}),
+        Panel(
+            "Attempts by worker",
+            "ops",
+            {
+                "{{name}} succeeded": f"max by (name) (rate(rq_workers_success_total{RATE}))",
+                "{{name}} failed": f"max by (name) (rate(rq_workers_failed_total{RATE}))",
+            },
+        ),
+        Panel(
+            "Time spent training",
+            "percentunit",
+            {"{{name}}": f"max by (name) (rate(rq_workers_working_time_total{RATE}))"},
+        ),
+    ],
+    "Redis and processes": [
+        Panel(
+            "Memory of Redis",
+            "bytes",
+            {
+                "used": "max(perceptron_redis_memory_used_bytes)",
+                "maxmemory": "max(perceptron_redis_memory_limit_bytes)",
+            },
+        ),
+        Panel("Round trips", "ops", {"{{instance}}": f"rate(perceptron_redis_round_trip_seconds_count{RATE})"}),
+        Panel("Time of a round trip", "s", quantiles("perceptron_redis_round_trip_seconds")),
+        Panel("Circuit breaker open", "none", {"{{instance}}": "perceptron_redis_breaker_open"}),
+        Panel("CPU", "percentunit", {"{{instance}}": f"rate(perceptron_process_cpu_seconds_total{RATE})"}),
+        Panel("Memory", "bytes", {"{{instance}}": "perceptron_process_resident_memory_bytes"}),
+        Panel("Open files", "none", {"{{instance}}": "perceptron_process_open_fds"}),
+        Panel("Processes", "none", {"{{instance}}": "perceptron_processes"}),
+        Panel("Uptime", "s", {"{{instance}}": "time() - perceptron_process_start_time_seconds"}),
+        Panel(
+            "Versions",
+            "none",
+            {"{{version}} on Python {{python}}": "count by (version, python) (perceptron_build_info)"},
+        ),
+    ],
+}
+
+
+def dashboard() -> dict[str, Any]:
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    panels: list[dict[str, Any]] = []
+    y = 0
+    for row, of_row in ROWS.items():
+        place = {"x": 0, "y": y, "w": 24, "h": 1}
+        panels.append(
+            {"id": len(panels) + 1, "type": "row", "title": row, "collapsed": False, "gridPos": place, "panels": []}
+        )
+        y += 1
+        for index, panel in enumerate(of_row):
+            targets = [
+                {"refId": chr(65 + k), "datasource": source, "expr": query, "legendFormat": legend}
+                for k, (legend, query) in enumerate(panel.queries.items())
+            ]
+            panels.append(
+                {
+                    "id": len(panels) + 1,
+                    "type": "timeseries",
+                    "title": panel.title,
+                    "datasource": source,
+                    "gridPos": {"x": 6 * (index % 4), "y": y + 7 * (index // 4), "w": 6, "h": 7},
+                    "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+                    "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+                    "targets": targets,
+                }
+            )
+        y += 7 * -(-len(of_row) // 4)
+    return {
+        "title": "Perceptron Service",
+        "uid": "perceptron-service",
+        "schemaVersion": 39,
+        "tags": ["perceptron"],
+        "timezone": "",
+        "refresh": "15s",
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {
+            "list": [{"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}]
+        },
+        "panels": panels,
+    }
+
+
+def text() -> str:
+    return json.dumps(dashboard(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(text())
