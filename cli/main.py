@@ -37,6 +37,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "worker": ("processes", "Run one training worker alone."),
         "init": ("processes", "Check that Redis and the blob store belong together."),
         "keys": ("keys", "Make, list, rotate and revoke access keys."),
+        "backup": ("backup", "Copy all that Redis and the blob store hold into a folder."),
+        "restore": ("backup", "Put a backup back."),
         "doctor": ("doctor", "Find out what is wrong with the service or this machine."),
         "completion": ("completion", "Print the script that completes commands in a shell."),
     },

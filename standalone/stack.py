@@ -32,7 +32,7 @@ from storage.availability import explain
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.errors import BlobUrlError, MissingCommandsError, OpenToAllError, RedisUrlError
-from storage.keys import STORE_IDENTITY_MARK
+from storage.keys import OLDER_STORE_IDENTITY_MARK, STORE_IDENTITY_MARK
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.needed_commands import check_commands
 from storage.output import never_block
@@ -49,8 +49,8 @@ API_COMMAND = (
 WORKER_COMMAND = (sys.executable, "-m", "worker.main")
 WORKER_READY_LINE = "ready for training jobs"
 
-# `storage.identity` writes it beside the blobs once a Redis is in use.
-IDENTITY_MARK = Path("blobs", STORE_IDENTITY_MARK)
+# `storage.identity` writes the first one beside the blobs once a Redis is in use; older releases wrote the other.
+IDENTITY_MARKS = (Path("blobs", STORE_IDENTITY_MARK), Path("blobs", OLDER_STORE_IDENTITY_MARK))
 
 # An API whose supervisor was killed drains, and holds the port for at most this long.
 KILLED_API_DRAINS_WITHIN_S = 25.0
@@ -275,9 +275,10 @@ def _check_files(server: EmbeddedServer, data_dir: Path) -> None:
     Raises:
         DataLostError: The files are gone.
     """
-    if (data_dir / IDENTITY_MARK).exists() and not server.has_data:
+    mark = next((data_dir / mark for mark in IDENTITY_MARKS if (data_dir / mark).exists()), None)
+    if mark is not None and not server.has_data:
         raise DataLostError(
-            f"{server.directory} has no data, though {data_dir / IDENTITY_MARK} says that there was some: restore it "
+            f"{server.directory} has no data, though {mark} says that there was some: restore it "
             "from a backup, set REDIS_URL if it is elsewhere, or give it up with 'perceptron init --accept-loss'"
         )
 

@@ -29,6 +29,19 @@ class ReplacedRedisError(StorageError, exceptions.ConnectionError):
         )
 
 
+class NewerSchemaError(StorageError, exceptions.ConnectionError):
+    """A newer release wrote what is in Redis, in a way that this one does not know.
+
+    A connection error, so that code that waits for Redis to come back also waits for one that it can read.
+    """
+
+    def __init__(self, found: str, known: int, release: str) -> None:
+        super().__init__(
+            f"the data in Redis needs release {release or 'of a later date'} or newer: perceptron:schema is {found!r}, "
+            f"and this release knows schema {known}. Run the newer release, or restore the backup from before it"
+        )
+
+
 UNAVAILABLE_ERRORS: tuple[type[Exception], ...] = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -80,7 +93,7 @@ def as_unavailable(error: BaseException) -> UnavailableError | None:
     match error:
         case UnavailableError():
             return error
-        case ReplacedRedisError():
+        case ReplacedRedisError() | NewerSchemaError():
             return RedisAwayError(str(error))
         case WrongBlobStoreError():
             return UnavailableError(str(error))

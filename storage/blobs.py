@@ -218,6 +218,48 @@ class BlobStore:
                 return True
         return False
 
+    def digests(self) -> Iterator[str]:
+        """Give the sha256 of every blob, folder by folder. What is stored or deleted meanwhile may be missing.
+
+        Raises:
+            BlobStoreUnavailableError: they cannot be listed now.
+        """
+        for number in range(256):
+            with _unavailable_as("the blobs cannot be listed"), contextlib.suppress(FileNotFoundError):
+                names = self._ask("ls", f"{self._root}/{number:02x}", detail=False, within_s=READ_WITHIN_S)
+                yield from filter(_is_digest, (str(path).rpartition("/")[2] for path in names))
+
+    def copy_from(self, source: "BlobStore") -> int:
+        """Store every blob of another store that this one lacks, in bounded memory; return how many there were.
+
+        Raises:
+            BlobStoreUnavailableError: one of the two cannot be read or written.
+            CorruptDataError: a blob of the source has another content than its name says.
+        """
+        present, n_copied = set(self.digests()), 0
+        with self.scratch() as folder:
+            for digest in source.digests():
+                path = folder / digest
+                if digest in present or not source.fetch(digest, path):
+                    continue
+                if (found := self.put_file(path)) != digest:
+                    self.delete(found)
+                    raise CorruptDataError(f"the blob with sha256 {digest} has other content")
+                n_copied += 1
+        return n_copied
+
+    def fetch(self, digest: str, path: Path) -> bool:
+        """Write a blob into a file, unchecked; return whether there was one.
+
+        Raises:
+            BlobStoreUnavailableError: it cannot be read now, or the file cannot be written.
+        """
+        with _unavailable_as("the blob cannot be copied"), contextlib.suppress(FileNotFoundError, BlobNotFoundError):
+            with self.open(digest) as file, path.open("wb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+            return True
+        return False
+
     def _stored_at(self, entry: Mapping[str, Any]) -> float:
         at = entry.get("LastModified") or entry.get("mtime") or self._filesystem.modified(entry["name"])
         return at.timestamp() if isinstance(at, datetime) else float(at)

@@ -8,22 +8,25 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from storage import keys
-from storage.availability import ReplacedRedisError, is_unavailable
+from storage.availability import NewerSchemaError, ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.errors import BlobStoreUnavailableError, WrongBlobStoreError
+from storage.schema import WRITTEN, must_be_written
 
 _ALARM_EVERY_S = 10.0
 
 _MARKING_S = 60
 """Longer than the first mark takes to be written. If its process dies meanwhile, another one may write it then."""
+
+_QUESTIONS = (("GET", keys.STORE_IDENTITY), ("GET", keys.SCHEMA))
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class StoreIdentity:
 
         Raises:
             ReplacedRedisError: this Redis does not hold our data.
+            NewerSchemaError: a newer release wrote it.
         """
 
         def ask(*command: bytes | str) -> Any:
@@ -63,7 +67,9 @@ class StoreIdentity:
 
         try:
             connection.on_connect_check_health(check_health=False)
-            self._compare(ask)
+            connection.send_packed_command(connection.pack_commands(_QUESTIONS), check_health=False)
+            found, schema = (connection.read_response() for _ in _QUESTIONS)
+            self._compare(ask, found, schema)
         except BaseException:
             connection.disconnect()  # otherwise it would be used unchecked
             raise
@@ -73,21 +79,32 @@ class StoreIdentity:
 
         Raises:
             ReplacedRedisError: this Redis does not hold our data.
+            NewerSchemaError: a newer release wrote it.
         """
 
-        async def ask(*command: str) -> Any:
+        async def ask(*command: bytes | str) -> Any:
             await connection.send_command(*command, check_health=False)
             return await connection.read_response()
 
         try:
             await connection.on_connect_check_health(check_health=False)
-            found = await ask("GET", keys.STORE_IDENTITY)
+            await connection.send_packed_command(connection.pack_commands(_QUESTIONS), check_health=False)
+            found, schema = [await connection.read_response() for _ in _QUESTIONS]
+            with self._alarmed():
+                is_older = must_be_written(schema)
+            if found is None and (older := await ask("GET", keys.OLDER_STORE_IDENTITY)) is not None:
+                found = older
+                with _unless_full():
+                    await ask("SET", keys.STORE_IDENTITY, older, "NX")
             if found is None or found != self._known:
                 # The blob store may take its time.
                 if await asyncio.to_thread(self._is_new, found):
                     await ask("SET", keys.STORE_IDENTITY, uuid.uuid4().hex, "NX")
                     found = await ask("GET", keys.STORE_IDENTITY)
                 await asyncio.to_thread(self._judge, found)
+            if is_older:
+                with _unless_full():
+                    await ask("SET", keys.SCHEMA, WRITTEN)
         except BaseException:
             await connection.disconnect()
             raise
@@ -97,10 +114,15 @@ class StoreIdentity:
 
         Raises:
             ReplacedRedisError: it does not hold our data any more; all connections are closed.
+            NewerSchemaError: a newer release has written it since.
         """
+        questions = redis.pipeline(transaction=False)
+        for question in _QUESTIONS:
+            questions.execute_command(*question)
+        found, schema = questions.execute()
         try:
-            self._compare(redis.execute_command)
-        except ReplacedRedisError:
+            self._compare(redis.execute_command, found, schema)
+        except (ReplacedRedisError, NewerSchemaError):
             redis.connection_pool.disconnect()
             raise
 
@@ -116,7 +138,7 @@ class StoreIdentity:
         """
         if self._known is None:
             self.check(redis)
-        mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
+        mark = self._mark()
         if mark not in (None, self._known):
             self._known = None  # perhaps Redis was taken unseen while the blob store was away, or a loss was accepted
             with suppress(ReplacedRedisError):
@@ -144,12 +166,11 @@ class StoreIdentity:
         """
         if mark == self._recorded:
             return
-        try:
+        if self._blobs.read_mark(keys.STORE_IDENTITY_MARK) is None:  # an older release wrote its own
+            self._blobs.write_mark(keys.STORE_IDENTITY_MARK, mark)
+        with _unless_full():
             redis.set(keys.STORE_IS_MARKED, 1)
             self._recorded = mark
-        except ResponseError as error:
-            if not is_unavailable(error):
-                raise  # a full Redis refuses this now; the next check tries again
 
     def _may_mark(self, redis: Redis) -> bool:
         """Whether no blob store was in use yet: no job and no version names a blob, and nobody has written a mark."""
@@ -158,23 +179,34 @@ class StoreIdentity:
         )
         return not is_used and bool(redis.set(keys.STORE_IS_MARKED, 0, nx=True, ex=_MARKING_S))
 
-    def _compare(self, ask: Callable[..., Any]) -> None:
-        found = ask("GET", keys.STORE_IDENTITY)
+    def _compare(self, ask: Callable[..., Any], found: bytes | None, schema: bytes | None) -> None:
+        with self._alarmed():
+            is_older = must_be_written(schema)
+        if found is None and (found := ask("GET", keys.OLDER_STORE_IDENTITY)) is not None:
+            with _unless_full():
+                ask("SET", keys.STORE_IDENTITY, found, "NX")
         if self._is_new(found):
             # NX: of two processes that start together, both take the identity of the first.
             ask("SET", keys.STORE_IDENTITY, uuid.uuid4().hex, "NX")
             found = ask("GET", keys.STORE_IDENTITY)
         self._judge(found)
+        if is_older:
+            with _unless_full():
+                ask("SET", keys.SCHEMA, WRITTEN)
+
+    def _mark(self) -> bytes | None:
+        mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
+        return self._blobs.read_mark(keys.OLDER_STORE_IDENTITY_MARK) if mark is None else mark
 
     def _is_new(self, found: bytes | None) -> bool:
         """Whether neither Redis nor the blob store nor this process knows an identity."""
-        return found is None and self._known is None and self._blobs.read_mark(keys.STORE_IDENTITY_MARK) is None
+        return found is None and self._known is None and self._mark() is None
 
     def _judge(self, found: bytes | None) -> None:
         if found is not None and found == self._known:
             return
         try:
-            mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)
+            mark = self._mark()
         except BlobStoreUnavailableError:
             if found is None:
                 raise
@@ -189,10 +221,28 @@ class StoreIdentity:
             self.on_loss()
         self._known = self._taken = found
 
+    @contextmanager
+    def _alarmed(self) -> Iterator[None]:
+        try:
+            yield
+        except NewerSchemaError as error:
+            self._alarm(error)
+            raise
+
     def _alarm(self, error: Exception) -> None:
         if time.monotonic() - self._alarm_at_s >= _ALARM_EVERY_S:
             self._alarm_at_s = time.monotonic()
             _log.critical("%s", error)
+
+
+@contextmanager
+def _unless_full() -> Iterator[None]:
+    """Go on if Redis refuses a write now, as a full one does: the next check tries again."""
+    try:
+        yield
+    except ResponseError as error:
+        if not is_unavailable(error):
+            raise
 
 
 def accept_loss(redis: Redis, blobs: BlobStore) -> None:

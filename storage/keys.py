@@ -200,6 +200,15 @@ STORE_IDENTITY = "perceptron:store-identity"
 STORE_IDENTITY_MARK = "store-identity"
 """Not a key, but the file beside the blobs that holds the same text."""
 
+OLDER_STORE_IDENTITY = "perceptron:epoch"
+"""Where releases before schema 1 keep the identity. Read once, where `STORE_IDENTITY` is missing."""
+
+OLDER_STORE_IDENTITY_MARK = "epoch"
+"""The file beside the blobs in which they keep it."""
+
+SCHEMA = "perceptron:schema"
+"""String: the schema of all that is in this Redis and the oldest release that reads it, as in `storage.schema`."""
+
 STORE_IS_MARKED = "perceptron:store-is-marked"
 """String: 1 once a blob store has the mark; while its first mark is being written, 0 with a short expiry."""
 

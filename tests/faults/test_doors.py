@@ -250,6 +250,7 @@ def test_answers_that_nobody_reads_are_given_up(api: Api) -> None:
         connection.close()
 
 
+@pytest.mark.long
 def test_a_client_that_reads_slowly_gets_its_whole_answer(api: Api) -> None:
     publish_network(api.jobs, weights=[[float(k) for k in range(100)]], classes=[f"c{k}" for k in range(100)])
     body = b'{"model": "or", "instances": [' + b",".join([b"[1.5]"] * 2_000) + b"]}"

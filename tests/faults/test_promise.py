@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from storage.blobs import BlobStore
 from storage.jobs.record import DONE_STATUSES
@@ -29,6 +30,7 @@ def some_seconds_of_training(blobs: BlobStore, seconds: float = 3.0) -> Training
     return training_spec(blobs, max_epochs=1_000_000, tolerance=0.0, time_limit_s=seconds)
 
 
+@pytest.mark.long
 def test_nothing_is_lost_or_published_twice_under_random_faults(tmp_path: Path) -> None:
     """R1 and R23 in 12 s; the long form is `./run chaos`."""
     plan = Plan(minutes=0.2, seed=7, n_jobs=60, redis_fault_every_s=5.0, host_fault_every_s=2.5)

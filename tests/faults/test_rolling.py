@@ -82,6 +82,7 @@ def test_a_reload_is_always_ready(start_rig: Callable[..., Rig]) -> None:
         assert "stopping" not in readiness.text
 
 
+@pytest.mark.long
 @pytest.mark.serial
 def test_replicas_restart_one_after_the_other_without_a_failed_request(
     start_rig: Callable[..., Rig], times: int

@@ -79,7 +79,9 @@ def run_out(rig: Rig, ids: list[str]) -> None:
     assert {rig.jobs.get(job_id).status for job_id in ids} == {"succeeded"}
 
 
-@pytest.mark.parametrize("fault", ["cut", "hang", "restart"])
+@pytest.mark.parametrize(
+    "fault", ["cut", *(pytest.param(each, marks=pytest.mark.long) for each in ("hang", "restart"))]
+)
 def test_an_outage_of_s3_ends_no_job_and_refuses_new_ones_at_once(
     start_rig: Callable[..., Rig], s3: S3Server, proxy: Proxy, fault: str, times: int
 ) -> None:

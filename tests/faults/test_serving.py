@@ -4,12 +4,11 @@ import http.client
 import json
 import math
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from statistics import quantiles
 from typing import Any
 
@@ -17,7 +16,8 @@ import httpx
 import pytest
 
 from tests.builders import publish
-from tests.faults.rig import Rig, children_of, repeated, send, wait_for
+from tests.faults.rig import Rig, children_of, send, wait_for
+from tests.faults.slow_clients import dripping
 
 X = [0.25, 0.5]
 
@@ -184,33 +184,12 @@ def test_an_emptied_redis_makes_no_model_unknown(start_rig: Callable[..., Rig]) 
     assert load.wrong == []
 
 
-@contextmanager
-def dripping(rig: Rig, n_connections: int) -> Iterator[None]:
-    """Send headers and bodies byte by byte over many connections."""
-    host, port = rig.url.removeprefix("http://").split(":")
-    head = b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n"
-    connections = [socket.create_connection((host, int(port))) for _ in range(n_connections)]
-    for k, connection in enumerate(connections):
-        connection.sendall(head + (b"\r\n{" if k % 2 else b"X-Slow: "))
-
-    def drip() -> None:
-        for connection in connections:
-            connection.sendall(b"a")
-
-    try:
-        with repeated(drip, 0.05):
-            yield
-    finally:
-        for connection in connections:
-            connection.close()
-
-
 @pytest.mark.serial
 def test_slow_clients_delay_nobody(start_rig: Callable[..., Rig]) -> None:
     """R21. `./run bench serving` reports the p99 with and without slow clients."""
     rig = start_rig(n_workers=0, api_processes=1)
     publish(rig.jobs, weight=1.0)
-    with dripping(rig, 50), Load(rig, {1: 1.0}, threads=2) as load:
+    with dripping(rig.port, 50), Load(rig, {1: 1.0}, threads=2) as load:
         time.sleep(2)
     assert load.wrong == []
     assert len(load.seconds) > 200 and load.p99_s < 0.25

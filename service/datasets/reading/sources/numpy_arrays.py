@@ -180,7 +180,8 @@ def _extracted(path: Path, folder: Path, limits: TableLimits) -> Iterator[tuple[
                         file.write(chunk)
                 yield entry.filename.removesuffix(".npy"), array
     except (*_DAMAGED_ARCHIVE, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # it is for a place before the file's start
+        # EINVAL is for a place before the file's start, and bz2 raises an OSError without a number for its own damage.
+        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, None):
             raise
         raise TableError("malformed_encoding", f"the archive is damaged, or no npz: {error}"[:300]) from error
 
