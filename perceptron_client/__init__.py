@@ -11,7 +11,7 @@
 from perceptron_client._async.client import AsyncClient
 from perceptron_client._sync.client import Client
 from perceptron_client.answers.datasets import Dataset, DatasetColumn
-from perceptron_client.answers.jobs import DryRun, Event, Job, JobError, Notice, Progress, Result
+from perceptron_client.answers.jobs import DryRun, Event, Job, JobError, Notice, Progress, Result, Webhook
 from perceptron_client.answers.models import Model, Version, VersionSummary
 from perceptron_client.answers.predictions import Prediction, VersionOutputs
 from perceptron_client.answers.readiness import Readiness
@@ -54,4 +54,5 @@ __all__ = [
     "Version",
     "VersionOutputs",
     "VersionSummary",
+    "Webhook",
 ]

@@ -17,6 +17,7 @@ from service.http.flask_responses import register_error_handlers
 from service.http.parsing import invalid_request
 from service.http.problem import Problem
 from service.http.room import Room
+from service.jobs.openapi import add_webhooks
 from service.jobs.routes import job_routes
 from service.models.routes import model_routes
 from service.observe.metrics.metrics import Metrics
@@ -38,6 +39,7 @@ from storage.datasets.store import DatasetStore
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
+from storage.webhooks.settings import WebhookSettings
 
 API_VERSION = "0.1.0"
 """The version of the project; a test compares it with `pyproject.toml`."""
@@ -55,6 +57,7 @@ def create_app(
     check_blobs: Callable[[], None] = lambda: None,
     room: Room | None = None,
     gate: Gate | None = None,
+    webhooks: WebhookSettings | None = None,
 ) -> OpenAPI:
     """Build the service from its parts. Reads no environment, opens no socket.
 
@@ -64,6 +67,7 @@ def create_app(
         check_store: raises if Redis is away or was replaced; by default it only asks whether Redis answers.
         check_blobs: raises if the blob store cannot be used.
         gate: who comes in; None: everybody, for everything.
+        webhooks: who may be told the end of a job; None: nobody.
     """
     app = OpenAPI(
         __name__,
@@ -91,7 +95,7 @@ def create_app(
     datasets = DatasetStore(redis)
     loaded_models = loaded_models or LoadedModels(models, jobs, CircuitBreaker(as_unavailable))
     register_error_handlers(app, loaded_models.breaker)
-    app.register_api(job_routes(jobs, models, datasets, blobs, limits, check_blobs))
+    app.register_api(job_routes(jobs, models, datasets, blobs, limits, check_blobs, webhooks or WebhookSettings()))
     app.register_api(dataset_routes(datasets, blobs, limits, check_blobs))
     app.register_api(model_routes(models))
     app.register_api(predict_routes(loaded_models, limits))
@@ -116,7 +120,7 @@ def create_app(
     )
     app.extensions[METRICS] = metrics
     app.register_api(metrics_routes(metrics))
-    app.register_blueprint(docs_routes(app, add_security))
+    app.register_blueprint(docs_routes(app, lambda document: add_webhooks(add_security(document))))
     pages = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("docs.", "hosting."))}
     # A probe must not fail because of its Accept header, so health answers JSON whatever it says.
     # Metrics are served while Redis is away, too, and in the format that their Accept header names.

@@ -81,7 +81,7 @@ def create_shell() -> Shell:
     identity.on_loss = forget
     # Half of the threads, so that long work leaves some to all others.
     room = Room(settings.request_memory_bytes, max_long=max(settings.api_threads // 2, 1))
-    app = create_app(redis, blobs, settings.limits, models, check_store, check_blobs, room, gate)
+    app = create_app(redis, blobs, settings.limits, models, check_store, check_blobs, room, gate, settings.webhooks)
     on_loop = connect_on_loop(redis_url, timeout_s=2.0, max_connections=8, identity=identity)
     return Shell(
         app,
@@ -95,6 +95,7 @@ def create_shell() -> Shell:
         check_blobs=check_blobs,
         renamed=platform_routes(settings),
         cors_origins=settings.cors_origins,
+        proxies=settings.proxies,
         stop_delay_s=settings.stop_delay_s,
         metrics=app.extensions[METRICS],
     )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 
 from service.datasets.reading.limits import TableLimits
 from service.http.room import default_room_bytes
@@ -10,6 +11,7 @@ from service.observe.metrics.traffic import MAX_VERSIONS
 from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
 from storage.store_settings import UNLIMITED, StoreSettings, at_least_one, is_insecure
+from storage.webhooks.settings import WebhookSettings
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
@@ -87,8 +89,11 @@ class Settings:
     """The origins whose pages may read answers; `*` stands for all."""
     allowed_hosts: tuple[str, ...] = ()
     """The names in the Host header that are answered for; none of them: any."""
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    """The proxies whose X-Forwarded-Proto is believed: addresses and networks; `*`: every client."""
     is_insecure: bool = False
     """Whether everybody comes in while there is no access key, wherever the API listens."""
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     stop_delay_s: float = 0.0
     """How long a process that was told to stop goes on as before, except that it is not ready."""
 
@@ -98,7 +103,8 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a setting is no number in its range, or no valid model, route, origin or truth value.
+            ValueError: a setting is no number in its range, or no valid model, route, origin, truth value, or
+                setting of webhooks.
         """
         return cls(
             stores=StoreSettings.from_env(env),
@@ -112,7 +118,9 @@ class Settings:
             metrics_versions=metrics_versions(env),
             cors_origins=_origins(env, "CORS_ORIGINS"),
             allowed_hosts=_hosts(env, "ALLOWED_HOSTS"),
+            proxies=_networks(env, "FORWARDED_ALLOW_IPS") or cls.proxies,
             is_insecure=is_insecure(env),
+            webhooks=WebhookSettings.from_env(env),
             stop_delay_s=stop_delay_s(env),
         )
 
@@ -171,6 +179,16 @@ def _hosts(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
                 f"{setting} must be names without ports like api.example.com or *.example.com, not {host[:200]!r}"
             )
     return hosts
+
+
+def _networks(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
+    networks = tuple(re.findall(r"[^,\s]+", env.get(setting, "")))
+    for text in networks:
+        try:
+            ip_network("::" if text == "*" else text)
+        except ValueError as error:
+            raise ValueError(f"{setting} must be * or addresses and networks like 10.0.0.0/8: {error}") from error
+    return networks
 
 
 def _route(env: Mapping[str, str], setting: str) -> str | None:

@@ -218,6 +218,10 @@ def being_deleted(digest: str) -> str:
     return f"perceptron:being-deleted:{digest}"
 
 
+WEBHOOK_OUTBOX = "perceptron:webhook-outbox"
+"""Sorted set of the ids of all jobs whose end has to be told to a webhook, by the server's time at which that is tried
+next, in ms. Ids are those of the code, with their tenant."""
+
 RECONCILER_LEASE = "perceptron:reconciler"
 """String with a short expiry: the reconciler of the worker that it names looks after stalled jobs."""
 

@@ -19,6 +19,7 @@ _CONSTANTS = f"""\
 local CHANGES = '{keys.CHANGES}'
 local COUNTERS = '{keys.COUNTERS}'
 local TENANTS = '{keys.TENANTS}'
+local WEBHOOK_OUTBOX = '{keys.WEBHOOK_OUTBOX}'
 local MAX_EVENTS = {MAX_EVENTS}
 """
 _BEFORE_EACH = _CONSTANTS + _TEXTS["prelude.lua"]

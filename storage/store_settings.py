@@ -15,7 +15,7 @@ INSECURE = "INSECURE"
 
 _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
-SECRETS = ("REDIS_URL", "BLOB_URL", "PERCEPTRON_API_KEY")
+SECRETS = ("REDIS_URL", "BLOB_URL", "PERCEPTRON_API_KEY", "WEBHOOK_SECRET")
 """Settings that may hold a secret: `<name>_FILE` names a file that has the value, as Docker and Kubernetes mount it."""
 
 _MAX_SECRET_BYTES = 65_536
@@ -79,9 +79,18 @@ def is_insecure(env: Mapping[str, str]) -> bool:
     Raises:
         ValueError: it is neither true nor false.
     """
-    text = env.get(INSECURE, "").strip().lower()
+    return is_true(env, INSECURE)
+
+
+def is_true(env: Mapping[str, str], setting: str) -> bool:
+    """Return a setting that is true or false; false if it is missing or empty.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text = env.get(setting, "").strip().lower()
     if text not in _YES + _NO:
-        raise ValueError(f"{INSECURE} must be true or false, not {text[:200]!r}")
+        raise ValueError(f"{setting} must be true or false, not {text[:200]!r}")
     return text in _YES
 
 

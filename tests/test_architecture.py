@@ -49,7 +49,8 @@ ROOMS = {
     "storage": {
         "access": set(),
         "datasets": set(),
-        "jobs": {"datasets"},
+        "webhooks": set(),
+        "jobs": {"datasets", "webhooks"},
         "models": {"jobs"},
     },
     "cli": {

@@ -16,6 +16,7 @@ PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "benchma
 READS_SETTINGS = (
     *("service/settings.py", "service/server/gunicorn_config.py"),
     *("storage/store_settings.py", "worker/settings.py", "cli/commands/processes.py"),
+    "storage/webhooks/settings.py",
 )
 
 

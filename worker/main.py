@@ -21,6 +21,7 @@ from storage.store_settings import read_secret_files
 from worker.health import HealthFile, TouchingBackoff
 from worker.process import TrainingWorker
 from worker.settings import Settings
+from worker.webhooks.process import DelivererProcess
 
 TRY_EVERY_S = 1.0
 SAY_EVERY_S = 30.0
@@ -65,6 +66,7 @@ def main() -> int:
         keep_jobs_s=settings.keep_jobs_days * 24 * 3600,
         check_blobs=lambda: identity.check_blobs(redis),
     )
+    webhooks = DelivererProcess() if settings.webhooks.is_on else None
     worker = TrainingWorker(
         redis,
         identity,
@@ -72,8 +74,13 @@ def main() -> int:
         health_file,
         max_running=settings.max_tenant_running_jobs,
         max_attempts=settings.max_attempts,
+        webhooks=webhooks,
     )
-    worker.work(logging_level="WARNING")
+    try:
+        worker.work(logging_level="WARNING")
+    finally:
+        if webhooks is not None:
+            webhooks.stop()
     return 0
 
 

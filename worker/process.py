@@ -37,6 +37,7 @@ from worker.deadline import HandedBackError
 from worker.guard import Guard, WorkerChild
 from worker.health import HealthFile
 from worker.tasks import Outcome, prepare_child, request_stop, train_model
+from worker.webhooks.process import DelivererProcess
 
 HAND_BACK_AFTER_S = 2.0
 """On SIGTERM a job may still finish within this time; then it is handed back, with a checkpoint.
@@ -104,6 +105,7 @@ class TrainingWorker(Worker):
         *,
         max_running: int = 0,
         max_attempts: int,
+        webhooks: DelivererProcess | None = None,
     ) -> None:
         queue = TrainingQueue(redis, max_running=max_running)
         super().__init__(
@@ -116,6 +118,7 @@ class TrainingWorker(Worker):
         self._identity = identity
         self._queue = queue
         self._health_file = health_file
+        self._webhooks = webhooks
         self._jobs = JobStore(redis, queue)
         self._reconciler = Reconciler(
             redis, self._jobs, queue, holder=self.name, max_attempts=max_attempts, housekeeping=housekeeping
@@ -195,7 +198,9 @@ class TrainingWorker(Worker):
         return None
 
     def _maintain(self) -> None:
-        """Look after the registration of workers and after all jobs."""
+        """Look after webhooks, after the registration of workers and after all jobs."""
+        if self._webhooks is not None:
+            self._webhooks.keep()
         self._identity.check(self.connection)
         self._reconciler.run()
         with reported(self._registration):

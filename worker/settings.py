@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.memory_limit import max_training_bytes
 from storage.store_settings import StoreSettings, at_least_one
+from storage.webhooks.settings import WebhookSettings
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Settings:
     max_training_bytes: int = 2**63 - 1
     """A training that takes more memory fails with `out_of_memory`."""
 
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+
     health_file: Path | None = None
     """Touched while the worker goes on, for the health check of its container."""
 
@@ -38,7 +41,7 @@ class Settings:
 
         Raises:
             KeyError: REDIS_URL is missing.
-            ValueError: a setting is no number of at least 1.
+            ValueError: a setting is no number of at least 1, or one of webhooks cannot be used.
         """
         return cls(
             stores=StoreSettings.from_env(env),
@@ -48,5 +51,6 @@ class Settings:
             max_tenant_running_jobs=at_least_one(env, "MAX_TENANT_RUNNING_JOBS", cls.max_tenant_running_jobs),
             max_attempts=at_least_one(env, "MAX_ATTEMPTS", cls.max_attempts),
             max_training_bytes=max_training_bytes(env),
+            webhooks=WebhookSettings.from_env(env),
             health_file=Path(path) if (path := env.get("HEALTH_FILE")) else None,
         )

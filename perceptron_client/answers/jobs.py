@@ -99,6 +99,26 @@ class JobError(Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Webhook(Answer):
+    """Who is told the end of a job, and how far that has come."""
+
+    url: str
+    delivered_at: datetime | None
+    attempts: int
+    last_error: str | None
+
+    @classmethod
+    def members_of(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of all members but `raw`."""
+        return {
+            "url": raw["url"],
+            "delivered_at": time_of(raw.get("delivered_at")),
+            "attempts": raw.get("attempts", 0),
+            "last_error": raw.get("last_error"),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Event(Answer):
     """Something that happened to a job: `status`, `epoch` (a point of the learning curve) or `log`."""
 
@@ -136,12 +156,14 @@ class Job(Answer):
     result: Result | None
     error: JobError | None
     metadata: Mapping[str, str]
+    webhook: Webhook | None
     _curve: Callable[[str], Any] | None = field(default=None, repr=False)
 
     @classmethod
     def members_of(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of all members but `raw`."""
         progress, result, error = raw.get("progress"), raw.get("result"), raw.get("error")
+        webhook = raw.get("webhook")
         return {
             "id": raw["id"],
             "model": raw["model"],
@@ -156,6 +178,7 @@ class Job(Answer):
             "result": None if result is None else Result.of(result),
             "error": None if error is None else JobError.of(error),
             "metadata": raw.get("metadata") or {},
+            "webhook": None if webhook is None else Webhook.of(webhook),
         }
 
     @property

@@ -34,6 +34,8 @@ class TrainingMembers(TypedDict, total=False):
     start_from: Mapping[str, Any] | None
     alias: str | None
     metadata: Mapping[str, str] | None
+    webhook: str | Mapping[str, Any] | None
+    """The URL that is told the end of the job, or `{"url": ...}`."""
 
 
 def training_request(members: TrainingMembers) -> dict[str, Any]:
@@ -47,6 +49,8 @@ def training_request(members: TrainingMembers) -> dict[str, Any]:
         body["data"] = inline_data(body["data"])
     if "dataset" in body:
         body["dataset"] = getattr(body["dataset"], "id", body["dataset"])
+    if isinstance(body.get("webhook"), str):
+        body["webhook"] = {"url": body["webhook"]}
     return body
 
 

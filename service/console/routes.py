@@ -42,6 +42,22 @@ _START = """Scalar.createApiReference("#api", {
 """
 
 
+_CONTENT_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self'",
+        "style-src 'self' 'unsafe-inline'",  # the viewer writes styles into its elements
+        "img-src 'self' data:",
+        "font-src 'self' data:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+"""What a page may load and who may frame it (CSP)."""
+
+
 def docs_routes(app: OpenAPI, complete: Callable[[dict[str, Any]], dict[str, Any]]) -> Blueprint:
     """Build the routes. The viewer's code comes from the package flask-openapi3-scalar.
 
@@ -54,6 +70,12 @@ def docs_routes(app: OpenAPI, complete: Callable[[dict[str, Any]], dict[str, Any
         static_folder=str(files("flask_openapi3_scalar") / "templates" / "scalar"),
         static_url_path="/docs/assets",
     )
+
+    @routes.after_request
+    def finish(response: Response) -> Response:
+        if response.mimetype == "text/html":
+            response.headers["Content-Security-Policy"] = _CONTENT_POLICY
+        return response
 
     @routes.get("/")
     def start() -> BaseResponse:

@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.http.payloads import rfc3339
 from storage.datasets.record import DatasetRecord, DatasetSummary
 from storage.datasets.schema import TABLE_SCHEMA
 from storage.tenants import local
+from storage.times import rfc3339
 
 
 class DatasetPath(BaseModel):

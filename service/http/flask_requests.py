@@ -16,13 +16,15 @@ from service.http.errors import (
 from service.http.flask_responses import to_problem
 from service.http.media_types import JSON, answer_type, body_type
 from service.http.parsing import parse_object
-from service.http.wire import HttpRequest, request_id
+from service.http.wire import SAFE, HttpRequest, request_id
 from service.settings import Limits
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import JobNotFoundError, ModelNotFoundError
 from storage.waiting_time import begin_request, end_request
 
 _CHECK_STORE_EVERY_S = 1.0
+
+_SAFE = {name.decode().title(): value.decode() for name, value in SAFE}
 
 ROOM = "perceptron-room"
 """The app's `Room`, among its extensions."""
@@ -111,7 +113,7 @@ def register_request_checks(
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.get("request_id", "")
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.update(_SAFE)
         response.headers.setdefault("Cache-Control", "no-cache")
         return response
 

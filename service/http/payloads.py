@@ -1,7 +1,6 @@
 """What request and answer payloads share."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -80,10 +79,3 @@ class RequestPayload(BaseModel):
             return value
         first = next(name for name in value if name not in cls.model_fields)
         return {name: value[name] for name in value if name in cls.model_fields or name == first}
-
-
-def rfc3339(milliseconds: int | None) -> str | None:
-    """Write a time as RFC 3339 in UTC."""
-    if milliseconds is None:
-        return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -16,6 +16,18 @@ PROBLEM = b"application/problem+json"
 
 Header: TypeAlias = tuple[bytes, bytes]
 
+RESOURCE_POLICY: Header = (b"cross-origin-resource-policy", b"same-origin")
+"""Pages of other origins embed no answer. Where CORS lets them read it, they may."""
+
+SAFE: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    RESOURCE_POLICY,
+)
+"""What every answer has, whatever made it, so that browsers do nothing with it that was not meant."""
+
+_ALWAYS: tuple[Header, ...] = (*SAFE, (b"cache-control", b"no-cache"))
+
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -63,8 +75,7 @@ def all_headers(answer: HttpAnswer, request_id: str) -> list[Header]:
         (b"content-type", answer.media_type),
         (b"content-length", b"%d" % len(answer.body)),
         (b"x-request-id", request_id.encode("latin-1")),
-        (b"x-content-type-options", b"nosniff"),
-        (b"cache-control", b"no-cache"),
+        *_ALWAYS,
         *answer.headers,
     ]
 

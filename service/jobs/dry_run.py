@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from perceptron import Dataset, fit
 from service.jobs.acceptance import Prepared
-from service.jobs.payloads import config_payload
 from storage.jobs.reports import TrainingWarning
+from storage.jobs.shown import config_payload
 
 _STEPS = 50_000_000
 """So many multiplications are measured, about a tenth of a second."""

@@ -1,18 +1,17 @@
 """The requests and answers of `/jobs`. Members without a default are required; unknown members are refused."""
 
-from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
-from perceptron import ACTIVATIONS, INITIALIZATIONS, LOSSES, MAX_CLASSES, OPTIMIZERS, Candidate, hidden_activations
+from perceptron import ACTIVATIONS, INITIALIZATIONS, LOSSES, MAX_CLASSES, OPTIMIZERS, hidden_activations
 from service.http.names import Name, VersionNumber
-from service.http.payloads import ROW, TAG, Matrix, Numbers, OneOf, RequestPayload, at_most, json_tag, rfc3339
+from service.http.payloads import ROW, TAG, Matrix, Numbers, OneOf, RequestPayload, at_most, json_tag
 from storage.jobs.events import EVENT_ID_PATTERN, MAX_EVENTS, Event
-from storage.jobs.record import Job, JobStatus
-from storage.jobs.reports import JobError, Progress, Result
-from storage.jobs.spec import MAX_NAMES_IN_RECORD, TrainingSpec
-from storage.tenants import local
+from storage.jobs.record import JobStatus
+from storage.jobs.shown import JobPayload
+from storage.times import rfc3339
+from storage.webhooks.receivers import MAX_URL_CHARACTERS
 
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -238,6 +237,14 @@ class StartFrom(RequestPayload):
     version: VersionNumber | None = Field(None, description="Null: the latest.")
 
 
+class WebhookRequest(RequestPayload):
+    """Who is told the end of the job."""
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)] = Field(
+        description="An https URL whose host the service allows. It gets a signed POST once the job is done."
+    )
+
+
 class TrainingRequest(RequestPayload):
     """A training job."""
 
@@ -280,6 +287,7 @@ class TrainingRequest(RequestPayload):
     start_from: StartFrom | None = Field(None, description="Start from the weights of a version with the same layers.")
     alias: Name | None = Field(None, description="An alias to point at the new version.")
     metadata: Metadata = Field(default_factory=dict, description="Texts of your own, shown with the job.")
+    webhook: WebhookRequest | None = Field(None, description="Who is told when the job is done.")
 
 
 class NewJobQuery(BaseModel):
@@ -324,17 +332,6 @@ class EventsHeader(BaseModel):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Problem:
-    type: str = "about:blank"
-    title: str = "The training failed"
-
-
-@dataclass(frozen=True)
-class JobErrorPayload(JobError, _Problem):  # fields of the second base come first in the answer
-    """Why a job failed."""
-
-
 class EventPayload(BaseModel):
     """Something that happened to a job."""
 
@@ -367,105 +364,9 @@ class EventList(BaseModel):
     last_id: str | None
 
 
-@dataclass(frozen=True)
-class _Published:
-    version: int
-
-
-@dataclass(frozen=True)
-class ResultPayload(Result, _Published):
-    """What a job that succeeded came to."""
-
-
-class JobPayload(BaseModel):
-    """A training job as it is now."""
-
-    id: str
-    model: str
-    status: JobStatus
-    done: bool
-    attempt: int
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    config: dict[str, Any] = Field(
-        description="What the job was asked to do, with every default filled in, and in `reasons` why: a sentence for "
-        "each field that was chosen, by its path. Null in `training` is what the candidates of a sweep differ in. "
-        "`feature_names` is null if there are more than 1,000."
-    )
-    progress: Progress | None
-    result: ResultPayload | None
-    error: JobErrorPayload | None
-    metadata: dict[str, str]
-
-    @classmethod
-    def of(cls, job: Job, *, in_list: bool = False) -> "JobPayload":
-        """Return the payload of a job; in a list without the leaderboard, which may be long."""
-        result, error = job.result, job.error
-        if result is not None:
-            result = replace(result, leaderboard=None if in_list else job.leaderboard or result.leaderboard)
-        return cls(
-            id=local(job.id),
-            model=local(job.model),
-            status=job.status,
-            done=job.is_done,
-            attempt=job.attempt,
-            created_at=rfc3339(job.created_at_ms),
-            started_at=rfc3339(job.started_at_ms),
-            finished_at=rfc3339(job.finished_at_ms),
-            config=config_payload(job.spec),
-            progress=job.progress,
-            result=None
-            if result is None or job.version is None
-            else ResultPayload(**vars(result), version=job.version),
-            error=None if error is None else JobErrorPayload(error.code, error.detail),
-            metadata=dict(job.metadata),
-        )
-
-
 class JobList(BaseModel):
     """A page of jobs, the newest first."""
 
     data: list[JobPayload]
     has_more: bool
     last_id: str | None
-
-
-def config_payload(spec: TrainingSpec) -> dict[str, Any]:
-    """Return what a job was asked to do, with every default filled in; null for what its candidates differ in."""
-    training = asdict(spec.training) | {"time_limit_s": spec.time_limit_s}
-    if spec.sweep is not None:
-        for name in (each.name for each in fields(Candidate)):
-            values = {getattr(each, name) for each in spec.sweep.candidates}
-            training[name] = values.pop() if len(values) == 1 else None
-    return {
-        "task": spec.task.kind,
-        "classes": spec.task.classes,
-        "n_instances": spec.data.n_instances,
-        "feature_names": spec.feature_names if spec.table is None and not _has_many(spec.data.n_features) else None,
-        **_table_payload(spec),
-        "network": asdict(spec.network),
-        "training": training,
-        "validation": asdict(spec.validation) if spec.validation else None,
-        "alias": spec.alias,
-        "candidates": None if spec.sweep is None else len(spec.sweep.candidates),
-        "start_from": asdict(spec.start_from) if spec.start_from else None,
-        "reasons": dict(spec.reasons),
-    }
-
-
-def _has_many(n_names: int) -> bool:
-    return n_names > MAX_NAMES_IN_RECORD
-
-
-def _table_payload(spec: TrainingSpec) -> dict[str, Any]:
-    if spec.table is None:
-        return {}
-    return {
-        "dataset": spec.data.dataset,
-        "dataset_digest": f"sha256:{spec.data.blob}" if spec.data.blob else None,
-        "target": spec.table.target,
-        "columns": spec.table.features or None,
-        "weights": spec.table.weights,
-        "categorical": spec.table.categorical,
-    }

@@ -23,7 +23,6 @@ from service.jobs.payloads import (
     EventsQuery,
     JobList,
     JobPath,
-    JobPayload,
     JobsQuery,
     NewJobQuery,
     TrainingRequest,
@@ -33,10 +32,13 @@ from storage.blobs import BlobStore
 from storage.datasets.store import DatasetStore
 from storage.errors import JobNotFoundError
 from storage.jobs.record import Job
+from storage.jobs.shown import JobPayload
 from storage.jobs.spec import MAX_NAMES_IN_RECORD
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
 from storage.tenants import local
+from storage.webhooks.receivers import ReceiverRefusedError
+from storage.webhooks.settings import WebhookSettings
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x20\x21\x23-\x7e]{1,255}")
 
@@ -48,11 +50,13 @@ def job_routes(
     blobs: BlobStore,
     limits: Limits,
     check_blobs: Callable[[], None],
+    webhooks: WebhookSettings,
 ) -> APIBlueprint:
     """Build the routes from their parts.
 
     Args:
         check_blobs: raises if the blob store cannot be used, or is not the one that the workers read.
+        webhooks: who may be told the end of a job.
     """
     routes = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="Jobs", description="Train models.")])
 
@@ -78,6 +82,7 @@ def job_routes(
     )
     def create_job(body: TrainingRequest, query: NewJobQuery) -> Response:
         caller = current_caller()
+        webhook = _webhook_url(body, webhooks)
         if query.dry_run:
             prepared = prepare(body, caller, blobs, models, datasets, limits)
             return to_json(dry_run(prepared, MAX_NAMES_IN_RECORD))
@@ -96,6 +101,7 @@ def job_routes(
                 idempotency_digest=digest,
                 fingerprint=fingerprint,
                 max_queued=limits.max_tenant_queued_jobs,
+                webhook=webhook,
             )
         response = _show(job, 202)
         response.headers["Location"] = f"/jobs/{local(job.id)}"
@@ -170,6 +176,17 @@ def _show(job: Job, status: int = 200) -> Response:
     if status == 200 and request.method in ("GET", "HEAD"):
         response.make_conditional(request)
     return response
+
+
+def _webhook_url(body: TrainingRequest, webhooks: WebhookSettings) -> str | None:
+    """Return the URL that is told the end of the job. Its name is resolved when that happens."""
+    if body.webhook is None:
+        return None
+    try:
+        webhooks.receiver(body.webhook.url)
+    except ReceiverRefusedError as error:
+        refuse("/webhook/url", str(error))
+    return body.webhook.url
 
 
 def _idempotency_digest() -> str | None:

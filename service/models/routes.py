@@ -8,7 +8,6 @@ from service.http.flask_requests import current_caller
 from service.http.flask_responses import to_json
 from service.http.names import AliasPath, ModelPath, VersionPath
 from service.http.openapi import body_problems, problems
-from service.http.payloads import rfc3339
 from service.models.payloads import (
     AliasRequest,
     ColumnPayload,
@@ -24,6 +23,7 @@ from storage.jobs.description import DESCRIPTION
 from storage.models.store import ModelStore
 from storage.models.versions import Version
 from storage.tenants import local
+from storage.times import rfc3339
 
 MAX_SHOWN_PARAMETERS = 10_000
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+from service.http.wire import RESOURCE_POLICY, SAFE
 from service.server.messages import Headers, Message, Scope, Send
 
 ANY = "*"
@@ -32,15 +33,18 @@ class Cors:
         origin = headers.get(b"origin", b"")
         is_allowed = bool(origin) and (self._is_any or origin in self._origins)
         added: Headers = [] if self._is_any else [(b"vary", b"Origin")]
+        replaced = (RESOURCE_POLICY,) if is_allowed else ()
         if is_allowed:
             added.append((b"access-control-allow-origin", b"*" if self._is_any else origin))
+            added.append((RESOURCE_POLICY[0], b"cross-origin"))
         if is_allowed and scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             added += [
                 (b"access-control-allow-methods", _METHODS),
                 (b"access-control-allow-headers", headers.get(b"access-control-request-headers", b"Content-Type")),
                 (b"access-control-max-age", b"%d" % _MAX_AGE_S),
             ]
-            await send({"type": "http.response.start", "status": 204, "headers": added})
+            safe = [each for each in SAFE if each not in replaced]
+            await send({"type": "http.response.start", "status": 204, "headers": [*safe, *added]})
             await send({"type": "http.response.body", "body": b""})
             return None
         if is_allowed:
@@ -48,7 +52,8 @@ class Cors:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *added]}
+                kept = [each for each in message["headers"] if each not in replaced]
+                message = {**message, "headers": [*kept, *added]}
             await send(message)
 
         return send_with_headers

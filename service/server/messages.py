@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.http.wire import request_id
+from service.http.wire import SAFE, request_id
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,7 +32,7 @@ def own_headers(scope: Scope, media_type: bytes) -> Headers:
     return [
         (b"content-type", media_type),
         (b"x-request-id", request_id(header(scope, b"x-request-id").decode("latin-1")).encode()),
-        (b"x-content-type-options", b"nosniff"),
+        *SAFE,
         (b"cache-control", b"no-cache"),
     ]
 
@@ -88,15 +88,15 @@ async def read_body(receive: Receive, timeout_s: float) -> bytes | None:
         timer.cancel()
 
 
-def closing(send: Send) -> Send:
-    """Return a sender whose answers tell the client to open another connection for its next request."""
+def adding(send: Send, *more: tuple[bytes, bytes]) -> Send:
+    """Return a sender whose answers have more headers."""
 
-    async def send_and_close(message: Message) -> None:
+    async def send_with_more(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            message = {**message, "headers": [*message["headers"], *more]}
         await send(message)
 
-    return send_and_close
+    return send_with_more
 
 
 def once(body: bytes) -> Receive:

@@ -18,6 +18,7 @@ from service.http.room import LARGE_BODY_BYTES
 from service.http.wire import HttpAnswer, all_headers
 from service.server.guarded_protocol import GuardedProtocol
 from service.server.predict_on_loop import MAX_HEAD_BYTES, PredictHead, PredictOnLoop
+from service.server.proxies import STRICT_TRANSPORT, Proxies
 from service.server.request_head import END
 
 _BODY_S = 1.0
@@ -30,6 +31,7 @@ class PredictProtocol(GuardedProtocol):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._predict: PredictOnLoop = self.config.app.predict  # type: ignore[union-attr]  # the shell
+        self._proxies: Proxies = self.config.app.proxies  # type: ignore[union-attr]
         self._is_parsing = False
         """Whether uvicorn's parser is in the middle of a request."""
         self._head: PredictHead | None = None
@@ -119,8 +121,9 @@ class PredictProtocol(GuardedProtocol):
         answered = self._predict.answer_now(self._head, self._parts)
         if answered is None:
             return False
+        head = self._head
         self._forget()
-        self._write(*answered)
+        self._write(*answered, head)
         return True
 
     async def _answer_in_thread(self, head: PredictHead, parts: list[bytes], rest: bytes) -> None:
@@ -133,13 +136,15 @@ class PredictProtocol(GuardedProtocol):
             if answered is None:  # cancelled: the process stops
                 self.transport.close()
         if not self.transport.is_closing():
-            self._write(*answered)
+            self._write(*answered, head)
         if not self.transport.is_closing():
             self.flow.resume_reading()
             self.data_received(rest)
 
-    def _write(self, answer: HttpAnswer, request_id: str) -> None:
+    def _write(self, answer: HttpAnswer, request_id: str, head: PredictHead) -> None:
         headers = [*self.server_state.default_headers, *all_headers(answer, request_id)]
+        if b"x-forwarded-proto" in head.headers and self._proxies.has_tls((self.client or (None,))[0], head.headers):
+            headers.append(STRICT_TRANSPORT)
         is_last = self._predict.is_draining
         if is_last:
             headers.append((b"connection", b"close"))

@@ -23,8 +23,9 @@ from service.server.changes import Changes
 from service.server.cors import Cors
 from service.server.counting import counted
 from service.server.guarded_protocol import UnreadAnswers
-from service.server.messages import App, Receive, Scope, Send, closing, once, own_headers, read_body, send_answer
+from service.server.messages import App, Receive, Scope, Send, adding, once, own_headers, read_body, send_answer
 from service.server.predict_on_loop import PredictOnLoop
+from service.server.proxies import STRICT_TRANSPORT, Proxies
 from service.server.uploads import Uploads
 from service.server.waiting import Waiting
 from service.settings import Limits
@@ -52,6 +53,7 @@ class Shell:
         cors_origins: see `Cors`; none of them: no headers for other origins.
         body_timeout_s: how long a client may pause while it sends its body.
         renamed: paths to replace by others, by method and path.
+        proxies: see `Proxies`.
         stop_delay_s: how long `leave` takes.
         metrics: what keeps the metrics of the process up to date while it lives.
     """
@@ -71,6 +73,7 @@ class Shell:
         body_timeout_s: float = 30.0,
         renamed: Mapping[tuple[str, str], str] = MappingProxyType({}),
         cors_origins: Collection[str] = (),
+        proxies: Collection[str] = (),
         stop_delay_s: float = 0.0,
         metrics: Metrics | None = None,
     ) -> None:
@@ -96,6 +99,7 @@ class Shell:
         self._body_timeout_s = body_timeout_s
         self._renamed = renamed
         self._cors = Cors(cors_origins) if cors_origins else None
+        self.proxies = Proxies(proxies)
         self._stop_delay_s = stop_delay_s
         self._is_leaving = False
 
@@ -115,13 +119,15 @@ class Shell:
             await self._live(receive, send)
             return
         if self.predict.is_draining:
-            send = closing(send)
+            send = adding(send, (b"connection", b"close"))  # the client opens another one for its next request
         if (path := self._renamed.get((scope["method"], scope["path"]))) is not None:
             scope = {**scope, "path": path}
         await self._counted(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if self.proxies.has_tls((scope.get("client") or (None,))[0], headers):
+            send = adding(send, STRICT_TRANSPORT)
         if self._cors is not None:
             allowed = await self._cors.handle(scope, headers, send)
             if allowed is None:

@@ -12,6 +12,7 @@ from storage.errors import CorruptDataError
 from storage.jobs.reports import Figures, JobError, LeaderboardEntry, Progress, Result
 from storage.jobs.spec import TrainingSpec
 from storage.tenants import owned, tenant_of
+from storage.webhooks.record import WEBHOOK_FIELDS, Webhook, take_webhook
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 DONE_STATUSES: frozenset[JobStatus] = frozenset({"succeeded", "failed", "cancelled"})
@@ -52,6 +53,7 @@ class Job:
     checkpoint: CheckpointReference | None = None
     n_deaths: int = 0
     """Attempts that died without getting further than those before."""
+    webhook: Webhook | None = None
 
     @property
     def is_done(self) -> bool:
@@ -89,7 +91,8 @@ def ids_in(index: str, members: Iterable[bytes], tenant: str = "") -> list[str]:
 
 
 LISTED_FIELDS = tuple(
-    {each.name for each in fields(Job)} - {"id", "leaderboard", "spec"} | {"checkpoint_epochs", "short_spec"}
+    {each.name for each in fields(Job)} - {"id", "leaderboard", "spec"}
+    | {"checkpoint_epochs", "short_spec", *WEBHOOK_FIELDS}
 )
 """What a list of jobs reads of each record, and `spec` where there is no `short_spec`."""
 
@@ -109,6 +112,7 @@ def decode_job(job_id: str, record: Mapping[str, bytes]) -> Job:
             given["spec"] = given.pop("short_spec")
         if "checkpoint" in given:
             given["checkpoint"] = {"blob": given["checkpoint"], "total_epochs": given["checkpoint_epochs"]}
+        given["webhook"] = take_webhook(given)
         given["model"] = owned(tenant_of(job_id), given["model"])
         return _JOB.validate_python({"id": job_id, **given})
     except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError

@@ -1,7 +1,7 @@
 """All training jobs. The record of a job in Redis is the truth about it, and each transition is one atomic step."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -71,6 +71,7 @@ class JobStore:
         idempotency_digest: str | None = None,
         fingerprint: str = "",
         max_queued: int = UNLIMITED,
+        webhook: str | None = None,
     ) -> Job:
         """Record a new job and enqueue it, in one transaction; or return the job that this request made before.
 
@@ -78,6 +79,7 @@ class JobStore:
             idempotency_digest: stands for the caller's Idempotency-Key and is remembered for 24 hours.
             fingerprint: digest of the request that the key belongs to.
             max_queued: how many jobs of one tenant may wait.
+            webhook: the URL that is told the end of the job.
 
         Raises:
             QueueFullError: as many wait already.
@@ -118,6 +120,7 @@ class JobStore:
                             # A worker of before 0.1.0 knows only `spec`, and no names that are with the instances.
                             encode_spec(short) if short else b"",
                             max_queued,
+                            webhook or "",
                         ],
                     )
                     outcome = transaction.execute()[-1]
@@ -187,7 +190,7 @@ class JobStore:
         ids = self._newest_first(tenant, before, status, model, limit + 1)
         page: list[Job] = []
         while wanted := list(islice(ids, limit + 1 - len(page))):
-            for job in self._get_many(wanted):
+            for job in self.get_many(wanted):
                 if status is not None and job.status != status:
                     continue  # it has changed its state meanwhile
                 if len(page) == limit:
@@ -231,8 +234,8 @@ class JobStore:
             if its == local(model).encode() or isinstance(its, Exception)
         ]
 
-    def _get_many(self, job_ids: list[str]) -> list[Job]:
-        """Return those of the jobs that exist and can be read."""
+    def get_many(self, job_ids: Sequence[str]) -> list[Job]:
+        """Return those of the jobs that exist and can be read, without leaderboards; what is damaged is reported."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
                 pipeline.hmget(keys.job(job_id), LISTED_FIELDS)

@@ -101,14 +101,23 @@ local function count_epochs(job, progress)
   count('epochs', tonumber(now or 0) - tonumber(before or 0))
 end
 
--- Count the change of the record, and add its new state as an event, with the reason. The best network so far is
--- deleted once the job is done.
+-- Put the end of a job that has a webhook into the outbox, to be delivered at once.
+local function tell_webhook(job)
+  if redis.call('HGET', job, 'webhook') then
+    only_as(WEBHOOK_OUTBOX, 'zset')
+    redis.call('ZADD', WEBHOOK_OUTBOX, now_ms(), owned(job, id_of(job)))
+  end
+end
+
+-- Count the change of the record, and add its new state as an event, with the reason. Once the job is done,
+-- the best network so far is deleted, and its webhook has to be told.
 local function note_status(job, reason)
   count(reason, 1)
   redis.call('HINCRBY', job, 'revision', 1)
   local state = redis.call('HMGET', job, 'status', 'attempt', 'version')
   if state[1] ~= 'queued' and state[1] ~= 'running' then
     redis.call('DEL', job .. ':best')
+    tell_webhook(job)
   end
   local version = state[3] and tonumber(state[3]) or nil
   note(job, 'status', cjson.encode({status = state[1], attempt = tonumber(state[2]), reason = reason, version = version}))

@@ -15,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from perceptron_client import Client, JobCancelled, JobFailed, JobNotDone
+from perceptron_client import Client, Job, JobCancelled, JobFailed, JobNotDone
 from perceptron_client.errors import (
     IdempotencyKeyReused,
     Invalid,
@@ -46,6 +46,19 @@ def test_a_job_is_trained_from_arrays_and_its_answer_is_typed(client: Client):
     assert client.jobs.get(job.id) == done
     with pytest.raises(AttributeError):
         done.status = "failed"
+
+
+def test_a_webhook_is_named_by_its_url_and_shown_with_how_far_it_has_come(client: Client):
+    with pytest.raises(InvalidRequest) as caught:
+        client.jobs.create(model="told", data=OR, webhook="https://hooks.example.com/")
+    assert caught.value.errors[0].pointer == "/webhook/url"  # the service of the tests has no secret
+    assert "WEBHOOK_SECRET" in str(caught.value)
+    raw = client.jobs.create(model="told", data=OR).raw
+    assert Job.of(raw).webhook is None
+    shown = {"url": "https://h.example/", "delivered_at": "2026-11-26T01:05:09.422Z", "attempts": 2, "last_error": "x"}
+    webhook = Job.of({**raw, "webhook": shown}).webhook
+    assert (webhook.url, webhook.attempts, webhook.last_error) == ("https://h.example/", 2, "x")
+    assert webhook.delivered_at == datetime(2026, 11, 26, 1, 5, 9, 422_000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_the_api_can_be_browsed_offline(stack: Stack) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.on("request", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
         page.goto(f"{stack.url}/docs")
         page.get_by_text("Train a model").first.wait_for(timeout=20_000)
         page.wait_for_timeout(500)

@@ -65,6 +65,7 @@ def test_every_answer_can_be_read_from_an_origin_of_the_list(
     assert answer.headers["Vary"] == "Origin"
     assert "Location" in answer.headers["Access-Control-Expose-Headers"]
     assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert answer.headers.get_list("Cross-Origin-Resource-Policy") == ["cross-origin"]
 
 
 @pytest.mark.parametrize(("method", "path", "options", "status"), REQUESTS)
@@ -76,6 +77,7 @@ def test_other_origins_and_an_empty_setting_get_no_headers(
         answer = ask(method, path, origin, **dict(options))
         assert answer.status_code == status
         assert not [name for name in answer.headers if name.startswith("access-control")]
+        assert answer.headers.get_list("Cross-Origin-Resource-Policy") == ["same-origin"]
     assert shell(PAGE)(method, path, OTHER, **options).headers["Vary"] == "Origin"  # for caches
 
 

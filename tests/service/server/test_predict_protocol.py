@@ -12,6 +12,7 @@ from service.http.room import Room
 from service.http.wire import HttpAnswer
 from service.server.guarded_protocol import UnreadAnswers
 from service.server.predict_protocol import PredictProtocol
+from service.server.proxies import Proxies
 
 HEAD = b"POST /predict HTTP/1.1\r\nContent-Length: 2\r\n\r\n"
 
@@ -64,11 +65,12 @@ def protocol(loop) -> PredictProtocol:
 
 def connected(loop: Any, **answers: Any) -> PredictProtocol:
     """A connection of an app whose predicts are answered as given."""
-    head = SimpleNamespace(raw=HEAD, n_body_bytes=2)
+    head = SimpleNamespace(raw=HEAD, n_body_bytes=2, headers={})
 
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
     room = Room()
+    app.proxies = Proxies(())  # type: ignore[attr-defined]
     app.unread = UnreadAnswers(room)  # type: ignore[attr-defined]
     app.predict = SimpleNamespace(  # type: ignore[attr-defined]
         room=room, read_head=lambda raw: head if raw == HEAD else None, is_draining=False, **answers

@@ -1,0 +1,24 @@
+-- Note what became of an attempt to tell a webhook the end of a job. Sent twice, it changes nothing the second time.
+-- KEYS: job. ARGV: id of the job with its tenant, number of the attempt, error or '', ms until the next attempt or -1
+--       for none.
+-- Returns 1, or 0 when there is no such job, or it was delivered meanwhile by another process: then nothing is due.
+local state = redis.call('HMGET', KEYS[1], 'webhook', 'webhook_delivered_at_ms')
+only_as(WEBHOOK_OUTBOX, 'zset')
+if not state[1] or state[2] then
+  redis.call('ZREM', WEBHOOK_OUTBOX, ARGV[1])
+  return 0
+end
+even_when_full(KEYS[1])
+redis.call('HSET', KEYS[1], 'webhook_attempts', ARGV[2])
+if ARGV[3] == '' then
+  redis.call('HSET', KEYS[1], 'webhook_delivered_at_ms', now_ms())
+else
+  redis.call('HSET', KEYS[1], 'webhook_error', ARGV[3])
+end
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+if tonumber(ARGV[4]) < 0 then
+  redis.call('ZREM', WEBHOOK_OUTBOX, ARGV[1])
+else
+  redis.call('ZADD', WEBHOOK_OUTBOX, now_ms() + ARGV[4], ARGV[1])
+end
+return 1

@@ -1,0 +1,69 @@
+"""The ends of jobs that still have to be told to a webhook. The step that ends a job puts it here."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis import Redis
+
+from storage import keys
+from storage.alarm import report
+from storage.scripts import load_script
+
+LEASE_S = 30.0
+"""A job that was taken is due again after this time: whoever took it may have died. No attempt takes longer."""
+
+LONGEST_WAIT_S = 10 * 3600.0
+"""Longer than any wait between two attempts."""
+
+
+class WebhookOutbox:
+    """All jobs whose end has to be told, in Redis, for all tenants. An event may be delivered twice; none is lost."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
+
+    def take(self, most: int) -> list[str]:
+        """Take jobs that are due, the longest due first. Nobody else gets them for `LEASE_S`."""
+        members = load_script(self._redis, "take_webhooks")(
+            keys=[], args=[most, round(LEASE_S * 1000), round(LONGEST_WAIT_S * 1000)]
+        )
+        job_ids = []
+        for text in (member.decode("ascii", "replace") for member in members):
+            if keys.is_job_id(text):
+                job_ids.append(text)
+            else:
+                report(f"{keys.WEBHOOK_OUTBOX} has the member {text[:100]!r}, which is no job's id")
+        return job_ids
+
+    def postpone(self, job_ids: Sequence[str], wait_s: float) -> None:
+        """Put off jobs that were taken but not tried."""
+        load_script(self._redis, "postpone_webhooks")(keys=[], args=[round(wait_s * 1000), *job_ids])
+
+    def note_delivered(self, job_id: str, *, attempts: int) -> None:
+        """Note that the event was delivered.
+
+        Args:
+            attempts: how many there were, with this one.
+        """
+        self._note(job_id, attempts, "", -1)
+
+    def note_failed(self, job_id: str, *, attempts: int, error: str, wait_s: float | None) -> None:
+        """Note that an attempt failed.
+
+        Args:
+            attempts: how many there were, with this one.
+            error: why, for the owner of the job.
+            wait_s: until the next attempt; None: there is none.
+        """
+        self._note(job_id, attempts, error, -1 if wait_s is None else round(wait_s * 1000))
+
+    def drop_gone(self, job_ids: Iterable[str]) -> None:
+        """Drop those of the jobs that are no more: they were forgotten before their webhook answered."""
+        for job_id in job_ids:
+            if not self._redis.exists(keys.job(job_id)):
+                self._redis.zrem(keys.WEBHOOK_OUTBOX, job_id)
+
+    def _note(self, job_id: str, attempts: int, error: str, wait_ms: int) -> None:
+        load_script(self._redis, "note_delivery")(
+            keys=[keys.job(job_id)], args=[job_id, attempts, error[:300], wait_ms]
+        )

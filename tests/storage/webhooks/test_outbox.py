@@ -1,0 +1,152 @@
+"""The outbox: whatever ends a job puts its webhook there in the same step, and nothing takes it out but its outcome."""
+
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from storage import keys
+from storage.jobs.record import SilentAttempt
+from storage.jobs.reports import JobError
+from storage.jobs.store import JobStore
+from storage.webhooks.outbox import LEASE_S, WebhookOutbox
+from storage.webhooks.record import Webhook
+from tests.builders import RESULT, description, training_spec
+
+URL = "https://hooks.example.com/"
+ACME = "acme/or"
+
+
+@pytest.fixture
+def outbox(redis: Redis) -> WebhookOutbox:
+    return WebhookOutbox(redis)
+
+
+def submitted(jobs: JobStore, model: str = "or", webhook: str | None = URL) -> str:
+    return jobs.submit(model, training_spec(), metadata={}, webhook=webhook).id
+
+
+def publish(jobs: JobStore, job_id: str) -> None:
+    attempt = jobs.claim(job_id)
+    assert attempt is not None
+    attempt.publish(b"w", description(attempt), RESULT)
+
+
+def fail(jobs: JobStore, job_id: str) -> None:
+    attempt = jobs.claim(job_id)
+    assert attempt is not None
+    attempt.fail(JobError("diverged", "the cost grew"))
+
+
+def cancel_running(jobs: JobStore, job_id: str) -> None:
+    jobs.claim(job_id)
+    jobs.cancel(job_id)
+
+
+def die(jobs: JobStore, job_id: str) -> None:
+    jobs.claim(job_id)
+    heartbeat = int(jobs._redis.hget(keys.job(job_id), "heartbeat_at_ms"))
+    assert jobs.end_dead_attempt(SilentAttempt(job_id, 1, heartbeat), max_attempts=1, counts=True) == "failed"
+
+
+@pytest.mark.parametrize("model", ["or", ACME])
+@pytest.mark.parametrize("end", [publish, fail, JobStore.cancel, cancel_running, die])
+def test_the_step_that_ends_a_job_puts_its_webhook_into_the_outbox(
+    jobs: JobStore, outbox: WebhookOutbox, end: Callable[[JobStore, str], object], model: str
+) -> None:
+    told, silent = submitted(jobs, model), submitted(jobs, model, webhook=None)
+    assert outbox.take(10) == []
+    end(jobs, told)
+    end(jobs, silent)
+    assert outbox.take(10) == [told]
+    assert jobs.get(told).webhook == Webhook(URL) and jobs.get(silent).webhook is None
+
+
+def test_a_hand_back_and_an_attempt_that_gets_another_one_tell_nobody(jobs: JobStore, outbox: WebhookOutbox) -> None:
+    job_id = submitted(jobs)
+    attempt = jobs.claim(job_id)
+    assert attempt is not None
+    attempt.hand_back()
+    assert outbox.take(10) == []
+
+
+def test_what_was_taken_is_due_again_after_the_lease_unless_its_outcome_is_noted(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox
+) -> None:
+    one, other = submitted(jobs), submitted(jobs)
+    jobs.cancel(one)
+    jobs.cancel(other)
+    assert {*outbox.take(1), *outbox.take(1)} == {one, other} and outbox.take(1) == []
+    outbox.note_delivered(one, attempts=1)
+    for job_id, due_at_ms in redis.zrange(keys.WEBHOOK_OUTBOX, 0, -1, withscores=True):
+        redis.zadd(keys.WEBHOOK_OUTBOX, {job_id: due_at_ms - LEASE_S * 1000})  # the lease has passed
+    assert outbox.take(10) == [other]
+
+
+def test_a_failed_attempt_is_shown_and_tried_again_after_its_wait(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox
+) -> None:
+    job_id = submitted(jobs, ACME)
+    jobs.cancel(job_id)
+    before = jobs.get(job_id).revision
+    outbox.take(1)
+    for _ in range(2):  # as when the first answer of Redis was lost
+        outbox.note_failed(job_id, attempts=1, error="it answered with status 500", wait_s=0.0)
+    assert jobs.get(job_id).webhook == Webhook(URL, 1, None, "it answered with status 500")
+    assert outbox.take(1) == [job_id]
+    outbox.note_delivered(job_id, attempts=2)
+    webhook = jobs.get(job_id).webhook
+    assert webhook is not None and webhook.attempts == 2 and webhook.delivered_at_ms is not None
+    assert jobs.get(job_id).revision > before, "else a client with an ETag would not see it"
+    assert redis.zcard(keys.WEBHOOK_OUTBOX) == 0
+    # Another process whose lease had passed reports later: what is delivered stays delivered.
+    outbox.note_failed(job_id, attempts=2, error="it answered with status 500", wait_s=0.0)
+    assert jobs.get(job_id).webhook == webhook and outbox.take(1) == []
+
+
+def test_a_job_that_is_given_up_or_gone_leaves_the_outbox(redis: Redis, jobs: JobStore, outbox: WebhookOutbox) -> None:
+    given_up, gone = submitted(jobs), submitted(jobs)
+    jobs.cancel(given_up)
+    jobs.cancel(gone)
+    outbox.note_failed(given_up, attempts=11, error="it answered with status 500", wait_s=None)
+    redis.delete(keys.job(gone))
+    outbox.drop_gone([given_up, gone])
+    assert redis.zcard(keys.WEBHOOK_OUTBOX) == 0
+
+
+def test_a_due_time_of_a_clock_that_was_set_back_does_not_hold_an_event_for_days(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox
+) -> None:
+    job_id = submitted(jobs)
+    jobs.cancel(job_id)
+    now_s, _ = redis.time()
+    redis.zadd(keys.WEBHOOK_OUTBOX, {job_id: (now_s + 9 * 3600) * 1000})
+    assert outbox.take(1) == []  # the longest wait
+    redis.zadd(keys.WEBHOOK_OUTBOX, {job_id: (now_s + 40 * 24 * 3600) * 1000})
+    assert outbox.take(1) == [job_id]
+
+
+def test_an_outbox_of_another_type_or_with_what_is_no_job_ends_no_job_and_no_delivery(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox
+) -> None:
+    redis.set(keys.WEBHOOK_OUTBOX, "damaged")
+    job_id = submitted(jobs)
+    assert jobs.cancel(job_id).status == "cancelled"
+    redis.zadd(keys.WEBHOOK_OUTBOX, {"job_x:events": 0})
+    assert outbox.take(10) == [job_id]
+
+
+def test_jobs_end_and_their_webhooks_are_noted_when_memory_is_full(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox
+) -> None:
+    job_id = submitted(jobs)
+    redis.config_set("maxmemory", "1")
+    try:
+        jobs.cancel(job_id)
+        assert outbox.take(1) == [job_id]
+        outbox.postpone([job_id], 0.0)
+        assert outbox.take(1) == [job_id]
+        outbox.note_delivered(job_id, attempts=1)
+    finally:
+        redis.config_set("maxmemory", "0")
+    assert redis.zcard(keys.WEBHOOK_OUTBOX) == 0
