@@ -25,6 +25,7 @@
         |-- TooLarge                      413
         |-- UriTooLong                    414
         |-- UnsupportedMediaType          415
+        |-- UnknownHost                   421
         |-- Invalid                       422, also a ValueError
         |   |-- InvalidRequest  TargetsOutOfRange  WrongDimension  OutputNotFinite  IdempotencyKeyReused
         |   `-- InvalidTable              an upload is no table that the service takes; where: .members
@@ -252,6 +253,10 @@ class UnsupportedMediaType(ApiError):
     """415."""
 
 
+class UnknownHost(ApiError):
+    """421: the service does not answer for the host in the address."""
+
+
 class Invalid(ApiError, ValueError):
     """422: well formed, but not valid; `errors` says what and where."""
 
@@ -408,6 +413,7 @@ KIND_OF_STATUS: dict[int, type[ApiError]] = {
     413: TooLarge,
     414: UriTooLong,
     415: UnsupportedMediaType,
+    421: UnknownHost,
     422: Invalid,
     429: RateLimited,
     431: HeadersTooLarge,

@@ -62,7 +62,7 @@ def test_curl_python_and_shell_have_about_ten_lines_each() -> None:
 def test_every_verb_of_run_that_is_named_exists() -> None:
     shown = subprocess.run([sys.executable, "run", "help"], cwd=ROOT, capture_output=True, text=True, timeout=30).stdout
     named = set(re.findall(r"^\./run (\S+)", "\n".join(blocks("sh")), re.MULTILINE))
-    assert named == {"up", "example", "test", "check", "chaos", "bench"}
+    assert named == {"up", "example", "test", "check", "chaos", "fuzz", "bench"}
     for verb in named:
         assert re.search(rf"^  {verb} ", shown, re.MULTILINE)
 

@@ -20,6 +20,7 @@ from service.datasets.reading.options import ReadOptions
 from service.datasets.reading.read import read_table
 from service.http.errors import RequestError
 from service.http.wire import HttpRequest
+from service.observe.metrics.traffic import Traffic
 from service.predict.memory.loaded_model import LoadedModel
 from service.predict.memory.loaded_models import Found
 from service.predict.memory.statistics import Statistics
@@ -65,6 +66,7 @@ class OneModel:
 
     def __init__(self, trained: TrainedModel) -> None:
         self.statistics = Statistics()
+        self.traffic = Traffic()
         self._found = Found(LoadedModel(trained), is_stale=False)
 
     def get(self, _reference: object) -> Found:
