@@ -1,5 +1,6 @@
 -- Take a queue entry and delete RQ's record of it. Where several tenants wait, it is the turn of the one with the fewest
--- running jobs, and among equals of the one that has waited longest for a turn; each tenant's entries go in their order.
+-- running jobs, among equals of the one that has waited longest for a turn, and then of the one with the oldest job; each
+-- tenant's entries go in their order.
 -- KEYS: RQ's list of entries, turns of the tenants.
 -- ARGV: prefix of the keys of RQ's records, how many jobs of one tenant may run at once or 0, and an entry that was taken
 --       from the front of the list and comes back first, or ''.
@@ -38,13 +39,20 @@ if #tenants > 0 then
   only_as(KEYS[2], 'hash')
   table.insert(tenants, '')
   for _, tenant in ipairs(tenants) do
-    if redis.call('ZCARD', index(tenant, 'queued')) > 0 and may_run(tenant) then
+    local oldest = redis.call('ZRANGE', index(tenant, 'queued'), 0, 0, 'WITHSCORES')
+    if oldest[1] and may_run(tenant) then
       local turn = tonumber(redis.call('HGET', KEYS[2], tenant) or 0) or 0
-      table.insert(waiting, {name = tenant, running = redis.call('ZCARD', index(tenant, 'running')), turn = turn})
+      local running = redis.call('ZCARD', index(tenant, 'running'))
+      table.insert(waiting, {name = tenant, order = {running, turn, tonumber(oldest[2])}})
     end
   end
   table.sort(waiting, function(one, other)
-    return one.running < other.running or (one.running == other.running and one.turn < other.turn)
+    for k, number in ipairs(one.order) do
+      if number ~= other.order[k] then
+        return number < other.order[k]
+      end
+    end
+    return one.name < other.name
   end)
 end
 local entry
