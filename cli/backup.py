@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,9 +39,10 @@ def backup(folder: Path, data_dir: Path, redis_url: str | None) -> str:
     Raises:
         StandaloneError: a store cannot be read, or the two do not belong together, or the folder cannot be written.
     """
-    partial = folder.with_name(f"{folder.name}.partial")
+    folder = folder.absolute()
     if folder.exists():
         raise StandaloneError(f"{folder} exists: name a new folder for each backup")
+    os.umask(0o077)  # what it holds is for nobody else
     with _errors_explained(), ExitStack() as on_exit:
         if redis_url is None:
             redis_url = on_exit.enter_context(_embedded(data_dir))
@@ -49,15 +51,14 @@ def backup(folder: Path, data_dir: Path, redis_url: str | None) -> str:
         redis = on_exit.enter_context(connect(redis_url, timeout_s=5, n_retries=1, identity=identity))
         identity.check(redis)
         identity.check_blobs(redis)
-        if partial.exists():
-            shutil.rmtree(partial)  # of a backup that was interrupted
-        partial.mkdir(mode=0o700, parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
         blobs = BlobStore((partial.absolute() / BLOBS).as_uri())
         n_blobs = blobs.copy_from(source)
         n_bytes = write_snapshot(redis, partial / REDIS_FILE)
         n_blobs += blobs.copy_from(source)
         blobs.write_mark(STORE_IDENTITY_MARK, source.read_mark(STORE_IDENTITY_MARK) or b"")
-    partial.rename(folder)
+        partial.rename(folder)
     return f"{folder} holds Redis ({n_bytes:,} bytes) and {n_blobs:,} blobs."
 
 
@@ -129,6 +130,8 @@ def _errors_explained() -> Iterator[None]:
     except (BlobUrlError, RedisUrlError, CorruptDataError) as error:
         raise StandaloneError(str(error)) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.filename:
+            raise StandaloneError(f"{error.filename} cannot be used: {error.strerror}") from error
         if not is_unavailable(error):
             raise
         raise StandaloneError(f"a store cannot be used now: {explain(error)}") from error

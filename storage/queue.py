@@ -94,7 +94,7 @@ class TrainingQueue:
         setattr(redis, "__rq_redis_server_version", OLDEST_SERVER)
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
 
-    def enqueue(self, job_id: str, pipeline: Pipeline | None = None) -> None:
+    def enqueue(self, job_id: str, pipeline: Pipeline | None = None, *, at_front: bool = False) -> str:
         """Ask some worker to train this job. Enqueueing twice is harmless: the second claim is refused.
 
         Each entry is an RQ job of its own. RQ may still be writing the end of one entry when the job was handed back
@@ -102,18 +102,29 @@ class TrainingQueue:
 
         Args:
             pipeline: a transaction that the entry becomes part of; it must be in MULTI mode or without a WATCH.
+
+        Returns:
+            The entry, for `withdraw`.
         """
+        entry = _entry(job_id)
         self.rq_queue.enqueue_call(
             TRAIN_TASK,
             args=(job_id,),
-            job_id=_entry(job_id),
+            job_id=entry,
             timeout=NO_TIME_LIMIT,
             ttl=None,
             result_ttl=0,
             failure_ttl=_KEEP_S,
             description=job_id,
+            at_front=at_front,
             pipeline=pipeline,
         )
+        return entry
+
+    def withdraw(self, entry: str) -> None:
+        """Take an entry out again whose job was refused."""
+        self._redis.lrem(self.rq_queue.key, 1, entry)
+        self._redis.unlink(RqJob.key_for(entry))
 
     def take(self, *, wait_s: float = 0.0) -> str | None:
         """Take an entry, without RQ, and return its job's id; None if there is none, or if it names no job.
@@ -129,9 +140,9 @@ class TrainingQueue:
         if entry is None and wait_s > 0:
             _, first = self._redis.blpop([self.rq_queue.key], timeout=wait_s) or (None, None)
             entry = None if first is None else self._take(first)
-            if first is not None and entry is None:
-                time.sleep(min(wait_s, _AT_LIMIT_S))
-        if entry is None:
+        if entry == b"":
+            time.sleep(min(wait_s, _AT_LIMIT_S))
+        if not entry:
             return None
         job_id = _job_id(entry)
         if job_id is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from storage.access.store import AccessKeyStore
 
 _DURATION = re.compile(r"(\d{1,7})([smhd])")
+_LONGEST_S = 36_500 * 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -32,7 +33,10 @@ class Duration(click.ParamType[float]):
             return value
         if (found := _DURATION.fullmatch(value)) is None:
             self.fail(f"{value!r} must be a whole number and s, m, h or d, such as 90d", param, ctx)
-        return float(int(found[1]) * _UNITS[found[2]])
+        seconds = float(int(found[1]) * _UNITS[found[2]])
+        if seconds > _LONGEST_S:
+            self.fail(f"{value!r} is longer than 36500d: leave it out for a key that does not expire", param, ctx)
+        return seconds
 
 
 class Scopes(click.ParamType[tuple[str, ...]]):

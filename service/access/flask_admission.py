@@ -9,7 +9,8 @@ from werkzeug.routing import RequestRedirect
 
 from service.access.gate import Gate
 from service.access.needs import need_of
-from service.http.caller import ANYONE, Caller
+from service.http.caller import ANYONE, NOBODY, Caller
+from service.http.errors import UnauthenticatedError
 
 CALLER = "perceptron.caller"
 """The member of an ASGI scope that names the caller, once the shell has let him in."""
@@ -27,6 +28,8 @@ def caller_of(request: Request, gate: Gate | None) -> Caller:
     caller: Caller | None = request.environ.get("asgi.scope", {}).get(CALLER)
     if caller is None:
         return gate.let_in(need, _headers(request))
+    if caller is not NOBODY and not gate.is_in_force(caller):
+        raise UnauthenticatedError("ended meanwhile", caller.key_id)  # while the body arrived, or the request waited
     if need is not None:
         need.check(caller)  # again, as the shell's idea of a path must not be the only one
     return caller

@@ -33,7 +33,7 @@ def check_no_page_can_have(host: bytes) -> None:
         MisdirectedError: one could.
     """
     name = _name_of(host)
-    if "." in name.rstrip(".") and not name.endswith(".localhost") and not _is_address(name):
+    if "." in name and not name.endswith(".localhost") and not _is_address(name):
         raise MisdirectedError(
             f"while there is no access key, this service answers for localhost and addresses, not for the host "
             f"{name[:255]!r}: make a key with 'perceptron keys create', or set ALLOWED_HOSTS"
@@ -41,10 +41,16 @@ def check_no_page_can_have(host: bytes) -> None:
 
 
 def _name_of(host: bytes) -> str:
-    """Return the name in a Host header, without its port; one that is malformed is returned whole."""
+    """Return the name in a Host header, without its port and without a last dot.
+
+    Raises:
+        MisdirectedError: it is malformed.
+    """
     text = host.decode("latin-1").strip().lower()
     match = _HOST.fullmatch(text)
-    return text if match is None else match[1].strip("[]")
+    if match is None:
+        raise MisdirectedError(f"the header Host is malformed: {text[:255]!r} (ALLOWED_HOSTS)")
+    return match[1].strip("[]").removesuffix(".")
 
 
 def _is_address(name: str) -> bool:

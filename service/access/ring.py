@@ -92,7 +92,8 @@ class KeyRing:
 
     def forget(self) -> None:
         """Drop all keys. Called after `--accept-loss`, when Redis is used as it is now."""
-        self.keys = None
+        with self._lock:
+            self.keys = self._state = None
         self._wake.set()
 
     def read(self, *, is_all: bool = True) -> None:
@@ -147,7 +148,9 @@ class KeyRing:
             UnavailableError: Redis is away, so nobody knows.
         """
         with self._lock:
-            known = {} if self.keys is None else self.keys.by_id
+            if self.keys is None:
+                return  # all of them are read first
+            known = self.keys.by_id
             try:
                 with self._breaker.calling():
                     now_known = {**known, key_id: self._store.get(key_id)}

@@ -49,6 +49,7 @@ def create_dataset(
         return datasets.get(dataset_id), False
     except DatasetNotFoundError:
         pass
+    datasets.check_room(caller.tenant, upload.n_bytes, limits.max_tenant_dataset_bytes)
     stored = upload.folder / "table.parquet"
     schema = read_table(
         upload.path,

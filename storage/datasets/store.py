@@ -48,6 +48,21 @@ class DatasetStore:
             raise UnavailableError("an old data set with the same content is being deleted")
         return bool(is_new)
 
+    def check_room(self, tenant: str, n_bytes: int, max_bytes: int) -> None:
+        """Check that a tenant may have one more data set, before anything is stored. `add` checks it again.
+
+        Raises:
+            DatasetsFullError: with this one, its data sets would have too many bytes.
+        """
+        if max_bytes == UNLIMITED:
+            return
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for dataset_id in self.ids(tenant):
+                pipeline.hget(keys.dataset(dataset_id), "n_bytes")
+            sizes = [int(size) for size in each_answer(pipeline) if isinstance(size, bytes) and size.isdigit()]
+        if (total := sum(sizes) + n_bytes) > max_bytes:
+            raise DatasetsFullError(total, max_bytes)
+
     @names("data set")
     def get(self, dataset_id: str) -> DatasetRecord:
         """Return one data set.

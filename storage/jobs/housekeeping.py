@@ -14,7 +14,7 @@ from storage.damage import each_answer, reported
 from storage.datasets.store import DatasetStore
 from storage.errors import BlobStoreUnavailableError
 from storage.jobs.record import DONE_STATUSES, JobStatus, ids_in
-from storage.jobs.tenants import every_tenant
+from storage.jobs.tenants import every_tenant, surely_every_tenant
 from storage.scripts import load_script
 from storage.tenants import local
 
@@ -185,7 +185,7 @@ class Housekeeping:
 
     def _needed_blobs(self) -> set[str]:
         """Return the blobs of all data sets, and of the instances and checkpoints of all jobs that are not done."""
-        tenants = every_tenant(self._redis)
+        tenants = surely_every_tenant(self._redis)
         indexes = [
             (keys.jobs_with_status(each, tenant), tenant) for tenant in tenants for each in ("queued", "running")
         ]

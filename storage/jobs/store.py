@@ -100,7 +100,7 @@ class JobStore:
                         if known:
                             return self._same_request(known, fingerprint, tenant)
                         transaction.multi()
-                    self._queue.enqueue(job_id, transaction)
+                    entry = self._queue.enqueue(job_id, transaction)
                     load_script(transaction, "create")(
                         keys=[
                             keys.job(job_id),
@@ -124,6 +124,8 @@ class JobStore:
                         ],
                     )
                     outcome = transaction.execute()[-1]
+                    if outcome is None or outcome < 0:
+                        self._queue.withdraw(entry)
                     if outcome is None:
                         raise UnavailableError("old instances with the same content are being deleted")
                     if outcome == -2:
@@ -133,6 +135,15 @@ class JobStore:
                     return self.get(job_id)
                 except WatchError:
                     continue
+
+    def check_queue(self, tenant: str, max_queued: int) -> None:
+        """Check that one more job of a tenant may wait, before anything is stored for it. `submit` checks it again.
+
+        Raises:
+            QueueFullError: as many wait already.
+        """
+        if self._redis.zcard(keys.jobs_with_status("queued", tenant)) >= max_queued:
+            raise QueueFullError(max_queued)
 
     def of_request(self, *, idempotency_digest: str, fingerprint: str, tenant: str = "") -> Job | None:
         """Return the job that an earlier request of the tenant with this key made; None when there was none.
@@ -284,7 +295,9 @@ class JobStore:
             args=[token or uuid.uuid4().hex, self._queue.max_running],
         )
         if number == 0:
-            self._queue.enqueue(job_id)  # another worker took one of its tenant's jobs in the same moment
+            self._queue.enqueue(
+                job_id, at_front=True
+            )  # another worker took one of its tenant's jobs in the same moment
         if not number:
             return None
         return Attempt(self._redis, self._queue, self.get(job_id), number)

@@ -17,6 +17,7 @@ if KEYS[6] and redis.call('EXISTS', KEYS[6]) == 0 then
 end
 must_be('zset', KEYS[2])
 must_be('zset', KEYS[3])
+must_be('set', TENANTS)
 if redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[8]) then
   return -2
 end

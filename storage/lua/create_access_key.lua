@@ -1,7 +1,9 @@
 -- Record a new access key.
 -- KEYS: access key, access keys, state of access. ARGV: new state, lifetime in ms or nothing, the fields of the record,
 -- each with its value.
-must_be('none', KEYS[1])
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return  -- the command was sent twice: an id is random, so nobody else has it
+end
 must_be('zset', KEYS[2])
 local now = now_ms()
 redis.call('HSET', KEYS[1], 'created_at_ms', now, unpack(ARGV, 3))

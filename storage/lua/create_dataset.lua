@@ -11,8 +11,10 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
   return false
 end
 must_be('zset', KEYS[2])
+must_be('set', TENANTS)
 local n_bytes, prefix = tonumber(ARGV[1]), string.match(KEYS[1], '^(.*:)[^:]+$')
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+local is_limited = tonumber(ARGV[2]) < 2^53
+for _, id in ipairs(is_limited and redis.call('ZRANGE', KEYS[2], 0, -1) or {}) do
   if redis.call('TYPE', prefix .. id)['ok'] == 'hash' then
     n_bytes = n_bytes + (tonumber(redis.call('HGET', prefix .. id, 'n_bytes') or 0) or 0)
   end

@@ -20,6 +20,7 @@ from storage.errors import (
     VersionNotFoundError,
 )
 from storage.jobs.description import DESCRIPTION, digest_of
+from storage.jobs.tenants import every_tenant
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.models.versions import VERSION_PATTERN, Model, Version
 from storage.scripts import load_script
@@ -58,6 +59,10 @@ class ModelStore:
             if len(members) < n_wanted:
                 return page, False
             start = b"(" + members[-1]
+
+    def tenants(self) -> list[str]:
+        """Return every tenant, and first the empty one."""
+        return every_tenant(self._redis)
 
     def all(self, tenant: str = "") -> Iterator[Model]:
         """Yield every model of a tenant in the order of their names, a page at a time."""

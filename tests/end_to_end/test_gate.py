@@ -67,3 +67,21 @@ def test_of_many_requests_at_once_as_many_pass_as_may(api: Api) -> None:
             assert refused.headers["RateLimit-Policy"] == f'"key";q={PER_S};w=1'
             assert int(refused.headers["Retry-After"]) >= 1
         assert http.get("/livez").status_code == 200  # whoever asks for health is not counted
+
+
+def test_a_body_of_a_route_that_is_free_takes_no_room_and_a_revoke_ends_a_request_on_its_way(api: Api) -> None:
+    with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
+        store = AccessKeyStore(redis)
+        key, text = store.create(["admin"])
+        with socket.create_connection(("127.0.0.1", api.port), timeout=10) as client:
+            client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\nx")
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+        body = b'{"model": "m", "data": {"features": [[0], [1]], "targets": [0, 1]}}'
+        head = f"Authorization: Bearer {text}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", api.port), timeout=10) as client:
+            client.sendall(b"POST /jobs HTTP/1.1\r\nHost: x\r\n" + head.encode() + body[:10])
+            time.sleep(0.3)
+            store.revoke(key.id)
+            time.sleep(0.5)
+            client.sendall(body[10:])
+            assert client.recv(65_536).startswith(b"HTTP/1.1 401")

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from storage.blobs import BlobStore
 from storage.errors import DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
+from tests.files import files_below
 from tests.service.conftest import LIMITS
 from worker.deadline import Deadline
 from worker.training import run_training
@@ -277,6 +279,16 @@ def test_one_tenants_full_queue_is_no_others(redis: Redis, blobs: BlobStore) -> 
     assert (refused.json["code"], int(refused.headers["Retry-After"]) >= 1) == ("rate_limited", True)
     assert "2 jobs wait" in refused.json["detail"] and "MAX_TENANT_QUEUED_JOBS" in refused.json["detail"]
     assert post("bolt").status_code == post("").status_code == 202
+
+
+def test_what_is_refused_for_a_limit_leaves_no_blob(redis: Redis, blobs: BlobStore, tmp_path: Path) -> None:
+    http = limited(redis, blobs, max_tenant_queued_jobs=1, max_tenant_dataset_bytes=len(CSV))
+    http.post("/jobs", json={"model": "gate", "data": OR})
+    http.post("/datasets", data=CSV, headers={"Content-Type": "text/csv"})
+    before = files_below(tmp_path)
+    assert http.post("/jobs", json={"model": "gate", "data": AND}).status_code == 429
+    assert http.post("/datasets", data=CSV + b"1,pro,0\n", headers={"Content-Type": "text/csv"}).status_code == 413
+    assert files_below(tmp_path) == before
 
 
 def test_a_tenants_data_sets_have_a_limit_together(redis: Redis, blobs: BlobStore) -> None:

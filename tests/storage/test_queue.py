@@ -4,11 +4,14 @@ import os
 import platform
 import time
 
+import pytest
 import rq
 from redis import Redis
 from rq import Worker
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
+from storage import keys
+from storage.errors import QueueFullError
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.queue import QUEUE_NAME, TrainingQueue
@@ -123,3 +126,37 @@ def test_the_entry_of_a_cancelled_job_leaves_the_queue(jobs: JobStore, queue: Tr
     (job_id,) = submitted(jobs, "acme", 1)
     jobs.cancel(job_id)
     assert (queue.take(), queue.take()) == (job_id, None)
+
+
+def test_a_refused_job_leaves_nothing_in_the_queue(redis: Redis, jobs: JobStore, queue: TrainingQueue) -> None:
+    submitted(jobs, "acme", 1)
+    for _ in range(3):
+        with pytest.raises(QueueFullError):
+            jobs.submit("acme/or", training_spec(), metadata={}, max_queued=1)
+    assert redis.llen("rq:queue:training") == len(list(redis.scan_iter("rq:job:*"))) == 1
+
+
+@pytest.mark.parametrize("key", ["perceptron:t:acme:jobs:queued", "perceptron:t:acme:jobs:running", keys.TENANTS])
+def test_one_tenants_damage_is_no_others(redis: Redis, jobs: JobStore, queue: TrainingQueue, key: str) -> None:
+    submitted(jobs, "acme", 1)
+    (its_id,) = submitted(jobs, "bolt", 1)
+    redis.delete(key)
+    redis.set(key, "text")
+    assert its_id in [queue.take(), queue.take()]
+
+
+def test_turns_that_are_no_numbers_lose_no_entry(redis: Redis, jobs: JobStore, queue: TrainingQueue) -> None:
+    ids = submitted(jobs, "acme", 2)
+    redis.hset(keys.TURNS, mapping={"#": "text", "acme": "text"})
+    assert [queue.take(), queue.take()] == ids
+
+
+def test_at_the_limit_the_order_stays_and_nothing_is_popped(redis: Redis, jobs: JobStore) -> None:
+    queue = TrainingQueue(redis, max_running=1)
+    limited = JobStore(redis, queue)
+    ids = submitted(jobs, "acme", 3)
+    assert taken(limited, queue, 1) == ["acme"]
+    for _ in range(3):
+        assert queue.take(wait_s=0.01) is None
+    jobs.current_attempt(ids[0]).fail(JobError("internal", ""))
+    assert queue.take() == ids[1]

@@ -261,18 +261,22 @@ class LoadedModels:
 
     def _preload(self) -> None:
         """Load the versions that aliases name, until half of the memory is used."""
-        after, has_more, n_loaded = None, True, 0
-        while has_more and n_loaded < _MAX_PRELOADED:
-            with self.breaker.calling():
-                page, has_more = self._models.page(limit=_MAX_MODELS_PER_READ, after=after)
-            if page:
-                after = page[-1].name
-                self.pointers.read([model.name for model in page])
-            for model in page:
-                for number in sorted(set(model.aliases.values())):
-                    if self._has_room and n_loaded < _MAX_PRELOADED:
-                        self._preload_one(model.name, number)
-                        n_loaded += 1
+        with self.breaker.calling():
+            tenants = self._models.tenants()
+        n_loaded = 0
+        for tenant in tenants:
+            after, has_more = None, True
+            while has_more and n_loaded < _MAX_PRELOADED:
+                with self.breaker.calling():
+                    page, has_more = self._models.page(limit=_MAX_MODELS_PER_READ, tenant=tenant, after=after)
+                if page:
+                    after = page[-1].name
+                    self.pointers.read([model.name for model in page])
+                for model in page:
+                    for number in sorted(set(model.aliases.values())):
+                        if self._has_room and n_loaded < _MAX_PRELOADED:
+                            self._preload_one(model.name, number)
+                            n_loaded += 1
         self._share_use()
         self._is_preloaded = True
 

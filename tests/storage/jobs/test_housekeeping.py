@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from redis import Connection, Redis, UnixDomainSocketConnection
+from redis.exceptions import ResponseError
 
 from storage import keys
 from storage.blobs import BlobStore
@@ -315,3 +316,11 @@ def test_a_file_cut_short_is_written_anew(blobs: BlobStore) -> None:
     Path(blobs._path(digest)).write_bytes(b"inst")
     blobs.put(b"instances")
     assert blobs.get(digest) == b"instances"
+
+
+def test_while_nobody_knows_the_tenants_no_blob_is_deleted(redis: Redis, blobs: BlobStore, tmp_path: Path) -> None:
+    """The instances of a tenant's job would count as needed by nobody."""
+    redis.set(keys.TENANTS, "text")
+    housekeeping = Housekeeping(redis, blobs, keep_jobs_s=60)
+    with pytest.raises(ResponseError):
+        housekeeping._without_needed(["a" * 64])
