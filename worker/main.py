@@ -15,6 +15,8 @@ from storage.connection import check_url, connect
 from storage.errors import BlobUrlError, RedisUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
+from storage.log.form import configure
+from storage.log.settings import LogSettings
 from storage.needed_commands import check_commands
 from storage.output import never_block
 from storage.store_settings import read_secret_files
@@ -31,8 +33,8 @@ _log = logging.getLogger(__name__)
 def main() -> int:
     """Work until SIGTERM or Ctrl-C, or until Redis is away for long; then the supervisor starts a new worker."""
     never_block()
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        configure("worker", LogSettings.from_env(os.environ))
         read_secret_files(os.environ)
         settings = Settings.from_env(os.environ)
     except KeyError as error:
