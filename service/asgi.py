@@ -10,6 +10,7 @@ from service.access.rates import Rates
 from service.access.ring import KeyRing
 from service.app import METRICS, create_app
 from service.http.room import Room
+from service.observe.access_log import AccessLog
 from service.observe.blob_watch import BlobWatch
 from service.observe.metrics.traffic import Traffic
 from service.predict.memory.loaded_models import LoadedModels
@@ -38,7 +39,7 @@ def create_shell() -> Shell:
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
     redis = connect(redis_url, timeout_s=ONE_WAIT_S, n_retries=1, identity=identity)
-    traffic = Traffic(settings.metrics_versions)
+    traffic = Traffic(settings.metrics_versions, AccessLog(settings.log_predict_every))
     limit_waiting(redis, traffic.called_redis)
 
     check_commands_once = cache(check_commands)  # an error is not cached

@@ -49,7 +49,8 @@ ROOMS = {
     "storage": {
         "access": set(),
         "datasets": set(),
-        "jobs": {"datasets"},
+        "jobs": {"datasets", "log"},
+        "log": set(),
         "models": {"jobs"},
     },
     "cli": {

@@ -1,4 +1,4 @@
-"""Counts every answer of the shell by its route, except those that the one predict has counted."""
+"""Counts and logs every answer of the shell by its route, except those that the one predict has counted."""
 
 from collections.abc import Callable
 from time import perf_counter_ns
@@ -6,13 +6,16 @@ from time import perf_counter_ns
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map
 
-from service.observe.metrics.traffic import UNKNOWN_ROUTE, Traffic
+from service.observe.metrics.traffic import METHODS, OTHER, UNKNOWN_ROUTE, Traffic
 from service.predict.predict import SERVER_TIMING
-from service.server.messages import App, Message, Receive, Scope, Send, header
+from service.server.messages import App, Message, Receive, Scope, Send, header, remote_of, with_request_id
+from storage.log.form import doing
 
 
 def counted(app: App, traffic: Traffic, rules: Map) -> App:
-    """Return an app that answers as `app` does, and counts.
+    """Return an app that answers as `app` does, counts, and logs.
+
+    Every line that is logged meanwhile has the id of the request.
 
     Args:
         rules: of the Flask app, which tell the route of a path.
@@ -20,28 +23,63 @@ def counted(app: App, traffic: Traffic, rules: Map) -> App:
     rule_of = rule_finder(rules)
 
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
-        started_ns = perf_counter_ns()
-        status = ns = 0
+        answered = _Answered()
 
         async def noting(message: Message) -> None:
-            nonlocal status, ns
-            if message["type"] == "http.response.start":
-                ns = perf_counter_ns() - started_ns
-                is_counted = any(name.lower() == SERVER_TIMING for name, _ in message["headers"])
-                status = 0 if is_counted else message["status"]
+            answered.note(message)
             await send(message)
 
-        try:
-            await app(scope, receive, noting)
-        except Exception:
-            status, ns = 500, perf_counter_ns() - started_ns
-            raise
-        finally:
-            if status:  # else the client has gone
-                method, is_held = scope["method"], b"wait" in header(scope, b"prefer")
-                traffic.answered(rule_of(method, scope["path"]), method, status, None if is_held else ns)
+        scope = with_request_id(scope)
+        with doing(request_id=header(scope, b"x-request-id").decode("latin-1")):
+            try:
+                await app(scope, receive, noting)
+            except Exception:
+                answered.fail()
+                raise
+            finally:
+                if answered.status and not answered.is_predict:  # else it is counted, or the client has gone
+                    _count_and_log(scope, answered, traffic, rule_of)
 
     return count
+
+
+class _Answered:
+    """What of an answer is counted and logged."""
+
+    def __init__(self) -> None:
+        self.started_ns = perf_counter_ns()
+        self.status = 0
+        self.ns_to_begin = 0
+        self.n_bytes = 0
+        self.is_predict = False
+
+    def note(self, message: Message) -> None:
+        """Note a message of the answer."""
+        if message["type"] == "http.response.start":
+            self.ns_to_begin = perf_counter_ns() - self.started_ns
+            self.status = message["status"]
+            self.is_predict = any(name.lower() == SERVER_TIMING for name, _ in message["headers"])
+        else:
+            self.n_bytes += len(message.get("body", b""))
+
+    def fail(self) -> None:
+        """Note that there is no answer, or no whole one."""
+        self.status, self.is_predict = 500, False
+        self.ns_to_begin = perf_counter_ns() - self.started_ns
+
+
+def _count_and_log(scope: Scope, answered: _Answered, traffic: Traffic, rule_of: Callable[[str, str], str]) -> None:
+    method, is_held = scope["method"], b"wait" in header(scope, b"prefer")
+    rule = rule_of(method, scope["path"])
+    traffic.answered(rule, method, answered.status, None if is_held else answered.ns_to_begin)
+    traffic.access_log.write(
+        method=method if method in METHODS else OTHER,
+        route=rule,
+        status=answered.status,
+        n_bytes=answered.n_bytes,
+        ns=perf_counter_ns() - answered.started_ns,
+        remote=remote_of(scope),
+    )
 
 
 def rule_finder(rules: Map) -> Callable[[str, str], str]:

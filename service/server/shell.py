@@ -31,6 +31,7 @@ from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.errors import UnavailableError
+from storage.log.form import add
 
 _ALIVE = {path: orjson.dumps(answer) for path, answer in ALIVE.items()}
 
@@ -182,7 +183,7 @@ class Shell:
         # A header sent twice, or chunks, are for Flask to check.
         is_plain = len(headers) == len(scope["headers"]) and b"transfer-encoding" not in headers
         if is_plain and (match := self.predict.find(scope["method"], scope["path"])) is not None:
-            await self.predict.answer(match, headers, scope["query_string"], scope.get(CALLER, ANYONE), body, send)
+            await self.predict.answer(scope, match, headers, scope.get(CALLER, ANYONE), body, send)
             return
         receive = once(body)
         del body
@@ -216,7 +217,9 @@ class Shell:
         assert self._rule_of is not None, "there is a gate"
         is_predict = self.predict.find(method, path) is not None
         need = PREDICT if is_predict else need_of(method, self._rule_of(method, path))
-        return {**scope, CALLER: await gate.let_in_on_loop(need, by_name(scope["headers"]))}
+        caller = await gate.let_in_on_loop(need, by_name(scope["headers"]))
+        add(key_id=caller.key_id, tenant=caller.tenant or None)
+        return {**scope, CALLER: caller}
 
     async def _refuse(self, scope: Scope, send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
         own = own_headers(scope, b"application/problem+json")

@@ -22,14 +22,9 @@ from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
 from storage.log.faults import Fault, faults_of, without_commands
+from storage.log.members import MEMBERS
 from storage.log.settings import Format, LogSettings
 from storage.output import LossyOutput
-
-MEMBERS = (
-    *("code", "request_id", "key_id", "tenant", "job_id", "model", "version", "attempt", "trace_id", "span_id"),
-    *("method", "route", "status", "bytes", "remote", "sampled", "duration_ms"),
-)
-"""What a line may have beside the members that every line has. `docs/operations.md` explains each."""
 
 MAX_LINE_BYTES = select.PIPE_BUF
 """A pipe takes so much whole, so that the lines of several processes do not mix."""
@@ -72,13 +67,18 @@ def configure(process: str, settings: LogSettings) -> Format:
 
 @contextmanager
 def doing(**members: str | int | None) -> Iterator[None]:
-    """Give every line that is logged inside the block these members. None: leave it out."""
-    with structlog.contextvars.bound_contextvars(**{name: each for name, each in members.items() if each is not None}):
+    """Give every line that is logged inside the block these members, beside those of the block around it."""
+    before = structlog.contextvars.get_contextvars()
+    add(**members)
+    try:
         yield
+    finally:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(**before)
 
 
 def add(**members: str | int | None) -> None:
-    """Give every line until the end of the innermost `doing` that has the same members these values."""
+    """Give every line until the end of the innermost `doing` these members. None: leave it out."""
     structlog.contextvars.bind_contextvars(**{name: each for name, each in members.items() if each is not None})
 
 
