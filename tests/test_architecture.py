@@ -48,10 +48,10 @@ ROOMS = {
     },
     "storage": {
         "access": set(),
-        "datasets": set(),
+        "datasets": {"log"},
         "jobs": {"datasets", "log"},
         "log": set(),
-        "models": {"jobs"},
+        "models": {"jobs", "log"},
     },
     "cli": {
         "rows": set(),

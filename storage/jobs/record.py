@@ -11,6 +11,7 @@ from storage.alarm import report
 from storage.errors import CorruptDataError
 from storage.jobs.reports import Figures, JobError, LeaderboardEntry, Progress, Result
 from storage.jobs.spec import TrainingSpec
+from storage.log.faults import describe
 from storage.tenants import owned, tenant_of
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -112,4 +113,4 @@ def decode_job(job_id: str, record: Mapping[str, bytes]) -> Job:
         given["model"] = owned(tenant_of(job_id), given["model"])
         return _JOB.validate_python({"id": job_id, **given})
     except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-        raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {error}") from error
+        raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {describe(error)}") from error

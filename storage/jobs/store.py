@@ -35,6 +35,7 @@ from storage.jobs.record import (
 )
 from storage.jobs.reports import ERROR, FIGURES, JobError
 from storage.jobs.spec import SPEC, TrainingSpec, encode_spec
+from storage.log.faults import describe
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 from storage.store_settings import UNLIMITED
@@ -144,7 +145,7 @@ class JobStore:
         try:
             job_id, its_fingerprint = owned(tenant, known[b"job"].decode()), known[b"fingerprint"].decode()
         except (KeyError, ValueError) as error:
-            raise CorruptDataError(f"what is known of an Idempotency-Key cannot be read: {error!r}") from error
+            raise CorruptDataError(f"what is known of an Idempotency-Key cannot be read: {describe(error)}") from error
         if its_fingerprint != fingerprint:
             raise IdempotencyKeyReusedError(job_id)
         return self.get(job_id)
@@ -323,7 +324,7 @@ class JobStore:
                 job = replace(job, spec=SPEC.validate_json(self._redis.hget(keys.job(job_id), "spec")))
             return BestNetwork(job, weights, FIGURES.validate_json(figures))
         except ValueError as error:
-            raise CorruptDataError(f"the best network of job {job_id!r} cannot be read: {error}") from error
+            raise CorruptDataError(f"the best network of job {job_id!r} cannot be read: {describe(error)}") from error
 
     @names("job")
     def events(self, job_id: str, *, limit: int, after: str | None = None) -> tuple[list[Event], bool]:

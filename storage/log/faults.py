@@ -1,10 +1,13 @@
 """What a log says about an exception: its type and where it came from, and its message only if that holds no data."""
 
+import json
 import re
 import sys
 import traceback
 from pathlib import Path
 from typing import TypedDict
+
+from pydantic_core import ErrorDetails, ValidationError
 
 _MAX_CHAIN, _MAX_FRAMES = 5, 30
 
@@ -26,6 +29,21 @@ _COMMAND = re.compile(r"Command # \d+ \(.*?\) of pipeline caused error: |,? with
 _PACKAGES = Path(__file__).resolve().parents[2]
 
 
+def describe(error: BaseException) -> str:
+    """Return the type of an exception and what its message may say; of pydantic's, the places and what is wrong there.
+
+    For the messages of our own errors, which are logged. What was read is left out: it may be somebody's data.
+    """
+    if isinstance(error, ValidationError):
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {_what_is_wrong(fault)}" for fault in faults[:5])
+    return f"{type(error).__name__}: {message_of(error)}".removesuffix(": ")
+
+
+def _what_is_wrong(fault: ErrorDetails) -> str:
+    return "invalid" if fault["type"] in ("value_error", "assertion_error") else fault["msg"]
+
+
 class Fault(TypedDict):
     """One exception, with the one that caused it after it."""
 
@@ -45,6 +63,8 @@ def message_of(error: BaseException) -> str:
     kind = type(error)
     if isinstance(error, OSError) and not isinstance(error, UnicodeError):
         return error.strerror or (str(error) if kind.__module__ == "builtins" else "")
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.pos}"
     package = kind.__module__.partition(".")[0]
     if kind in _ABOUT_CODE or package in _OURS:
         return without_commands(str(error))

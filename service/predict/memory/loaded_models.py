@@ -16,12 +16,14 @@ from service.settings import Settings
 from storage.alarm import report
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import CorruptDataError, ModelNotFoundError, UnavailableError, VersionNotFoundError
+from storage.log.faults import describe
 from storage.models.trained_model import TrainedModel
 from storage.models.versions import Model, ModelReference
 
 if TYPE_CHECKING:
     from storage.jobs.store import JobStore
-    from storage.models.store import ModelStore
+    from storage.log.faults import describe
+from storage.models.store import ModelStore
 
 _CHECK_EVERY_S = 1.0
 _MAX_MODELS_PER_READ = 200
@@ -299,4 +301,4 @@ class LoadedModels:
         except UnavailableError:
             raise
         except Exception as error:
-            report(f"version {number} of model {model!r} cannot be loaded: {error}")
+            report(f"version {number} of model {model!r} cannot be loaded: {describe(error)}")
