@@ -19,6 +19,7 @@ from storage import keys
 from storage.availability import ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.errors import BlobStoreUnavailableError, WrongBlobStoreError
+from storage.log.alarm_codes import REDIS_REPLACED
 
 _ALARM_EVERY_S = 10.0
 
@@ -192,7 +193,7 @@ class StoreIdentity:
     def _alarm(self, error: Exception) -> None:
         if time.monotonic() - self._alarm_at_s >= _ALARM_EVERY_S:
             self._alarm_at_s = time.monotonic()
-            _log.critical("%s", error)
+            _log.critical("ALARM: %s", error, extra={"code": REDIS_REPLACED})
 
 
 def accept_loss(redis: Redis, blobs: BlobStore) -> None:

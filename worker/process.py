@@ -31,6 +31,7 @@ from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
+from storage.log.alarm_codes import UNEXPECTED_ERROR
 from storage.log.faults import message_of
 from storage.log.members import members_of
 from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
@@ -266,7 +267,7 @@ class TrainingWorker(Worker):
         except Exception as error:
             details = None if is_unavailable(error) or isinstance(error, HandedBackError) else error
             reason = f"{type(error).__name__}: {message_of(error)}"
-            extra = members_of(job.training_job_id)
+            extra = members_of(job.training_job_id) | ({"code": UNEXPECTED_ERROR} if details else {})
             _log.error("the process that took job %s ended early: %s", job.id, reason, exc_info=details, extra=extra)
             return False
         return True

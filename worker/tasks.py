@@ -26,6 +26,7 @@ from storage.identity import StoreIdentity
 from storage.jobs.attempt import Attempt
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
+from storage.log.alarm_codes import UNEXPECTED_ERROR
 from storage.log.faults import message_of
 from storage.log.form import add, doing
 from storage.log.members import members_of
@@ -149,8 +150,8 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
                 stop_requested=_stop_requested.is_set,
                 n_threads=settings.training_threads,
             )
-        extra = {"version": version, "duration_ms": _ms_since(began_at)}
-        _log.info("job %s: published version %d of model %s", job.id, version, job.model, extra=extra)
+        published = {"version": version, "duration_ms": _ms_since(began_at)}
+        _log.info("job %s: published version %d of model %s", job.id, version, job.model, extra=published)
         return "succeeded"
     except StaleAttemptError:
         raise
@@ -170,7 +171,10 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
             return "left"
         failure = _failure(error)
         if failure.code == "internal":
-            _log.error("job %s: attempt %d met an unexpected error", job.id, attempt.number, exc_info=error)
+            extra = {"code": UNEXPECTED_ERROR}
+            _log.error(
+                "job %s: attempt %d met an unexpected error", job.id, attempt.number, exc_info=error, extra=extra
+            )
         patience.with_store(lambda: attempt.fail(failure))
         # Its details may quote the data: they are for the owner of the job, in its record.
         _log.info("job %s: failed: %s", job.id, failure.code, extra={"duration_ms": _ms_since(began_at)})

@@ -21,6 +21,7 @@ import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
+from storage.log.alarm_codes import PROCESS_FAILED, UNEXPECTED_ERROR
 from storage.log.faults import Fault, faults_of, without_commands
 from storage.log.members import MEMBERS
 from storage.log.settings import Format, LogSettings
@@ -192,11 +193,13 @@ _log = logging.getLogger(__name__)
 def _log_uncaught(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     if isinstance(error, KeyboardInterrupt):
         return
-    _log.critical("the process ends because of an unexpected error", exc_info=(kind, error, where))
+    extra = {"code": PROCESS_FAILED}
+    _log.critical("the process ends because of an unexpected error", exc_info=(kind, error, where), extra=extra)
 
 
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
         name = args.thread.name if args.thread is not None else "-"
         info = (args.exc_type, args.exc_value, args.exc_traceback)
-        _log.error("the thread %s ended because of an unexpected error", name, exc_info=info)
+        extra = {"code": UNEXPECTED_ERROR}
+        _log.error("the thread %s ended because of an unexpected error", name, exc_info=info, extra=extra)

@@ -22,8 +22,7 @@ from storage.models.versions import Model, ModelReference
 
 if TYPE_CHECKING:
     from storage.jobs.store import JobStore
-    from storage.log.faults import describe
-from storage.models.store import ModelStore
+    from storage.models.store import ModelStore
 
 _CHECK_EVERY_S = 1.0
 _MAX_MODELS_PER_READ = 200
