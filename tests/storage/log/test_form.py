@@ -171,3 +171,9 @@ def test_a_setting_with_another_value_is_one_line_and_status_2():
     assert (result.returncode, result.stdout) == (2, "")
     levels = "debug, info, warning, error, critical"
     assert result.stderr == f"a setting cannot be read: LOG_LEVEL must be one of {levels}, not 'loud'\n"
+
+
+def test_what_a_full_pipe_lost_is_a_line_too():
+    lost, line = objects_of('sys.stdout.n_lost = 3; log.info("again")')
+    assert (lost["event"], lost["level"]) == ("3 lines of the log were lost, because nobody read it", "warning")
+    assert line["event"] == "again"
