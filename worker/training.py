@@ -77,7 +77,7 @@ def run_training(
         if checkpoint is None:
             raise
         # A bad checkpoint must not fail the job. If the job itself is at fault, the same error comes again.
-        checkpoints.drop(repr(error))
+        checkpoints.drop(describe(error))
         trained = train(None)
     deadline.lift()
 
