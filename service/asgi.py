@@ -26,6 +26,7 @@ from storage.connection import connect, connect_on_loop
 from storage.errors import BlobUrlError, RedisUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
+from storage.log import traces
 from storage.models.store import ModelStore
 from storage.needed_commands import check_commands
 from storage.queue import TrainingQueue
@@ -35,6 +36,7 @@ from storage.waiting_time import ONE_WAIT_S, limit_waiting
 def create_shell() -> Shell:
     """Build what gunicorn serves from the environment. No socket is opened before the first request."""
     settings = Settings.from_env(os.environ)
+    traces.begin("api", os.environ)
     redis_url = settings.stores.redis_url
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)

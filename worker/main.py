@@ -15,6 +15,7 @@ from storage.connection import check_url, connect
 from storage.errors import BlobUrlError, RedisUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
+from storage.log import traces
 from storage.log.form import configure
 from storage.log.settings import LogSettings
 from storage.needed_commands import check_commands
@@ -52,6 +53,7 @@ def main() -> int:
     except (RedisUrlError, BlobUrlError) as error:
         print(error, file=sys.stderr)
         return 2
+    traces.prepare(os.environ)
     identity = StoreIdentity(blobs)
     redis_url = settings.stores.redis_url
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until RQ installs its own: process 1 ignores it otherwise

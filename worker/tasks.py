@@ -26,6 +26,7 @@ from storage.identity import StoreIdentity
 from storage.jobs.attempt import Attempt
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
+from storage.log import traces
 from storage.log.alarm_codes import UNEXPECTED_ERROR
 from storage.log.faults import message_of
 from storage.log.form import add, doing
@@ -81,6 +82,7 @@ def train_model(job_id: str, count: Callable[[Outcome, float], None] = lambda ou
         count: called after each attempt with what became of it and how many seconds it took.
     """
     settings = Settings.from_env(os.environ)
+    traces.begin("worker", os.environ)
     limit_memory(settings.max_training_bytes)
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
@@ -89,18 +91,21 @@ def train_model(job_id: str, count: Callable[[Outcome, float], None] = lambda ou
     jobs, models = JobStore(redis, queue), ModelStore(redis)
     life_ends_at = time.monotonic() + LIFE_S
     next_id: str | None = job_id
-    while next_id is not None:
-        try:
-            identity.check_blobs(redis)
-        except BlobStoreUnavailableError as error:
-            extra = members_of(next_id)
-            _log.warning("job %s is left to a worker with its instances: %s", next_id, error, extra=extra)
-            return  # the reconciler enqueues it again
-        began_at = time.monotonic()
-        outcome = _claim_and_train(next_id, jobs, models, blobs, settings)
-        count(outcome, time.monotonic() - began_at)
-        # What filled the memory may be there still: the next job gets a child of its own.
-        next_id = None if outcome == "out_of_memory" else _next_job(queue, life_ends_at)
+    try:
+        while next_id is not None:
+            try:
+                identity.check_blobs(redis)
+            except BlobStoreUnavailableError as error:
+                extra = members_of(next_id)
+                _log.warning("job %s is left to a worker with its instances: %s", next_id, error, extra=extra)
+                return  # the reconciler enqueues it again
+            began_at = time.monotonic()
+            outcome = _claim_and_train(next_id, jobs, models, blobs, settings)
+            count(outcome, time.monotonic() - began_at)
+            # What filled the memory may be there still: the next job gets a child of its own.
+            next_id = None if outcome == "out_of_memory" else _next_job(queue, life_ends_at)
+    finally:
+        traces.end()  # once, as a collector that is away takes its time
 
 
 def _next_job(queue: TrainingQueue, life_ends_at: float) -> str | None:
@@ -122,12 +127,15 @@ def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: Blo
             _log.info("job %s needs no training", job_id)
             return "left"
         add(attempt=attempt.number, model=local(attempt.job.model))
-        _log.info("job %s: attempt %d starts", job_id, attempt.number)
-        try:
-            return _train(attempt, models, blobs, settings)
-        except StaleAttemptError as error:
-            _log.info("job %s: %s", job_id, error)
-            return "left"
+        job, parent = attempt.job, attempt.job.trace or {}
+        traces.waited("queue", parent=parent, began_at_ms=job.enqueued_at_ms or job.created_at_ms)
+        with traces.span("attempt", kind="consumer", parent=parent, job_id=local(job_id), attempt=attempt.number):
+            _log.info("job %s: attempt %d starts", job_id, attempt.number)
+            try:
+                return _train(attempt, models, blobs, settings)
+            except StaleAttemptError as error:
+                _log.info("job %s: %s", job_id, error)
+                return "left"
 
 
 def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Settings) -> Outcome:

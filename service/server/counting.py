@@ -1,6 +1,7 @@
 """Counts and logs every answer of the shell by its route, except those that the one predict has counted."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter_ns
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -8,7 +9,9 @@ from werkzeug.routing import Map
 
 from service.observe.metrics.traffic import METHODS, OTHER, UNKNOWN_ROUTE, Traffic
 from service.predict.predict import SERVER_TIMING
+from service.predict.protocols.table import PREDICT
 from service.server.messages import App, Message, Receive, Scope, Send, header, remote_of, with_request_id
+from storage.log import traces
 from storage.log.form import doing
 
 
@@ -30,17 +33,30 @@ def counted(app: App, traffic: Traffic, rules: Map) -> App:
             await send(message)
 
         scope = with_request_id(scope)
-        with doing(request_id=header(scope, b"x-request-id").decode("latin-1")):
+        with doing(request_id=header(scope, b"x-request-id").decode("latin-1")), _span_of(scope, rule_of):
             try:
                 await app(scope, receive, noting)
             except Exception:
                 answered.fail()
                 raise
             finally:
+                traces.describe(http_response_status_code=answered.status)
                 if answered.status and not answered.is_predict:  # else it is counted, or the client has gone
                     _count_and_log(scope, answered, traffic, rule_of)
 
     return count
+
+
+def _span_of(scope: Scope, rule_of: Callable[[str, str], str]) -> AbstractContextManager[None]:
+    """Return the span of a request. A predict has one only when its client asks for it."""
+    if not traces.is_on():
+        return nullcontext()
+    method, rule = scope["method"], rule_of(scope["method"], scope["path"])
+    parent = {name: header(scope, name.encode()).decode("latin-1") for name in ("traceparent", "tracestate")}
+    if rule in PREDICT and not traces.is_sampled(parent["traceparent"].encode()):
+        return nullcontext()
+    parent = {name: value for name, value in parent.items() if value}
+    return traces.span(f"{method} {rule}", kind="server", parent=parent, http_request_method=method, http_route=rule)
 
 
 class _Answered:

@@ -21,6 +21,7 @@ from service.server.messages import Scope, Send, remote_of, send_parts
 from service.server.request_head import parse_plain_head
 from service.settings import Limits
 from storage.errors import UnavailableError
+from storage.log import traces
 
 MAX_HEAD_BYTES = 2_048
 """Longer heads are not kept in memory."""
@@ -117,6 +118,8 @@ class PredictOnLoop:
             return None
         if b"origin" in head.headers:
             return None  # a browser's request, which the shell gives the headers of CORS
+        if traces.is_on() and traces.is_sampled(head.headers.get(b"traceparent", b"")):
+            return None  # the shell makes its span
         match = self.find("POST", head.path)
         if match is None:
             return None

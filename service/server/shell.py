@@ -31,6 +31,7 @@ from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.errors import UnavailableError
+from storage.log import traces
 from storage.log.form import add
 
 _ALIVE = {path: orjson.dumps(answer) for path, answer in ALIVE.items()}
@@ -205,6 +206,7 @@ class Shell:
             task.cancel()
         if self._metrics is not None:
             self._metrics.pour()
+        await asyncio.to_thread(traces.end)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _let_in(self, gate: Gate, scope: Scope) -> Scope:

@@ -53,6 +53,10 @@ class Job:
     checkpoint: CheckpointReference | None = None
     n_deaths: int = 0
     """Attempts that died without getting further than those before."""
+    enqueued_at_ms: int | None = None
+    """When it was enqueued for the last time."""
+    trace: Json[dict[str, str]] | None = None
+    """`traceparent` and `tracestate` of the span that made the job."""
 
     @property
     def is_done(self) -> bool:

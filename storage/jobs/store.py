@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from redis import Redis, WatchError
@@ -72,6 +73,7 @@ class JobStore:
         idempotency_digest: str | None = None,
         fingerprint: str = "",
         max_queued: int = UNLIMITED,
+        trace: Mapping[str, str] = MappingProxyType({}),
     ) -> Job:
         """Record a new job and enqueue it, in one transaction; or return the job that this request made before.
 
@@ -79,6 +81,7 @@ class JobStore:
             idempotency_digest: stands for the caller's Idempotency-Key and is remembered for 24 hours.
             fingerprint: digest of the request that the key belongs to.
             max_queued: how many jobs of one tenant may wait.
+            trace: what the spans of the job belong to, as `storage.log.traces` carries it.
 
         Raises:
             QueueFullError: as many wait already.
@@ -119,6 +122,7 @@ class JobStore:
                             # A worker of before 0.1.0 knows only `spec`, and no names that are with the instances.
                             encode_spec(short) if short else b"",
                             max_queued,
+                            METADATA.dump_json(dict(trace)) if trace else b"",
                         ],
                     )
                     outcome = transaction.execute()[-1]
