@@ -182,7 +182,7 @@ def _escaped(text: str) -> str:
 
 
 def _line_about_loss(handler: logging.Handler, n_lost: int) -> str:
-    text = "%d lines of the log were lost, because nobody read it"
+    text = "%d pieces of the log were lost, because nobody read it"
     record = logging.LogRecord("storage.output", logging.WARNING, "", 0, text, (n_lost,), None)
     return handler.format(record)
 

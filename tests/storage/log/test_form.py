@@ -175,5 +175,5 @@ def test_a_setting_with_another_value_is_one_line_and_status_2():
 
 def test_what_a_full_pipe_lost_is_a_line_too():
     lost, line = objects_of('sys.stdout.n_lost = 3; log.info("again")')
-    assert (lost["event"], lost["level"]) == ("3 lines of the log were lost, because nobody read it", "warning")
+    assert (lost["event"], lost["level"]) == ("3 pieces of the log were lost, because nobody read it", "warning")
     assert line["event"] == "again"
