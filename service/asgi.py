@@ -10,6 +10,7 @@ from service.access.rates import Rates
 from service.access.ring import KeyRing
 from service.app import METRICS, create_app
 from service.http.room import Room
+from service.observe.access_log import AccessLog
 from service.observe.blob_watch import BlobWatch
 from service.observe.metrics.traffic import Traffic
 from service.predict.memory.loaded_models import LoadedModels
@@ -25,6 +26,7 @@ from storage.connection import connect, connect_on_loop
 from storage.errors import BlobUrlError, RedisUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
+from storage.log import traces
 from storage.models.store import ModelStore
 from storage.needed_commands import check_commands
 from storage.queue import TrainingQueue
@@ -34,11 +36,12 @@ from storage.waiting_time import ONE_WAIT_S, limit_waiting
 def create_shell() -> Shell:
     """Build what gunicorn serves from the environment. No socket is opened before the first request."""
     settings = Settings.from_env(os.environ)
+    traces.begin("api", os.environ)
     redis_url = settings.stores.redis_url
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
     redis = connect(redis_url, timeout_s=ONE_WAIT_S, n_retries=1, identity=identity)
-    traffic = Traffic(settings.metrics_versions)
+    traffic = Traffic(settings.metrics_versions, AccessLog(settings.log_predict_every))
     limit_waiting(redis, traffic.called_redis)
 
     check_commands_once = cache(check_commands)  # an error is not cached

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 from service.datasets.reading.limits import TableLimits
 from service.http.room import default_room_bytes
+from service.observe.access_log import PREDICT_EVERY
 from service.observe.metrics.traffic import MAX_VERSIONS
 from storage.memory_limit import share_of_memory
 from storage.models.versions import ModelReference
@@ -85,6 +86,8 @@ class Settings:
     """Limit for all requests under way in one process together, by estimate."""
     metrics_versions: int = MAX_VERSIONS
     """How many versions have labels of their own in the metrics of one process."""
+    log_predict_every: int = PREDICT_EVERY
+    """One of so many predicts has a line in the log; 0: none, but for those that fail or are slow."""
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers; `*` stands for all."""
     allowed_hosts: tuple[str, ...] = ()
@@ -116,6 +119,7 @@ class Settings:
             model_memory_bytes=at_least_one(env, "MODEL_MEMORY_BYTES", cls.model_memory_bytes),
             request_memory_bytes=at_least_one(env, "REQUEST_MEMORY_BYTES", default_room_bytes(_n_processes(env))),
             metrics_versions=metrics_versions(env),
+            log_predict_every=_predict_every(env, "LOG_PREDICT_EVERY"),
             cors_origins=_origins(env, "CORS_ORIGINS"),
             allowed_hosts=_hosts(env, "ALLOWED_HOSTS"),
             proxies=_networks(env, "FORWARDED_ALLOW_IPS") or cls.proxies,
@@ -148,6 +152,10 @@ def metrics_versions(env: Mapping[str, str]) -> int:
         ValueError: it is not a whole number of at least 1.
     """
     return at_least_one(env, "METRICS_VERSIONS", MAX_VERSIONS)
+
+
+def _predict_every(env: Mapping[str, str], setting: str) -> int:
+    return 0 if env.get(setting) == "0" else at_least_one(env, setting, PREDICT_EVERY)
 
 
 def _n_processes(env: Mapping[str, str]) -> int:

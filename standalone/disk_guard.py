@@ -18,7 +18,7 @@ from typing import Any
 
 import redis
 
-from standalone.supervisor import log
+from standalone.log_lines import log
 
 RESERVE_BYTES = 16_000_000
 """Room that only the server can use."""

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -25,14 +25,16 @@ from standalone.errors import (
     OpenServiceError,
     RedisUnreachableError,
 )
+from standalone.log_lines import begin, log, say
 from standalone.redis_server import EmbeddedServer
-from standalone.supervisor import ChildSpec, Supervisor, answers_http, log
+from standalone.supervisor import ChildSpec, Supervisor, answers_http
 from storage.access.opening import check_may_listen
 from storage.availability import explain
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.errors import BlobUrlError, MissingCommandsError, OpenToAllError, RedisUrlError
 from storage.keys import OLDER_STORE_IDENTITY_MARK, STORE_IDENTITY_MARK
+from storage.log.settings import LogSettings
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.needed_commands import check_commands
 from storage.output import never_block
@@ -92,6 +94,7 @@ def up(settings: UpSettings) -> int:
     """
     _check_blob_url(settings.data_dir)
     never_block()
+    log_env = begin(LogSettings.from_env(os.environ))
     with ExitStack() as on_exit:
         data = on_exit.enter_context(DataDirectory.open(settings.data_dir, settings.address))
         _wait_for_port(settings.host, settings.port, KILLED_API_DRAINS_WITHIN_S if data.was_killed else 0.0)
@@ -121,7 +124,7 @@ def up(settings: UpSettings) -> int:
             )
             stages.append([spec])
         _announce(_local_address(settings.host, settings.port))
-        stages.append(_api_and_workers(settings, redis_url, data.path))
+        stages.append(_api_and_workers(settings, redis_url, data.path, log_env))
         return Supervisor(stages, on_ready=lambda: _say_ready(settings.address)).run()
 
 
@@ -163,8 +166,11 @@ def _exec(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     os.execve(command[0], [*command], _environment(env))
 
 
-def _api_and_workers(settings: UpSettings, redis_url: str, data_dir: Path) -> list[ChildSpec]:
+def _api_and_workers(
+    settings: UpSettings, redis_url: str, data_dir: Path, log_env: Mapping[str, str]
+) -> list[ChildSpec]:
     common = {
+        **log_env,
         "REDIS_URL": redis_url,
         "BLOB_URL": blob_url(os.environ, data_dir),
         MAX_TRAINING_BYTES: os.environ.get(MAX_TRAINING_BYTES) or str(share_of_memory(settings.workers)),
@@ -322,6 +328,4 @@ def _say_ready(address: str) -> None:
         f"until curl -s {address}/jobs/$job | grep '\"done\": *true'; do sleep 0.2; done",
         f"curl -s -w '\\n' {address}/predict {as_json} -d '{prediction}'",
     )
-    with suppress(OSError):  # nobody reads stdout: no reason to stop
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
+    say(lines)

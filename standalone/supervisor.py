@@ -10,7 +10,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from standalone.errors import ChildFailedError
+from standalone.log_lines import log, relay
 from standalone.process import ends_with_parent, kill_session
 
 N_LAST_LINES = 20
@@ -290,7 +290,7 @@ class Supervisor:
     def _relay(self, child: Child) -> tuple[str, ...]:
         """Print the child's new output under its name, and return its last lines."""
         for line in child.read_lines():
-            _write(f"[{child.spec.name}] {line}\n")
+            relay(child.spec.name, line)
         if not child.is_output_open:
             self._unwatch(child)
         return tuple(child.last_lines)
@@ -346,13 +346,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal
         return f"signal {number}"
-
-
-def log(message: str) -> None:
-    _write(f"[supervisor] {message}\n")
-
-
-def _write(text: str) -> None:
-    with suppress(OSError):  # nobody reads any more (`./run up 2>&1 | head`): continue without a log
-        sys.stderr.write(text)
-        sys.stderr.flush()

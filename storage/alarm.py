@@ -3,6 +3,8 @@
 import logging
 import time
 
+from storage.log.alarm_codes import STORE_DAMAGED
+
 SAY_AGAIN_AFTER_S = 60.0
 
 _log = logging.getLogger(__name__)
@@ -19,7 +21,7 @@ def report(damage: object) -> None:
             _said_at_s.clear()
         _said_at_s[text] = now_s
         _n_said += 1
-        _log.critical("ALARM: what is stored is damaged: %s", text)
+        _log.critical("ALARM: what is stored is damaged: %s", text, extra={"code": STORE_DAMAGED})
 
 
 def take() -> int:

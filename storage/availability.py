@@ -13,6 +13,7 @@ from storage.errors import (
     UnavailableError,
     WrongBlobStoreError,
 )
+from storage.log.faults import without_commands
 
 
 class ReplacedRedisError(StorageError, exceptions.ConnectionError):
@@ -114,7 +115,7 @@ def as_unavailable(error: BaseException) -> UnavailableError | None:
         case exceptions.NoPermissionError():
             return UnavailableError("Redis denies the user of REDIS_URL a command, key or channel that is needed")
     if is_wrong_type(error):
-        return UnavailableError(f"a key of Redis is damaged: {error}")
+        return UnavailableError(f"a key of Redis is damaged: {without_commands(str(error))}")
     return UnavailableError() if is_unavailable(error) else None
 
 

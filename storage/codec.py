@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from perceptron import Column, Dataset, Layer, Network, PerceptronError, Standardization, TableEncoder
 from storage.errors import CorruptDataError
+from storage.log.faults import describe
 
 _NAMES = TypeAdapter(tuple[str, ...])
 _COLUMNS = TypeAdapter(tuple[Column, ...])
@@ -51,7 +52,7 @@ def decode_dataset(content: bytes) -> tuple[Dataset, tuple[str, ...]]:
             arrays["features"], arrays["targets"], arrays.get("instance_weights"), arrays.get("class_weights")
         )
     except (KeyError, PerceptronError) as error:
-        raise CorruptDataError(f"the bytes are no data set: {error}") from error
+        raise CorruptDataError(f"the bytes are no data set: {describe(error)}") from error
     return dataset, names
 
 
@@ -69,7 +70,7 @@ def decode_names(content: bytes) -> tuple[str, ...]:
     try:
         return _NAMES.validate_json(content)
     except ValueError as error:
-        raise CorruptDataError(f"the bytes are no names of features: {error}") from error
+        raise CorruptDataError(f"the bytes are no names of features: {describe(error)}") from error
 
 
 def encode_model(
@@ -116,7 +117,7 @@ def decode_model(content: bytes, activations: tuple[str, ...]) -> StoredNetwork:
             standardization = Standardization(arrays["standardization.mean"], arrays["standardization.scale"])
         return StoredNetwork(network, standardization, *decode_columns(content))
     except (KeyError, ValueError) as error:
-        raise CorruptDataError(f"the bytes are no network with {len(activations)} layers: {error}") from error
+        raise CorruptDataError(f"the bytes are no network with {len(activations)} layers: {describe(error)}") from error
 
 
 def decode_columns(content: bytes) -> tuple[TableEncoder | None, str | None]:
@@ -130,7 +131,7 @@ def decode_columns(content: bytes) -> tuple[TableEncoder | None, str | None]:
         encoder = None if columns is None else TableEncoder(_COLUMNS.validate_json(columns))
         return encoder, None if target is None else target.decode()
     except ValueError as error:
-        raise CorruptDataError(f"the bytes are no columns of a table: {error}") from error
+        raise CorruptDataError(f"the bytes are no columns of a table: {describe(error)}") from error
 
 
 def has_columns(content: bytes) -> bool:
@@ -165,4 +166,4 @@ def load_arrays(content: bytes) -> dict[str, NDArray[Any]]:
     try:
         return safetensors.numpy.load(content)
     except SafetensorError as error:
-        raise CorruptDataError(f"the bytes are no safetensors: {error}") from error
+        raise CorruptDataError(f"the bytes are no safetensors: {describe(error)}") from error

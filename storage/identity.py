@@ -19,6 +19,7 @@ from storage import keys
 from storage.availability import NewerSchemaError, ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
 from storage.errors import BlobStoreUnavailableError, WrongBlobStoreError
+from storage.log.alarm_codes import REDIS_REPLACED
 from storage.schema import WRITTEN, must_be_written
 
 _ALARM_EVERY_S = 10.0
@@ -232,7 +233,7 @@ class StoreIdentity:
     def _alarm(self, error: Exception) -> None:
         if time.monotonic() - self._alarm_at_s >= _ALARM_EVERY_S:
             self._alarm_at_s = time.monotonic()
-            _log.critical("%s", error)
+            _log.critical("ALARM: %s", error, extra={"code": REDIS_REPLACED})
 
 
 @contextmanager

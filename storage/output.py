@@ -7,6 +7,7 @@ import select
 import stat
 import sys
 import time
+from collections.abc import Callable
 
 _PIECE_BYTES = select.PIPE_BUF
 """A pipe takes so much whole or not at all."""
@@ -29,6 +30,8 @@ class LossyOutput(io.TextIOBase):
         self._waited_at_s = 0.0
         self.n_lost = 0
         """Texts that were dropped since the last one that was written."""
+        self.note: Callable[[int], str] = lambda n: f"[{n} pieces of the log were lost, because nobody read it]\n"
+        """What says so, in the form of the log."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -52,7 +55,7 @@ class LossyOutput(io.TextIOBase):
         data = text.encode(errors="backslashreplace")
         if self.n_lost:
             start = "\n" if self._is_unfinished else ""
-            note = f"{start}[{self.n_lost} pieces of the log were lost, because nobody read it]\n".encode()
+            note = f"{start}{self.note(self.n_lost)}".encode()
             if self._write(note) < len(note):
                 self.n_lost += 1
                 return len(text)

@@ -48,10 +48,11 @@ ROOMS = {
     },
     "storage": {
         "access": set(),
-        "datasets": set(),
+        "datasets": {"log"},
+        "jobs": {"datasets", "log", "webhooks"},
+        "log": set(),
+        "models": {"jobs", "log"},
         "webhooks": set(),
-        "jobs": {"datasets", "webhooks"},
-        "models": {"jobs"},
     },
     "cli": {
         "rows": set(),

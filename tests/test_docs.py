@@ -9,13 +9,15 @@ import pytest
 from service.datasets.reading.limits import TableLimits
 from service.http.errors import STATUS_AND_CODE
 from service.settings import Limits
+from storage.log import alarm_codes
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "benchmarks" / "README.md"]
+PACKAGES_THAT_LOG = ("storage", "service", "worker", "standalone")
 READS_SETTINGS = (
     *("service/settings.py", "service/server/gunicorn_config.py"),
-    *("storage/store_settings.py", "worker/settings.py", "cli/commands/processes.py"),
+    *("storage/store_settings.py", "storage/log/settings.py", "worker/settings.py", "cli/commands/processes.py"),
     "storage/webhooks/settings.py",
 )
 
@@ -57,3 +59,16 @@ def test_every_error_code_is_documented_with_its_status() -> None:
     rows = [line for line in (DOCS / "api.md").read_text().splitlines() if line.startswith("| ")]
     for status, code in STATUS_AND_CODE.values():
         assert any(row.startswith(f"| {status}") and f"`{code}`" in row for row in rows), code
+
+
+def test_every_alarm_has_a_code_and_every_code_a_section() -> None:
+    codes = {name: value for name, value in vars(alarm_codes).items() if name.isupper()}
+    operations = (DOCS / "operations.md").read_text()
+    alarms = operations[operations.index("## Alarms") : operations.index("## Containers")]
+    assert set(re.findall(r"^### (\w+)$", alarms, re.MULTILINE)) == set(codes.values())
+    sources = [path.read_text() for folder in PACKAGES_THAT_LOG for path in (ROOT / folder).rglob("*.py")]
+    assert {name for name in codes if not any(f'"code": {name}' in text for text in sources)} == set()
+    critical = [call for text in sources for call in re.findall(r"_log\.critical\(.*?\)\n", text, re.DOTALL)]
+    assert len(critical) == 4
+    assert [call for call in critical if "extra=" not in call] == []
+    assert not any('"code": "' in text for text in sources), "codes are named in alarm_codes.py"

@@ -10,6 +10,7 @@ from typing import Any
 
 from storage.errors import StaleAttemptError
 from storage.jobs.store import JobStore
+from storage.log.members import members_of
 from worker.deadline import KILL_AFTER_S, TIME_LIMIT_ERROR, Deadline
 
 KILL_STALE_AFTER_S = 8.0
@@ -89,7 +90,7 @@ class Guard:
         try:
             self._jobs.current_attempt(self._job_id).fail(TIME_LIMIT_ERROR)
         except StaleAttemptError:
-            _log.info("job %s ended by itself just now", self._job_id)
+            _log.info("job %s ended by itself just now", self._job_id, extra=members_of(self._job_id))
             return None
         if self._job_id != self._child.job_id:
             return None  # the child has begun the next one

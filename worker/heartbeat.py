@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from contextvars import copy_context
 from typing import NoReturn
 
 from storage.errors import StaleAttemptError
@@ -32,7 +33,7 @@ class Heartbeat:
         self._deadline = deadline
         self._is_over = threading.Event()
         self._is_interrupted = False
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._beat,), name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
         self._thread.start()

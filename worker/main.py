@@ -15,6 +15,9 @@ from storage.connection import check_url, connect
 from storage.errors import BlobUrlError, RedisUrlError
 from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
+from storage.log import traces
+from storage.log.form import configure
+from storage.log.settings import LogSettings
 from storage.needed_commands import check_commands
 from storage.output import never_block
 from storage.store_settings import read_secret_files
@@ -32,8 +35,8 @@ _log = logging.getLogger(__name__)
 def main() -> int:
     """Work until SIGTERM or Ctrl-C, or until Redis is away for long; then the supervisor starts a new worker."""
     never_block()
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        configure("worker", LogSettings.from_env(os.environ))
         read_secret_files(os.environ)
         settings = Settings.from_env(os.environ)
     except KeyError as error:
@@ -51,6 +54,7 @@ def main() -> int:
     except (RedisUrlError, BlobUrlError) as error:
         print(error, file=sys.stderr)
         return 2
+    traces.prepare(os.environ)
     identity = StoreIdentity(blobs)
     redis_url = settings.stores.redis_url
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until RQ installs its own: process 1 ignores it otherwise

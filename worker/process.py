@@ -31,6 +31,9 @@ from storage.identity import StoreIdentity
 from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
+from storage.log.alarm_codes import UNEXPECTED_ERROR
+from storage.log.faults import message_of
+from storage.log.members import members_of
 from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
 from storage.workload import count_attempt, share_alarms
 from worker.deadline import HandedBackError
@@ -228,7 +231,9 @@ class TrainingWorker(Worker):
             self._identity.check(self.connection)  # first: in an emptied Redis no job is held
             reason = self._guard.reason_to_kill() if self._guard is not None else None
             if reason is not None:
-                _log.warning("job %s: its process %s and is killed", job.id, reason)
+                job_id = self._child.job_id if self._child is not None else job.id
+                extra = members_of(job_id)
+                _log.warning("job %s: its process %s and is killed", job_id, reason, extra=extra)
                 self.kill_horse()
             self.heartbeat()
             self._maintain()
@@ -266,7 +271,9 @@ class TrainingWorker(Worker):
             train_model(job.training_job_id, self._count)
         except Exception as error:
             details = None if is_unavailable(error) or isinstance(error, HandedBackError) else error
-            _log.error("the process that took job %s ended early: %r", job.id, error, exc_info=details)
+            reason = f"{type(error).__name__}: {message_of(error)}"
+            extra = members_of(job.training_job_id) | ({"code": UNEXPECTED_ERROR} if details else {})
+            _log.error("the process that took job %s ended early: %s", job.id, reason, exc_info=details, extra=extra)
             return False
         return True
 

@@ -26,8 +26,14 @@ from storage.identity import StoreIdentity
 from storage.jobs.attempt import Attempt
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
+from storage.log import traces
+from storage.log.alarm_codes import UNEXPECTED_ERROR
+from storage.log.faults import message_of
+from storage.log.form import add, doing
+from storage.log.members import members_of
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
+from storage.tenants import local
 from worker.deadline import TIME_LIMIT_ERROR, HandedBackError, TimeUpError
 from worker.guard import WorkerChild
 from worker.heartbeat import Heartbeat
@@ -76,6 +82,7 @@ def train_model(job_id: str, count: Callable[[Outcome, float], None] = lambda ou
         count: called after each attempt with what became of it and how many seconds it took.
     """
     settings = Settings.from_env(os.environ)
+    traces.begin("worker", os.environ)
     limit_memory(settings.max_training_bytes)
     blobs = BlobStore(settings.stores.blob_url)
     identity = StoreIdentity(blobs)
@@ -84,17 +91,21 @@ def train_model(job_id: str, count: Callable[[Outcome, float], None] = lambda ou
     jobs, models = JobStore(redis, queue), ModelStore(redis)
     life_ends_at = time.monotonic() + LIFE_S
     next_id: str | None = job_id
-    while next_id is not None:
-        try:
-            identity.check_blobs(redis)
-        except BlobStoreUnavailableError as error:
-            _log.warning("job %s is left to a worker with its instances: %s", next_id, error)
-            return  # the reconciler enqueues it again
-        began_at = time.monotonic()
-        outcome = _claim_and_train(next_id, jobs, models, blobs, settings)
-        count(outcome, time.monotonic() - began_at)
-        # What filled the memory may be there still: the next job gets a child of its own.
-        next_id = None if outcome == "out_of_memory" else _next_job(queue, life_ends_at)
+    try:
+        while next_id is not None:
+            try:
+                identity.check_blobs(redis)
+            except BlobStoreUnavailableError as error:
+                extra = members_of(next_id)
+                _log.warning("job %s is left to a worker with its instances: %s", next_id, error, extra=extra)
+                return  # the reconciler enqueues it again
+            began_at = time.monotonic()
+            outcome = _claim_and_train(next_id, jobs, models, blobs, settings)
+            count(outcome, time.monotonic() - began_at)
+            # What filled the memory may be there still: the next job gets a child of its own.
+            next_id = None if outcome == "out_of_memory" else _next_job(queue, life_ends_at)
+    finally:
+        traces.end()  # once, as a collector that is away takes its time
 
 
 def _next_job(queue: TrainingQueue, life_ends_at: float) -> str | None:
@@ -110,16 +121,21 @@ def _next_job(queue: TrainingQueue, life_ends_at: float) -> str | None:
 def _claim_and_train(job_id: str, jobs: JobStore, models: ModelStore, blobs: BlobStore, settings: Settings) -> Outcome:
     """Train the job, unless it needs no training any more."""
     _child.begin(job_id)
-    attempt = jobs.claim(job_id, _child.token)
-    if attempt is None:
-        _log.info("job %s needs no training", job_id)
-        return "left"
-    _log.info("job %s: attempt %d starts", job_id, attempt.number)
-    try:
-        return _train(attempt, models, blobs, settings)
-    except StaleAttemptError as error:
-        _log.info("job %s: %s", job_id, error)
-        return "left"
+    with doing(**members_of(job_id)):
+        attempt = jobs.claim(job_id, _child.token)
+        if attempt is None:
+            _log.info("job %s needs no training", job_id)
+            return "left"
+        add(attempt=attempt.number, model=local(attempt.job.model))
+        job, parent = attempt.job, attempt.job.trace or {}
+        traces.waited("queue", parent=parent, began_at_ms=job.enqueued_at_ms or job.created_at_ms)
+        with traces.span("attempt", kind="consumer", parent=parent, job_id=local(job_id), attempt=attempt.number):
+            _log.info("job %s: attempt %d starts", job_id, attempt.number)
+            try:
+                return _train(attempt, models, blobs, settings)
+            except StaleAttemptError as error:
+                _log.info("job %s: %s", job_id, error)
+                return "left"
 
 
 def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Settings) -> Outcome:
@@ -128,7 +144,7 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
     Raises:
         StaleAttemptError: the job is no longer this attempt's.
     """
-    job, deadline = attempt.job, _child.deadline
+    job, deadline, began_at = attempt.job, _child.deadline, time.monotonic()
     patience = Patience(time.monotonic, time.sleep, _stop_requested.is_set)
     try:
         deadline.install()
@@ -142,7 +158,8 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
                 stop_requested=_stop_requested.is_set,
                 n_threads=settings.training_threads,
             )
-        _log.info("job %s: published version %d of model %s", job.id, version, job.model)
+        published = {"version": version, "duration_ms": _ms_since(began_at)}
+        _log.info("job %s: published version %d of model %s", job.id, version, job.model, extra=published)
         return "succeeded"
     except StaleAttemptError:
         raise
@@ -151,19 +168,29 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
         is_missing = isinstance(error, BlobNotFoundError)
         is_damaged = is_missing or is_wrong_type(error)
         if is_damaged:
-            report(f"job {job.id}: {error}")
-            tell(attempt, f"{error}: the job waits until that is put right, and can be cancelled")
+            damage = message_of(error)
+            report(f"job {job.id}: {damage}")
+            tell(attempt, f"{damage}: the job waits until that is put right, and can be cancelled")
         if is_damaged or isinstance(error, HandedBackError) or is_unavailable(error):
             # A store that is away, full, loading, damaged or without a blob is no fault of the job, which waits for it.
             patience.with_store(lambda: attempt.hand_back(is_urgent=not is_damaged))
-            _log.info("job %s: handed back: %s", job.id, str(error) or "the worker stops")
+            reason = message_of(error) if str(error) else "the worker stops"
+            _log.info("job %s: handed back: %s", job.id, reason, extra={"duration_ms": _ms_since(began_at)})
             return "left"
         failure = _failure(error)
         if failure.code == "internal":
-            _log.error("job %s: attempt %d met an unexpected error", job.id, attempt.number, exc_info=error)
+            extra = {"code": UNEXPECTED_ERROR}
+            _log.error(
+                "job %s: attempt %d met an unexpected error", job.id, attempt.number, exc_info=error, extra=extra
+            )
         patience.with_store(lambda: attempt.fail(failure))
-        _log.info("job %s: failed: %s: %s", job.id, failure.code, failure.detail)
+        # Its details may quote the data: they are for the owner of the job, in its record.
+        _log.info("job %s: failed: %s", job.id, failure.code, extra={"duration_ms": _ms_since(began_at)})
         return "out_of_memory" if failure.code == "out_of_memory" else "failed"
+
+
+def _ms_since(began_at: float) -> int:
+    return round(1e3 * (time.monotonic() - began_at))
 
 
 def _failure(error: BaseException) -> JobError:

@@ -11,6 +11,8 @@ from storage.errors import CorruptDataError
 from storage.jobs.attempt import Attempt
 from storage.jobs.checkpoints import Checkpoint
 from storage.jobs.description import Description
+from storage.log.faults import describe
+from storage.log.traces import span
 from storage.models.store import ModelStore
 from storage.tenants import owned, tenant_of
 from worker.checkpoints import Checkpoints
@@ -72,20 +74,23 @@ def run_training(
         return train_one(inputs, watch, start=start)
 
     try:
-        trained = train(checkpoint)
+        with span("train"):
+            trained = train(checkpoint)
     except (InvalidConfigError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if checkpoint is None:
             raise
         # A bad checkpoint must not fail the job. If the job itself is at fault, the same error comes again.
-        checkpoints.drop(repr(error))
-        trained = train(None)
+        checkpoints.drop(describe(error))
+        with span("train"):
+            trained = train(None)
     deadline.lift()
 
     result = replace(trained.result, warnings=(*spec.warnings, *trained.result.warnings))
     standardization = trained.standardization if spec.training.standardize else None
     weights = encode_model(trained.network, standardization, encoder, target)
     description = Description.of(attempt.job, result, training=trained.config, weights=weights, n_threads=n_threads)
-    version = patience.with_store(lambda: attempt.publish(weights, description, result))
+    with span("publish"):
+        version = patience.with_store(lambda: attempt.publish(weights, description, result))
     checkpoints.delete()
     return version
 

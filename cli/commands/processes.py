@@ -1,5 +1,6 @@
 """`perceptron up`, `serve`, `worker` and `init`: the commands that run the service or work on its stores."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 from cli.options import common_options, data_dir_option, redis_url_option
 from standalone import UpSettings, exec_api, exec_worker
 from standalone import up as run_everything
+from storage.log.settings import LogSettings
 
 _host = click.option("--host", envvar="HOST", default="127.0.0.1", show_envvar=True, help="Address to listen on.")
 _port_from = partial(
@@ -31,6 +33,20 @@ _insecure = click.option(
     show_envvar=True,
     help="Let everybody in while there is no access key, also from other machines.",
 )
+
+
+def _check_log_settings() -> None:
+    """Check the settings that all processes read first, here where the error is one line.
+
+    Raises:
+        click.UsageError: one of them cannot be used.
+    """
+    try:
+        LogSettings.from_env(os.environ)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
 _redis_url = redis_url_option(is_required=True, help_text="The Redis that keeps jobs and models.")
 _own_redis_url = redis_url_option(is_required=False, help_text="A Redis to use instead of the embedded one.")
 
@@ -69,6 +85,7 @@ def up(
 
     To be reached from other machines, it wants an access key first: perceptron keys create --help.
     """
+    _check_log_settings()
     return run_everything(
         UpSettings(
             host=host,
@@ -125,6 +142,7 @@ def serve(host: str, port: int, api_processes: int, redis_url: str, insecure: bo
 
     To be reached from other machines, it wants an access key first: perceptron keys create --help.
     """
+    _check_log_settings()
     exec_api(host, port, api_processes, redis_url, is_insecure=insecure)
 
 
@@ -139,6 +157,7 @@ def worker(redis_url: str) -> None:
 
     Run one training worker alone, without a supervisor. Start as many as there shall be jobs at a time.
     """
+    _check_log_settings()
     exec_worker(redis_url)
 
 

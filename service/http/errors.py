@@ -47,6 +47,7 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
+from storage.log.alarm_codes import STORE_DAMAGED, UNEXPECTED_ERROR
 
 RETRY_AFTER_S = 1
 
@@ -296,13 +297,16 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
 
     Errors of redis-py must have become an `UnavailableError` before.
     """
+    about = {} if request_id is None else {"request_id": request_id}
     if isinstance(error, CorruptDataError):
         # No client caused it, and restored data mends it.
-        _log.critical("ALARM: what is stored is damaged. request %s: %s", request_id, error)
+        _log.critical(
+            "ALARM: what is stored is damaged. request %s: %s", request_id, error, extra=about | {"code": STORE_DAMAGED}
+        )
         detail = "what is stored is not what was written there; the service's log has the details under the request_id"
         return problem_answer(503, "unavailable", detail, request_id=request_id)
     if isinstance(error, UnavailableError):
-        _log.warning("request %s: %s", request_id, error.__cause__ or error)
+        _log.warning("request %s: %s", request_id, error.__cause__ or error, extra=about)
     if isinstance(error, TableError):
         return problem_answer(error.status, error.code, str(error), request_id=request_id, members=error.members)
     for kind in type(error).__mro__:
@@ -312,7 +316,8 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
             return problem_answer(
                 status, code, str(error), request_id=request_id, faults=_faults(error), headers=headers
             )
-    _log.error("request %s met an unexpected error", request_id, exc_info=error)
+    extra = about | {"code": UNEXPECTED_ERROR}
+    _log.error("request %s met an unexpected error", request_id, exc_info=error, extra=extra)
     detail = "an unexpected error; the service's log has the details under the request_id"
     return problem_answer(500, "internal", detail, request_id=request_id)
 

@@ -78,6 +78,7 @@ def http_request(request: Request) -> HttpRequest:
         room=current_app.extensions[ROOM],
         caller=current_caller(),
         rule=request.url_rule.rule if request.url_rule is not None else "",
+        remote=request.remote_addr or "",
     )
 
 

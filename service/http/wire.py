@@ -57,6 +57,8 @@ class HttpRequest:
     caller: Caller = ANYONE
     rule: str = ""
     """The rule that the path matches, in Flask's notation."""
+    remote: str = ""
+    """The address of whoever connected, for the log."""
 
 
 @dataclass(slots=True)

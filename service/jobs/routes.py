@@ -35,6 +35,7 @@ from storage.jobs.record import Job
 from storage.jobs.shown import JobPayload
 from storage.jobs.spec import MAX_NAMES_IN_RECORD
 from storage.jobs.store import JobStore
+from storage.log.traces import carried
 from storage.models.store import ModelStore
 from storage.tenants import local
 from storage.webhooks.receivers import ReceiverRefusedError
@@ -103,6 +104,7 @@ def job_routes(
                 fingerprint=fingerprint,
                 max_queued=limits.max_tenant_queued_jobs,
                 webhook=webhook,
+                trace=carried(),
             )
         response = _show(job, 202)
         response.headers["Location"] = f"/jobs/{local(job.id)}"

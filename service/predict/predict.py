@@ -15,6 +15,7 @@ from service.http.errors import ClientGoneError, Fault, OutputTooLargeError, ans
 from service.http.parsing import check_n_instances, refuse
 from service.http.room import LONG_STEPS, Room
 from service.http.wire import Header, HttpAnswer, HttpRequest
+from service.observe.access_log import AccessLog
 from service.predict.inputs import Inputs
 from service.predict.instances import Instances, Rows, as_matrix
 from service.predict.memory.loaded_model import LoadedModel
@@ -22,6 +23,7 @@ from service.predict.memory.loaded_models import Found, LoadedModels
 from service.predict.provisional import JobReference, find_network
 from service.settings import Limits
 from storage.models.versions import ModelReference
+from storage.tenants import local
 
 _STALE_HEADER: Header = (b"x-model-stale", b"true")
 
@@ -130,8 +132,26 @@ def predict(
     else:
         model, version, is_stale = found.model.trained.name, found.model.trained.version, found.is_stale
     ns = models.traffic.predicted(http.rule, answer.status, model, version, n_rows, is_stale, started_ns)
+    if (access_log := models.traffic.access_log).is_due(answer.status, ns):
+        _log_access(access_log, http, answer, ns, model)
     answer.headers += ((SERVER_TIMING, b"predict;dur=%.3f" % (1e-6 * ns)),)
     return answer
+
+
+def _log_access(access_log: AccessLog, http: HttpRequest, answer: HttpAnswer, ns: int, model: str) -> None:
+    access_log.write(
+        method="POST",
+        route=http.rule,
+        status=answer.status,
+        n_bytes=len(answer.body),
+        ns=ns,
+        remote=http.remote,
+        request_id=http.request_id,
+        key_id=http.caller.key_id,
+        tenant=http.caller.tenant,
+        model=local(model),
+        is_sample=True,
+    )
 
 
 def _owned(reference: ModelReference | JobReference, caller: Caller) -> ModelReference | JobReference:

@@ -14,6 +14,8 @@ from service.settings import metrics_versions, stop_delay_s
 from storage.access.opening import check_may_listen
 from storage.connection import connect
 from storage.errors import OpenToAllError, RedisUrlError
+from storage.log.form import configure
+from storage.log.settings import LogSettings
 from storage.output import never_block
 from storage.store_settings import is_insecure, read_secret_files
 
@@ -27,6 +29,13 @@ _MAX_ARENAS = 2
 never_block()
 
 wsgi_app = "service.asgi:app"
+
+try:
+    log_settings = LogSettings.from_env(os.environ)
+except ValueError as error:
+    print(f"perceptron: error: {error}", file=sys.stderr)
+    sys.exit(2)
+configure("api", log_settings)
 
 try:
     read_secret_files(os.environ)
@@ -62,9 +71,9 @@ _n_versions = metrics_versions(os.environ)
 # We do not use gunicorn's command socket.
 control_socket_disable = True
 
-# A log line per request would cost more than the request. Errors are logged.
+# `service.observe.access_log` writes a line for each request, but for most predicts.
 accesslog = None
-loglevel = "info"
+logger_class = "service.server.gunicorn_logger.GunicornLogger"
 
 
 def on_starting(server: Any) -> None:

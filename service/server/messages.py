@@ -21,6 +21,12 @@ def header(scope: Scope, wanted: bytes) -> bytes:
     return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
+def remote_of(scope: Scope) -> str:
+    """Return the address of whoever connected; empty on a unix socket."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 def without(scope: Scope, *unwanted: bytes) -> Scope:
     """Return the request without the given headers."""
     kept = [(name, value) for name, value in scope["headers"] if name not in unwanted]
@@ -35,6 +41,15 @@ def own_headers(scope: Scope, media_type: bytes) -> Headers:
         *SAFE,
         (b"cache-control", b"no-cache"),
     ]
+
+
+def with_request_id(scope: Scope) -> Scope:
+    """Return a request that has an id, the one that its client gave if that is fit for a header and a log."""
+    given = header(scope, b"x-request-id").decode("latin-1")
+    if (own := request_id(given)) == given:
+        return scope
+    scope = without(scope, b"x-request-id")
+    return {**scope, "headers": [*scope["headers"], (b"x-request-id", own.encode())]}
 
 
 async def send_parts(send: Send, status: int, headers: Headers, body: bytes) -> None:

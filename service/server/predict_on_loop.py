@@ -17,10 +17,11 @@ from service.predict.formats.format import SMALL_BODY_BYTES
 from service.predict.memory.loaded_models import LoadedModels
 from service.predict.predict import WouldWaitError, predict
 from service.predict.protocols.table import Match, find
-from service.server.messages import Send, send_parts
+from service.server.messages import Scope, Send, remote_of, send_parts
 from service.server.request_head import parse_plain_head
 from service.settings import Limits
 from storage.errors import UnavailableError
+from storage.log import traces
 
 MAX_HEAD_BYTES = 2_048
 """Longer heads are not kept in memory."""
@@ -117,35 +118,42 @@ class PredictOnLoop:
             return None
         if b"origin" in head.headers:
             return None  # a browser's request, which the shell gives the headers of CORS
+        if traces.is_on() and traces.is_sampled(head.headers.get(b"traceparent", b"")):
+            return None  # the shell makes its span
         match = self.find("POST", head.path)
         if match is None:
             return None
         return _KnownHead(PredictHead(raw, match, head.headers, head.query, head.n_body_bytes))
 
-    def answer_now(self, head: PredictHead, parts: list[bytes]) -> Answered | None:
-        """Answer a request with a body in parts; None if that would hold up the loop."""
+    def answer_now(self, head: PredictHead, parts: list[bytes], remote: str = "") -> Answered | None:
+        """Answer a request with a body in parts; None if that would hold up the loop.
+
+        Args:
+            remote: the address of whoever connected, for the log.
+        """
         if head.n_body_bytes > SMALL_BODY_BYTES:
             return None
         try:
-            return self._answered(head, parts, may_wait=False)
+            return self._answered(head, parts, remote, may_wait=False)
         except WouldWaitError:
             return None
 
     async def answer_in_thread(
-        self, head: PredictHead, parts: list[bytes], is_gone: Callable[[], bool] | None = None
+        self, head: PredictHead, parts: list[bytes], is_gone: Callable[[], bool] | None = None, remote: str = ""
     ) -> Answered:
         """Answer a request with a body in parts, whatever that takes. The list is empty then.
 
         Args:
             is_gone: ends long work early.
         """
-        answered = partial(self._answered, head, parts, is_gone=is_gone)
+        answered = partial(self._answered, head, parts, remote, is_gone=is_gone)
         return await asyncio.get_running_loop().run_in_executor(self._threads, answered)
 
     def _answered(
         self,
         head: PredictHead,
         parts: list[bytes],
+        remote: str,
         *,
         may_wait: bool = True,
         is_gone: Callable[[], bool] | None = None,
@@ -165,15 +173,18 @@ class PredictOnLoop:
             self.room,
             caller=head.caller,
             rule=head.match.rule,
+            remote=remote,
         )
         if is_gone is not None:
             http.is_gone = is_gone
         return predict(head.match.read, http, self._models, self._limits, may_wait=may_wait), http.request_id
 
     async def answer(
-        self, match: Match, headers: Mapping[bytes, bytes], query: bytes, caller: Caller, body: bytes, send: Send
+        self, scope: Scope, match: Match, headers: Mapping[bytes, bytes], caller: Caller, body: bytes, send: Send
     ) -> None:
         """Answer a request of the shell, whose body has been received."""
-        head = PredictHead(b"", match, headers, query, len(body), caller)
-        answer, of_request = self.answer_now(head, [body]) or await self.answer_in_thread(head, [body])
+        head = PredictHead(b"", match, headers, scope["query_string"], len(body), caller)
+        remote = remote_of(scope)
+        answered = self.answer_now(head, [body], remote)
+        answer, of_request = answered or await self.answer_in_thread(head, [body], remote=remote)
         await send_parts(send, answer.status, all_headers(answer, of_request), answer.body)

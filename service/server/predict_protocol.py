@@ -45,10 +45,12 @@ class PredictProtocol(GuardedProtocol):
         self._is_answering = False
         """Whether a thread computes an answer. Nothing is read meanwhile."""
         self._answered_at = 0.0
+        self._remote = ""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self._remote = str(self.client[0]) if self.client else ""
         self._answered_at = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
@@ -118,7 +120,7 @@ class PredictProtocol(GuardedProtocol):
     def _is_answered(self) -> bool:
         """Answer the request that is held back, unless that would hold up the loop."""
         assert self._head is not None
-        answered = self._predict.answer_now(self._head, self._parts)
+        answered = self._predict.answer_now(self._head, self._parts, self._remote)
         if answered is None:
             return False
         head = self._head
@@ -129,7 +131,7 @@ class PredictProtocol(GuardedProtocol):
     async def _answer_in_thread(self, head: PredictHead, parts: list[bytes], rest: bytes) -> None:
         answered = None
         try:
-            answered = await self._predict.answer_in_thread(head, parts, self._is_gone)
+            answered = await self._predict.answer_in_thread(head, parts, self._is_gone, self._remote)
         finally:
             self._is_answering = False
             self._give_back()

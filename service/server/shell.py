@@ -32,6 +32,8 @@ from service.settings import Limits
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.errors import UnavailableError
+from storage.log import traces
+from storage.log.form import add
 
 _FREE_BODY_BYTES = 4_096
 
@@ -198,7 +200,7 @@ class Shell:
             if self.gate is not None and not self.gate.is_in_force(caller):
                 await self._refuse(scope, send, UnauthenticatedError("ended meanwhile", caller.key_id))
                 return
-            await self.predict.answer(match, headers, scope["query_string"], caller, body, send)
+            await self.predict.answer(scope, match, headers, caller, body, send)
             return
         receive = once(body)
         del body
@@ -220,6 +222,7 @@ class Shell:
             task.cancel()
         if self._metrics is not None:
             self._metrics.pour()
+        await asyncio.to_thread(traces.end)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _let_in(self, gate: Gate, scope: Scope) -> Scope:
@@ -232,7 +235,9 @@ class Shell:
         assert self._rule_of is not None, "there is a gate"
         is_predict = self.predict.find(method, path) is not None
         need = PREDICT if is_predict else need_of(method, self._rule_of(method, path))
-        return {**scope, CALLER: await gate.let_in_on_loop(need, by_name(scope["headers"]))}
+        caller = await gate.let_in_on_loop(need, by_name(scope["headers"]))
+        add(key_id=caller.key_id, tenant=caller.tenant or None)
+        return {**scope, CALLER: caller}
 
     async def _refuse(self, scope: Scope, send: Send, error: Exception, *more: tuple[bytes, bytes]) -> None:
         own = own_headers(scope, b"application/problem+json")

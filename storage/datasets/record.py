@@ -8,6 +8,7 @@ from pydantic import Json, TypeAdapter
 
 from storage.datasets.schema import TableSchema
 from storage.errors import CorruptDataError
+from storage.log.faults import describe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,4 +71,4 @@ def _decoded(adapter: TypeAdapter[_Dataset], dataset_id: str, record: Mapping[st
     try:
         return adapter.validate_python({"id": dataset_id, **{name: value.decode() for name, value in record.items()}})
     except ValueError as error:  # pydantic's ValidationError is one
-        raise CorruptDataError(f"the record of data set {dataset_id!r} cannot be read: {error}") from error
+        raise CorruptDataError(f"the record of data set {dataset_id!r} cannot be read: {describe(error)}") from error

@@ -18,6 +18,7 @@ from perceptron import UNKNOWN, Column
 from storage.blobs import BlobStore
 from storage.datasets.categories import canonical_category
 from storage.errors import CorruptDataError
+from storage.log.faults import describe
 
 
 class Table:
@@ -137,4 +138,4 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
-        raise CorruptDataError(f"the file of a data set cannot be read: {error}") from error
+        raise CorruptDataError(f"the file of a data set cannot be read: {describe(error)}") from error

@@ -15,6 +15,7 @@ from storage.jobs.description import DESCRIPTION, Description, digest_of
 from storage.jobs.record import Job, JobStatus
 from storage.jobs.reports import ERROR, FIGURES, LEADERBOARD, PROGRESS, RESULT, Figures, JobError, Progress, Result
 from storage.jobs.spec import MAX_NAMES_IN_RECORD, SPEC, TrainingSpec
+from storage.log.faults import describe
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 from storage.tenants import local, tenant_of
@@ -48,7 +49,7 @@ class Attempt:
         try:
             return SPEC.validate_json(self._redis.hget(keys.job(self.job.id), "spec"))
         except ValueError as error:
-            raise CorruptDataError(f"the spec of job {self.job.id!r} cannot be read: {error}") from error
+            raise CorruptDataError(f"the spec of job {self.job.id!r} cannot be read: {describe(error)}") from error
 
     def heartbeat(self) -> None:
         """Report that the attempt is alive."""

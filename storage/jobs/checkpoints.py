@@ -18,6 +18,7 @@ from perceptron import state_types
 from storage.codec import load_arrays, save_arrays
 from storage.errors import CorruptDataError
 from storage.jobs.reports import Result
+from storage.log.faults import describe
 
 State: TypeAlias = Any
 """What a training of `perceptron` yields and resumes from: one of `state_types`, which the training checks."""
@@ -103,7 +104,7 @@ def decode_checkpoint(content: bytes) -> Checkpoint:
             refit=refit,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptDataError(f"the bytes are no checkpoint: {error!r}") from error
+        raise CorruptDataError(f"the bytes are no checkpoint: {describe(error)}") from error
 
 
 def _to_json(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:

@@ -8,6 +8,7 @@ from pydantic import Json, TypeAdapter
 
 from storage.alarm import report
 from storage.jobs.record import DONE_STATUSES
+from storage.log.faults import describe
 
 EventType = Literal["status", "epoch", "log"]
 
@@ -51,5 +52,5 @@ def decode_events(job_id: str, entries: Sequence[tuple[bytes, Mapping[bytes, byt
             kind, data = fields[b"type"].decode(), fields[b"data"]
             events.append(_EVENT.validate_python({"id": event_id, "type": kind, "at_ms": at_ms, "data": data}))
         except (KeyError, ValueError) as error:
-            report(f"event {event_id} of job {job_id!r} cannot be read: {error}")
+            report(f"event {event_id} of job {job_id!r} cannot be read: {describe(error)}")
     return events

@@ -16,6 +16,7 @@ from storage.jobs.housekeeping import Housekeeping
 from storage.jobs.record import JobStatus, SilentAttempt, ids_in
 from storage.jobs.store import JobStore
 from storage.jobs.tenants import every_tenant
+from storage.log.members import members_of
 from storage.queue import TrainingQueue
 from storage.workload import share_alarms
 
@@ -120,7 +121,8 @@ class Reconciler:
         is_victim = dead in self._interrupted or dead.heartbeat_at_ms < self._server_started_at_ms()
         status = self._jobs.end_dead_attempt(dead, max_attempts=self._max_attempts, counts=not is_victim)
         if status is not None:
-            _log.warning("attempt %d of job %s is dead; the job is %s", dead.number, dead.job_id, status)
+            extra = {**members_of(dead.job_id), "attempt": dead.number}
+            _log.warning("attempt %d of job %s is dead; the job is %s", dead.number, dead.job_id, status, extra=extra)
 
     def _server_started_at_ms(self) -> int:
         """Return when the server started; 0 if it does not say, as where INFO is denied: then every death counts."""
@@ -146,7 +148,7 @@ class Reconciler:
         self._missing_since = {entry: self._missing_since.get(entry, now) for entry in missing}
         lost = [entry for entry, since in self._missing_since.items() if now - since >= ENQUEUE_AGAIN_AFTER_S]
         for job_id, _ in lost[:ENQUEUE_AT_ONCE]:
-            _log.warning("the queue entry of job %s was lost; enqueueing it again", job_id)
+            _log.warning("the queue entry of job %s was lost; enqueueing it again", job_id, extra=members_of(job_id))
             with reported(f"job {job_id}"):
                 self._jobs.enqueue_again(job_id)
 

@@ -11,6 +11,7 @@ from storage.alarm import report
 from storage.errors import CorruptDataError
 from storage.jobs.reports import Figures, JobError, LeaderboardEntry, Progress, Result
 from storage.jobs.spec import TrainingSpec
+from storage.log.faults import describe
 from storage.tenants import owned, tenant_of
 from storage.webhooks.record import WEBHOOK_FIELDS, Webhook, take_webhook
 
@@ -54,6 +55,10 @@ class Job:
     n_deaths: int = 0
     """Attempts that died without getting further than those before."""
     webhook: Webhook | None = None
+    enqueued_at_ms: int | None = None
+    """When it was enqueued for the last time."""
+    trace: Json[dict[str, str]] | None = None
+    """`traceparent` and `tracestate` of the span that made the job."""
 
     @property
     def is_done(self) -> bool:
@@ -116,4 +121,4 @@ def decode_job(job_id: str, record: Mapping[str, bytes]) -> Job:
         given["model"] = owned(tenant_of(job_id), given["model"])
         return _JOB.validate_python({"id": job_id, **given})
     except (KeyError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-        raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {error}") from error
+        raise CorruptDataError(f"the record of job {job_id!r} cannot be read: {describe(error)}") from error

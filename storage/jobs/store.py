@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from redis import Redis, WatchError
@@ -35,6 +36,7 @@ from storage.jobs.record import (
 )
 from storage.jobs.reports import ERROR, FIGURES, JobError
 from storage.jobs.spec import SPEC, TrainingSpec, encode_spec
+from storage.log.faults import describe
 from storage.queue import TrainingQueue
 from storage.scripts import load_script
 from storage.store_settings import UNLIMITED
@@ -72,6 +74,7 @@ class JobStore:
         fingerprint: str = "",
         max_queued: int = UNLIMITED,
         webhook: str | None = None,
+        trace: Mapping[str, str] = MappingProxyType({}),
     ) -> Job:
         """Record a new job and enqueue it, in one transaction; or return the job that this request made before.
 
@@ -80,6 +83,7 @@ class JobStore:
             fingerprint: digest of the request that the key belongs to.
             max_queued: how many jobs of one tenant may wait.
             webhook: the URL that is told the end of the job.
+            trace: what the spans of the job belong to, as `storage.log.traces` carries it.
 
         Raises:
             QueueFullError: as many wait already.
@@ -121,6 +125,7 @@ class JobStore:
                             encode_spec(short) if short else b"",
                             max_queued,
                             webhook or "",
+                            METADATA.dump_json(dict(trace)) if trace else b"",
                         ],
                     )
                     outcome = transaction.execute()[-1]
@@ -158,7 +163,7 @@ class JobStore:
         try:
             job_id, its_fingerprint = owned(tenant, known[b"job"].decode()), known[b"fingerprint"].decode()
         except (KeyError, ValueError) as error:
-            raise CorruptDataError(f"what is known of an Idempotency-Key cannot be read: {error!r}") from error
+            raise CorruptDataError(f"what is known of an Idempotency-Key cannot be read: {describe(error)}") from error
         if its_fingerprint != fingerprint:
             raise IdempotencyKeyReusedError(job_id)
         return self.get(job_id)
@@ -339,7 +344,7 @@ class JobStore:
                 job = replace(job, spec=SPEC.validate_json(self._redis.hget(keys.job(job_id), "spec")))
             return BestNetwork(job, weights, FIGURES.validate_json(figures))
         except ValueError as error:
-            raise CorruptDataError(f"the best network of job {job_id!r} cannot be read: {error}") from error
+            raise CorruptDataError(f"the best network of job {job_id!r} cannot be read: {describe(error)}") from error
 
     @names("job")
     def events(self, job_id: str, *, limit: int, after: str | None = None) -> tuple[list[Event], bool]:

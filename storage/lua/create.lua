@@ -3,7 +3,7 @@
 --       data set if there is one.
 -- ARGV: model, spec as JSON, metadata as JSON, digest of the instances, fingerprint, seconds to remember it, spec
 --       without the names of the features as JSON if they are too many for whoever reads the record, else '', how many
---       jobs may wait, URL of the webhook or ''.
+--       jobs may wait, URL of the webhook or '', the trace of the request as JSON or ''.
 -- Returns 1, or 0; nothing when the blob is being deleted, -1 when there is no such data set, -2 when as many jobs wait
 -- as may: then there is no new job.
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -32,6 +32,9 @@ if ARGV[7] ~= '' then
 end
 if ARGV[9] ~= '' then
   redis.call('HSET', KEYS[1], 'webhook', ARGV[9])
+end
+if ARGV[10] ~= '' then
+  redis.call('HSET', KEYS[1], 'trace', ARGV[10])
 end
 if KEYS[6] then
   redis.call('HSET', KEYS[1], 'dataset', id_of(KEYS[6]))

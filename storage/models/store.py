@@ -21,6 +21,7 @@ from storage.errors import (
 )
 from storage.jobs.description import DESCRIPTION, digest_of
 from storage.jobs.tenants import every_tenant
+from storage.log.faults import describe
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.models.versions import VERSION_PATTERN, Model, Version
 from storage.scripts import load_script
@@ -327,4 +328,4 @@ def _version(model: str, number: int, created_at_ms: bytes | None, description: 
         stored = description or b""
         return Version(model, number, int(created_at_ms or b""), DESCRIPTION.validate_json(stored), digest_of(stored))
     except ValueError as error:
-        raise CorruptDataError(f"version {number} of model {model!r} cannot be read: {error}") from error
+        raise CorruptDataError(f"version {number} of model {model!r} cannot be read: {describe(error)}") from error

@@ -41,8 +41,7 @@ class Unread:
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
         os.set_blocking(self.reader, False)
         command = [sys.executable, "-m", "cli", "up", "--port", str(port), "--data-dir", str(folder)]
-        with (folder / "stdout").open("wb") as stdout:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=writer, start_new_session=True)
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=writer, stderr=writer, start_new_session=True)
         os.close(writer)
         wait_for(self._is_ready, 60)
 

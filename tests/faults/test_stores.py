@@ -112,7 +112,7 @@ def test_a_worker_starts_and_ends_while_redis_is_full(start_rig: StartRig) -> No
     for worker in (idle, busy):
         worker.terminate()
         assert worker.wait(20) == 0
-    assert "Traceback" not in "".join(log.read_text() for log in rig.folder.glob("worker-*.log"))
+    assert '"exception"' not in "".join(log.read_text() for log in rig.folder.glob("worker-*.log"))
     new = rig.start_worker(is_awaited=True)
     rig.redis.config_set("maxmemory", "0")
     wait_for(lambda: new.pid in {worker.pid for worker in Worker.all(rig.redis)})

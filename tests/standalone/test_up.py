@@ -265,8 +265,7 @@ def test_a_local_folder_with_the_name_of_a_package_is_not_imported(program, tmp_
     monkeypatch.chdir(tmp_path)
     port = free_port()
     running = program("-P", "-m", "cli", "up", "--port", str(port))
-    wait_until(lambda: running.stdout)
-    assert running.stdout.startswith(f"Ready at http://127.0.0.1:{port} ")
+    wait_until(lambda: f"Ready at http://127.0.0.1:{port} " in running.stdout)
     assert (tmp_path / "data" / "redis").is_dir()  # relative to where the command was called
     running.signal(signal.SIGTERM)
     assert running.wait(25.0) == 0

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import NamedTuple
 
+from service.observe.access_log import AccessLog
+
 BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The upper bounds of all histograms. One more bucket is for what takes longer."""
 
@@ -24,7 +26,8 @@ MAX_VERSIONS = 200
 
 _BOUNDS_NS = [round(1e9 * bound) for bound in BOUNDS_S]
 _N_BUCKETS = len(BOUNDS_S) + 1
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""All others are counted as `other`."""
 
 
 @dataclass(slots=True)
@@ -80,10 +83,12 @@ class Traffic:
 
     Args:
         max_versions: how many versions have labels of their own; all others are counted as `other`.
+        access_log: where whoever counts a request also logs it.
     """
 
-    def __init__(self, max_versions: int = MAX_VERSIONS) -> None:
+    def __init__(self, max_versions: int = MAX_VERSIONS, access_log: AccessLog | None = None) -> None:
         self._max_versions = max_versions
+        self.access_log = access_log or AccessLog()
         self._lock = threading.Lock()
         self._predicts: dict[tuple[str, int, str, int], PredictTally] = {}
         self._versions: set[tuple[str, int]] = set()
@@ -120,7 +125,7 @@ class Traffic:
         Args:
             ns: how long its answer took to begin; None if the client wanted it to wait.
         """
-        labels = RequestLabels(rule, method if method in _METHODS else OTHER, status)
+        labels = RequestLabels(rule, method if method in METHODS else OTHER, status)
         with self._lock:
             times, n = self._requests.setdefault(labels, (Times(), [0]))
             n[0] += 1

@@ -16,6 +16,7 @@ from service.settings import Settings
 from storage.alarm import report
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import CorruptDataError, ModelNotFoundError, UnavailableError, VersionNotFoundError
+from storage.log.faults import describe
 from storage.models.trained_model import TrainedModel
 from storage.models.versions import Model, ModelReference
 
@@ -303,4 +304,4 @@ class LoadedModels:
         except UnavailableError:
             raise
         except Exception as error:
-            report(f"version {number} of model {model!r} cannot be loaded: {error}")
+            report(f"version {number} of model {model!r} cannot be loaded: {describe(error)}")

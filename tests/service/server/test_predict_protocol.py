@@ -60,7 +60,7 @@ def loop() -> Loop:
 
 @pytest.fixture
 def protocol(loop) -> PredictProtocol:
-    return connected(loop, answer_now=lambda head, parts: (HttpAnswer(200, b"text/plain", b""), "id"))
+    return connected(loop, answer_now=lambda head, parts, remote: (HttpAnswer(200, b"text/plain", b""), "id"))
 
 
 def connected(loop: Any, **answers: Any) -> PredictProtocol:
@@ -113,12 +113,12 @@ def test_a_stopping_process_lets_a_thread_answer_before_it_closes_the_connection
     async def stop_meanwhile() -> PredictProtocol:
         is_computed = asyncio.Event()
 
-        async def answer_in_thread(head: Any, parts: Any, is_gone: Any) -> Any:
+        async def answer_in_thread(head: Any, parts: Any, is_gone: Any, remote: str) -> Any:
             await is_computed.wait()
             return HttpAnswer(200, b"text/plain", b""), "id"
 
         protocol = connected(
-            asyncio.get_running_loop(), answer_now=lambda head, parts: None, answer_in_thread=answer_in_thread
+            asyncio.get_running_loop(), answer_now=lambda head, parts, remote: None, answer_in_thread=answer_in_thread
         )
         protocol.data_received(HEAD + b"{}")
         protocol._predict.is_draining = True
