@@ -13,6 +13,8 @@ from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
+from storage.log.form import configure
+from storage.log.settings import LogSettings
 from storage.output import never_block
 from storage.queue import TrainingQueue
 from storage.webhooks.outbox import WebhookOutbox
@@ -27,7 +29,7 @@ FINISH_S = 2.0
 def main(worker_pid: int) -> None:
     """Deliver until SIGTERM, or until the worker is gone."""
     never_block()
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
+    configure("webhooks", LogSettings.from_env(os.environ))
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request, with the URL
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which ends this process
     settings = Settings.from_env(os.environ)
