@@ -42,7 +42,7 @@ def configure(process: str, settings: LogSettings) -> Format:
     Loggers of others log nothing below `info`: some of them would write whole requests.
 
     Args:
-        process: api, worker or supervisor.
+        process: api, worker, webhooks or supervisor.
     """
     stream = sys.stdout
     is_terminal = stream.isatty()
