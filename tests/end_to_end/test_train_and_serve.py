@@ -65,6 +65,7 @@ def test_the_example_reaches_an_r2_of_0_9_on_held_out_rows(stack: Stack) -> None
     assert "warning at /instances/1/model" in ran.stdout
 
 
+@pytest.mark.long
 def test_a_model_survives_the_loss_of_every_process(own_stack: Callable[..., Stack]) -> None:
     stack = own_stack("--api-processes", "2")
     stack.finished(stack.http.post("/jobs", json={"model": "or", "data": OR, "alias": "production"}).json())

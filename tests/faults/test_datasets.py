@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.faults.proxy import Proxy
 from tests.faults.redis_host import Disk
@@ -35,6 +36,7 @@ def on_its_way(folder: Path) -> list[Path]:
     return files_below(folder / "blobs" / "uploads")
 
 
+@pytest.mark.long
 def test_a_data_set_and_its_jobs_survive_the_loss_of_every_process(start_rig: Callable[..., Rig], times: int) -> None:
     """R7."""
     rig = start_rig(n_workers=1, api_processes=1)

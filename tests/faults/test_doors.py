@@ -212,6 +212,7 @@ def test_a_refused_request_is_not_the_answer_to_the_one_before(api: Api) -> None
             assert connection.recv(65_536) == b""
 
 
+@pytest.mark.long
 def test_heads_that_do_not_end_are_closed(api: Api) -> None:
     """R34. On 15a4f66 such a connection stayed for ever. It drips all the time, so it is never idle."""
     started = time.monotonic()
@@ -226,6 +227,7 @@ def test_heads_that_do_not_end_are_closed(api: Api) -> None:
     assert HEAD_S - 1 < time.monotonic() - started < HEAD_S + 5
 
 
+@pytest.mark.long
 def test_answers_that_nobody_reads_are_given_up(api: Api) -> None:
     """R34. On 15a4f66 ten answers of 209 MB stayed in memory as long as their clients liked."""
     publish_network(api.jobs, weights=[[float(k) for k in range(100)]], classes=[f"c{k}" for k in range(100)])

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
@@ -164,6 +165,7 @@ class Machine(RuleBasedStateMachine):
             assert [one.ends_the_job for one in events].count(True) == 1
 
 
+@pytest.mark.long
 def test_workers_that_die_at_random_points_lose_no_job_and_publish_none_twice(start_rig: Callable[..., Rig]) -> None:
     """R45."""
     Machine.rig = start_rig(n_workers=0, api_processes=0, MAX_ATTEMPTS=str(MAX_ATTEMPTS))

@@ -123,6 +123,7 @@ def test_an_outage_of_s3_ends_no_job_and_refuses_new_ones_at_once(
         assert time.monotonic() - begun_at < 3 * times + 60
 
 
+@pytest.mark.long
 def test_a_slow_s3_fails_no_job(start_rig: Callable[..., Rig], proxy: Proxy, times: int) -> None:
     """R30: 500 ms for each request."""
     rig = start_rig(n_workers=2, api_processes=1, **settings(proxy))

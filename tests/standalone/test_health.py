@@ -70,6 +70,7 @@ def test_the_api_is_checked_on_the_port_that_an_option_names(tmp_path: Path, hea
         assert status == 1 and "ConnectionRefusedError" in said
 
 
+@pytest.mark.long
 def test_a_worker_shows_signs_of_life_also_while_redis_is_away(tmp_path: Path, health_file: Path) -> None:
     def is_touched_again() -> None:
         before = health_file.stat().st_mtime_ns

@@ -308,6 +308,7 @@ def slow_training(blobs: BlobStore) -> TrainingSpec:
     )
 
 
+@pytest.mark.long
 def test_an_attempt_in_a_long_epoch_stays_alive_and_ends_when_cancelled(
     jobs: JobStore, blobs: BlobStore, redis: Redis, start_worker: Callable[[], WorkerProcess]
 ) -> None:
