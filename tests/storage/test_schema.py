@@ -88,7 +88,7 @@ def test_a_process_that_stays_connected_notices_a_newer_release(
     redis.set(keys.SCHEMA, "2 9.0.0")
     with pytest.raises(NewerSchemaError) as caught, caplog.at_level(logging.CRITICAL):
         identity.check(connection)
-    assert (str(caught.value), caplog.messages) == (NEWER, [NEWER])
+    assert (str(caught.value), caplog.messages) == (NEWER, [f"ALARM: {NEWER}"])
     assert str(as_unavailable(caught.value)) == NEWER
     redis.set(keys.SCHEMA, "1 0.1.0")  # a backup from before it was restored
     identity.check(connection)
