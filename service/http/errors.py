@@ -31,6 +31,7 @@ import orjson
 
 import perceptron
 from service.http.wire import PROBLEM, Header, HttpAnswer
+from storage.alarm import report
 from storage.errors import (
     AliasNotFoundError,
     CorruptDataError,
@@ -47,7 +48,7 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
-from storage.log.alarm_codes import STORE_DAMAGED, UNEXPECTED_ERROR
+from storage.log.alarm_codes import UNEXPECTED_ERROR
 
 RETRY_AFTER_S = 1
 
@@ -300,9 +301,8 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
     about = {} if request_id is None else {"request_id": request_id}
     if isinstance(error, CorruptDataError):
         # No client caused it, and restored data mends it.
-        _log.critical(
-            "ALARM: what is stored is damaged. request %s: %s", request_id, error, extra=about | {"code": STORE_DAMAGED}
-        )
+        report(error)
+        _log.warning("request %s: %s", request_id, error, extra=about)
         detail = "what is stored is not what was written there; the service's log has the details under the request_id"
         return problem_answer(503, "unavailable", detail, request_id=request_id)
     if isinstance(error, UnavailableError):

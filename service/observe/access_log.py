@@ -7,7 +7,7 @@ import logging
 import math
 
 SLOW_NS = 1_000_000_000
-"""A request that takes longer is always logged."""
+"""A request for which the service takes longer is always logged."""
 
 PREDICT_EVERY = 1_000
 
@@ -44,6 +44,7 @@ class AccessLog:
         status: int,
         n_bytes: int,
         ns: int,
+        own_ns: int | None = None,
         remote: str,
         request_id: str | None = None,
         key_id: str | None = None,
@@ -55,7 +56,9 @@ class AccessLog:
 
         Args:
             n_bytes: of the body of the answer.
-            ns: how long the answer took, to its last byte.
+            ns: how long the request took, to the last byte of the answer.
+            own_ns: how long of that the client waited for the service; None: all of it. The rest was the client's: a
+                slow body, or a wait that it asked for.
             remote: the address of whoever connected.
             is_sample: whether the line may stand for many like it.
         """
@@ -71,7 +74,8 @@ class AccessLog:
             "tenant": tenant or None,
             "model": model or None,
         }
-        if is_sample and status < 500 and ns <= SLOW_NS:
+        is_odd = status >= 500 or (ns if own_ns is None else own_ns) > SLOW_NS
+        if is_sample and not is_odd:
             members["sampled"] = self._every
-        level = logging.WARNING if status >= 500 or ns > SLOW_NS else logging.INFO
+        level = logging.WARNING if is_odd else logging.INFO
         _log.log(level, "request", extra={name: each for name, each in members.items() if each is not None})

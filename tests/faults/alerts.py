@@ -154,7 +154,7 @@ def test_every_alert_fires(rig: Rig, http: httpx.Client, prometheus: Prometheus)
 
     rig.redis.delete(keys.job(job["id"]))
     rig.redis.set(keys.job(job["id"]), "damaged")
-    http.get("/jobs")
+    assert http.get(f"/jobs/{job['id']}").status_code == 503
     wait_until_fires("StoreDamaged")
     rig.redis.delete(keys.job(job["id"]))
 
