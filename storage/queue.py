@@ -50,6 +50,9 @@ NO_TIME_LIMIT = -1
 
 _KEEP_S = 24 * 3600
 
+_MORE = 1
+"""The script's answer when more entries have to be moved first."""
+
 _BEFORE_ALL = -1
 """A place in a tenant's queue before all that `take_entry.lua` gives."""
 
@@ -169,10 +172,13 @@ class TrainingQueue:
         return job_id
 
     def _take(self, given_back: bytes) -> bytes | None:
+        """Return what the script found. It moves a part of the entries at a time, so that Redis can answer others."""
         run = load_script(self._redis, "take_entry")
-        found: bytes | None = run(
-            keys=[self.rq_queue.key, keys.TURNS], args=[RqJob.key_for(""), self.max_running, given_back]
-        )
+        found: bytes | int | None = _MORE
+        while found == _MORE:
+            found = run(keys=[self.rq_queue.key, keys.TURNS], args=[RqJob.key_for(""), self.max_running, given_back])
+            given_back = b""
+        assert not isinstance(found, int), "as the script says"
         return found
 
     def waiting_job_ids(self) -> set[str]:

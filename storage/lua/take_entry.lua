@@ -6,9 +6,9 @@
 -- ARGV: prefix of the keys of RQ's records, how many jobs of one tenant may run at once or 0, and an entry that was taken
 --       from the front of the list, or ''.
 -- Returns the job's id with its tenant, or an entry that is none of ours; nothing when there is none; '' when all that
--- wait are of tenants with as many running jobs as may be.
+-- wait are of tenants with as many running jobs as may be; 1 when more entries have to be moved first: call it again.
 local most = tonumber(ARGV[2])
-local MOVED_AT_ONCE = 10000  -- some 20 ms
+local MOVED_AT_ONCE = 1000  -- so that nobody waits long for Redis
 
 local function tried(...)
   local answer = redis.pcall(...)
@@ -59,12 +59,20 @@ local arrived = {}
 if ARGV[3] ~= '' then
   arrived[1] = ARGV[3]
 end
-for _, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, most_moved - 1 - #arrived)) do
-  table.insert(arrived, entry)
+if most_moved > #arrived then
+  for _, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, most_moved - #arrived - 1)) do
+    table.insert(arrived, entry)
+  end
+end
+if #arrived > 0 then
+  local records = {}
+  for k, entry in ipairs(arrived) do
+    records[k] = ARGV[1] .. entry
+  end
+  redis.call('UNLINK', unpack(records))  -- first, as it needs no memory: then the server refuses none of the rest
 end
 local last = {}
 for k, entry in ipairs(arrived) do
-  redis.call('UNLINK', ARGV[1] .. entry)  -- first, as it needs no memory: then the server refuses none of the rest
   if k > 1 or ARGV[3] == '' then
     redis.call('LREM', KEYS[1], 1, entry)
   end
@@ -81,6 +89,10 @@ for k, entry in ipairs(arrived) do
     last[tenant] = tonumber(redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')[2]) or 0
   end
   last[tenant] = last[tenant] + redis.call('ZADD', queue, 'NX', last[tenant] + 1, job)
+end
+
+if #arrived > 1 and redis.call('LLEN', KEYS[1]) > 0 then
+  return 1
 end
 
 local function comes_before(one, other)
