@@ -44,6 +44,14 @@ def jobs(tenant: str = "") -> str:
     return f"{_prefix(tenant)}jobs"
 
 
+def queue(tenant: str = "") -> str:
+    """Sorted set of the ids of a tenant's jobs that wait for a worker, in their order, with the tenant in front.
+
+    `take_entry.lua` puts them there, from RQ's list. Ids without a known tenant are in the one of none.
+    """
+    return f"{_prefix(tenant)}queue"
+
+
 def models(tenant: str = "") -> str:
     """Sorted set of the names of a tenant's models with a version.
 

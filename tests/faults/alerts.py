@@ -136,6 +136,12 @@ def test_every_alert_fires(rig: Rig, http: httpx.Client, prometheus: Prometheus)
     rig.redis.zadd(keys.jobs_with_status("queued"), {job["id"]: 1000})
     wait_until_fires("NoWorkers", "QueueStuck")
 
+    # No worker has the settings of webhooks, so nobody tells the end of a job.
+    seconds, _ = rig.redis.time()  # type: ignore[misc]
+    rig.redis.zadd(keys.WEBHOOK_OUTBOX, {job["id"]: 1000 * (seconds - 200)})
+    wait_until_fires("WebhooksLate")
+    rig.redis.delete(keys.WEBHOOK_OUTBOX)
+
     rig.start_worker(is_awaited=True)
     for _ in range(2):
         made = http.post("/jobs", json=DIVERGING).json()
