@@ -137,8 +137,14 @@ class Gate:
             self._rates.take_shared(caller)
         return caller
 
-    async def let_in_on_loop(self, need: Need | None, headers: Mapping[bytes, bytes]) -> Caller:
-        """Do the same on the event loop, which does not wait for Redis; predicts are counted in memory."""
+    async def let_in_on_loop(
+        self, need: Need | None, headers: Mapping[bytes, bytes], *, is_counted: bool = False
+    ) -> Caller:
+        """Do the same on the event loop, which does not wait for Redis; predicts are counted in memory.
+
+        Args:
+            is_counted: whether this predict was taken from the limits before, by `is_one_too_many`.
+        """
         if need is not None and need.is_free:
             return NOBODY
         try:
@@ -149,7 +155,8 @@ class Gate:
         _check(caller, need)
         if self._rates is not None:
             if need is PREDICT:
-                self._rates.take(caller)
+                if not is_counted:
+                    self._rates.take(caller)
             else:
                 await asyncio.to_thread(self._rates.take_shared, caller)
         return caller

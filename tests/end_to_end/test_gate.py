@@ -69,6 +69,33 @@ def test_of_many_requests_at_once_as_many_pass_as_may(api: Api) -> None:
         assert http.get("/livez").status_code == 200  # whoever asks for health is not counted
 
 
+def test_a_predict_whose_body_comes_slowly_takes_one_request_and_not_two(api: Api) -> None:
+    with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
+        _, text = AccessKeyStore(redis).create(["predict"])
+    lines = f"Authorization: Bearer {text}\r\nContent-Type: application/json\r\nContent-Length: {len(PREDICT)}\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\n" + lines.encode()
+
+    def begun() -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", api.port), timeout=10)
+        client.sendall(head + PREDICT[:10])
+        return client
+
+    def status(client: socket.socket, rest: bytes) -> int:
+        with client:
+            client.sendall(rest)
+            return int(client.recv(65_536).split()[1])
+
+    deadline = time.monotonic() + 10
+    while status(begun(), PREDICT[10:]) == 401:  # the key is not known yet
+        assert time.monotonic() < deadline
+    time.sleep(1.2)  # the bucket is full: 5
+    slow = [begun() for _ in range(PER_S)]
+    time.sleep(1.2)  # 5 taken, 5 more came, and after a second the shell got all of them
+    fast = [status(begun(), PREDICT[10:]) for _ in range(PER_S)]
+    assert [status(client, PREDICT[10:]) for client in slow] == [200] * PER_S
+    assert fast == [200] * PER_S
+
+
 def test_a_body_of_a_route_that_is_free_takes_no_room_and_a_revoke_ends_a_request_on_its_way(api: Api) -> None:
     with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
         store = AccessKeyStore(redis)
