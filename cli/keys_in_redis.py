@@ -11,7 +11,13 @@ from standalone.redis_server import url_of_running
 from storage.access.store import AccessKeyStore
 from storage.availability import as_unavailable, explain
 from storage.connection import connect
-from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError, CorruptDataError, RedisUrlError
+from storage.errors import (
+    AccessKeyEndedError,
+    AccessKeyNotFoundError,
+    AccessKeyRotatedError,
+    CorruptDataError,
+    RedisUrlError,
+)
 
 
 @contextmanager
@@ -34,7 +40,7 @@ def store_of(data_dir: Path, redis_url: str | None) -> Iterator[AccessKeyStore]:
             yield AccessKeyStore(on_exit.enter_context(connect(url, timeout_s=5.0, n_retries=1)))
         except AccessKeyNotFoundError as error:
             raise click.ClickException(f"{error}. 'perceptron keys' lists the keys.") from error
-        except (AccessKeyEndedError, RedisUrlError) as error:
+        except (AccessKeyEndedError, AccessKeyRotatedError, RedisUrlError) as error:
             raise click.ClickException(str(error)) from error
         except CorruptDataError as error:
             raise click.ClickException(f"{error}. Make another one with 'perceptron keys create'.") from error

@@ -12,7 +12,7 @@ from storage.access.key_text import Credentials, new_text, read_text
 from storage.access.record import AccessKey, Scope, decode_access_key
 from storage.alarm import report
 from storage.damage import each_answer, names, reported
-from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError
+from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError, AccessKeyRotatedError
 from storage.scripts import load_script
 
 
@@ -107,9 +107,12 @@ class AccessKeyStore:
     def rotate(self, key_id: str, *, overlap_s: float) -> tuple[AccessKey, str]:
         """Make a key with the same rights, name and lifetime; the old one expires after the overlap at the latest.
 
+        A key has one successor: what was said about its end stays true.
+
         Raises:
             AccessKeyNotFoundError: there is no such key.
             AccessKeyEndedError: it was revoked or has expired, so it has no rights to hand on.
+            AccessKeyRotatedError: it was rotated before.
             CorruptDataError: its record is damaged.
         """
         self.get(key_id)  # a damaged one is not copied
@@ -118,10 +121,13 @@ class AccessKeyStore:
             keys=[keys.access_key(key_id), keys.access_key(made.key_id), keys.ACCESS_KEYS, keys.ACCESS_STATE],
             args=[secrets.token_hex(8), round(overlap_s * 1000), made.digest],
         )
-        if outcome == 0:
-            raise AccessKeyNotFoundError(key_id)
-        if isinstance(outcome, bytes):
-            raise AccessKeyEndedError(key_id, outcome.decode("ascii", "replace"))
+        match outcome:
+            case 0:
+                raise AccessKeyNotFoundError(key_id)
+            case [b"rotated", successor]:
+                raise AccessKeyRotatedError(key_id, successor.decode("ascii", "replace"))
+            case [reason]:
+                raise AccessKeyEndedError(key_id, reason.decode("ascii", "replace"))
         return self.get(made.key_id), text
 
 

@@ -48,11 +48,13 @@ def test_a_key_is_printed_once_and_alone_on_stdout(keys: Command, redis: Redis) 
 def test_a_key_is_rotated_and_revoked(keys: Command) -> None:
     old = json.loads(keys.good("keys", "create", "--scope", "read", "--json"))
     assert sorted(old) == [
-        *("created_at", "expires_at", "id", "key", "name", "revoked_at", "scopes", "state", "tenant")
+        *("created_at", "expires_at", "id", "key", "name", "revoked_at", "rotated_into", "scopes", "state", "tenant")
     ]
     rotated = keys("keys", "rotate", old["id"], "--overlap", "1h", "--json")
     new = json.loads(rotated.stdout)
     assert f"The old key {old['id']} works until" in rotated.stderr
+    again = keys.error("keys", "rotate", old["id"], "--overlap", "1s")
+    assert f"access key '{old['id']}' was rotated before, into '{new['id']}': rotate that one" in again
     assert json.loads(keys.good("keys", "revoke", new["id"], "--json"))["state"] == "revoked"
     states = {
         key["id"]: (key["state"], key["expires_at"] is None) for key in json.loads(keys.good("keys", "--json"))["data"]
