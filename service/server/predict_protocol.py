@@ -88,7 +88,7 @@ class PredictProtocol(GuardedProtocol):
         super().on_message_begin()
         if self._is_counted:
             self._is_counted = False
-            self.scope[COUNTED] = True  # type: ignore[typeddict-unknown-key]  # the shell reads it
+            self.scope[COUNTED] = True  # type: ignore[literal-required]  # the shell reads it
 
     def on_message_complete(self) -> None:
         """Note that uvicorn has all of the request."""

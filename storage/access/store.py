@@ -1,7 +1,7 @@
 """All access keys, in Redis."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from storage.alarm import report
 from storage.damage import each_answer, names, reported
 from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError, AccessKeyRotatedError
 from storage.scripts import load_script
+
+_READ_AT_ONCE = 500
+"""So many records are one pipeline: Redis and this process do other things in between."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,29 @@ class AccessKeyStore:
             if not keys.is_access_key_id(text):
                 report(f"{keys.ACCESS_KEYS} has the member {text[:100]!r}, which is no access key's id")
         good = [text for text in ids if keys.is_access_key_id(text)]
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for key_id in good:
-                pipeline.hgetall(keys.access_key(key_id))
-            records = each_answer(pipeline)
-        found = {}
-        for key_id, record in zip(good, records, strict=True):
-            with reported(f"access key {key_id}"):
-                if isinstance(record, Exception):
-                    raise record
-                found[key_id] = decode_access_key(key_id, record)
+        found: dict[str, AccessKey] = {}
+        for k in range(0, len(good), _READ_AT_ONCE):
+            for key_id, record in self._records(good[k : k + _READ_AT_ONCE]):
+                with reported(f"access key {key_id}"):
+                    found[key_id] = _decoded(key_id, record)
         # The first key has set the state, which nothing deletes: without the list, the gate must not open.
         return AllKeys(found, bool(ids) or self.state() is not None)
+
+    def some(self, key_ids: Collection[str]) -> dict[str, AccessKey]:
+        """Return those of some keys that exist. A damaged record is reported and left out."""
+        found: dict[str, AccessKey] = {}
+        for key_id, record in self._records([each for each in key_ids if keys.is_access_key_id(each)]):
+            if record != {}:
+                with reported(f"access key {key_id}"):
+                    found[key_id] = _decoded(key_id, record)
+        return found
+
+    def _records(self, key_ids: Sequence[str]) -> list[tuple[str, Any]]:
+        """Return each id with its record; with an error where that is a key of another type."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for key_id in key_ids:
+                pipeline.hgetall(keys.access_key(key_id))
+            return list(zip(key_ids, each_answer(pipeline), strict=True))
 
     def state(self) -> bytes | None:
         """Return a text that differs after each change of any key."""
@@ -129,6 +143,12 @@ class AccessKeyStore:
             case [reason]:
                 raise AccessKeyEndedError(key_id, reason.decode("ascii", "replace"))
         return self.get(made.key_id), text
+
+
+def _decoded(key_id: str, record: Any) -> AccessKey:
+    if isinstance(record, Exception):
+        raise record
+    return decode_access_key(key_id, record)
 
 
 def _new() -> tuple[str, Credentials]:
