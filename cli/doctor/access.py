@@ -43,6 +43,9 @@ def openness(area: str, http: httpx.Client) -> Iterator[Finding]:
     status = http.get("/jobs", params={"limit": 1}).status_code
     if status == 401:
         yield ok(area, "access", "on: nobody comes in without a key")
+    elif status == 403:
+        detail = f"off, so it refuses what comes through the proxy at {http.base_url.host}"
+        yield warning(area, "access", detail, _CREATE)
     elif status == 200 and (address := _reachable_at(http.base_url)) is not None:
         detail = f"off, though other machines reach it at {address} (--insecure): they may do everything"
         yield warning(area, "access", detail, _CREATE)

@@ -5,6 +5,7 @@ RequestError
 |-- BadRequestError
 |-- UnauthenticatedError
 |-- ForbiddenError
+|-- ProxiedError
 |-- RateLimitedError
 |-- MisdirectedError
 |-- UnsupportedMediaTypeError
@@ -84,6 +85,17 @@ class ForbiddenError(RequestError):
             detail = f"this needs an access key with the scope {' or '.join(enough)}; {has}"
         super().__init__(detail)
         self.enough = tuple(enough)
+
+
+class ProxiedError(RequestError):
+    """The request came through a proxy, and there is no access key."""
+
+    def __init__(self, header: str) -> None:
+        super().__init__(
+            f"this request came through a proxy, as its header {header} says, and there is no access key, so whoever "
+            "reaches the proxy could do everything: make a key with 'perceptron keys create --scope admin', or let "
+            "everybody in with --insecure (INSECURE=true)"
+        )
 
 
 class RateLimitedError(RequestError):
@@ -216,6 +228,7 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     BadRequestError: (400, "bad_request"),
     UnauthenticatedError: (401, "unauthenticated"),
     ForbiddenError: (403, "forbidden"),
+    ProxiedError: (403, "forbidden"),
     RateLimitedError: (429, "rate_limited"),
     MisdirectedError: (421, "unknown_host"),
     NotAcceptableError: (406, "not_acceptable"),

@@ -16,7 +16,7 @@ from service.access.needs import LOOK
 from service.access.ring import KeyRing
 from service.app import create_app
 from service.http.caller import ANYONE
-from service.http.errors import UnauthenticatedError
+from service.http.errors import ProxiedError, UnauthenticatedError
 from service.server.shell import Shell
 from service.settings import Limits
 from standalone import EmbeddedServer
@@ -65,6 +65,24 @@ def test_without_any_key_everybody_comes_in_from_this_machine_alone(ring: KeyRin
     for gate in (local, insecure):
         with pytest.raises(UnauthenticatedError):
             gate.let_in(LOOK, {})
+
+
+def test_a_request_through_a_proxy_comes_in_with_a_key_or_where_everybody_does(
+    ring: KeyRing, access: AccessKeyStore
+) -> None:
+    ring.read()
+    proxied = {b"x-forwarded-for": b"203.0.113.9"}
+    local, named, insecure = Gate(ring), Gate(ring, allowed_hosts=["h"]), Gate(ring, is_insecure=True)
+    for gate in (local, named):
+        gate.listens_on(["127.0.0.1"])
+        with pytest.raises(ProxiedError, match="header X-Forwarded-For says"):
+            gate.let_in(LOOK, proxied | {b"host": b"h"})
+    assert insecure.let_in(LOOK, proxied) is ANYONE
+    key, text = access.create(["read"])
+    ring.read()
+    assert local.let_in(LOOK, proxied | sent(text)).key_id == key.id
+    with pytest.raises(UnauthenticatedError):
+        local.let_in(LOOK, proxied)
 
 
 def test_a_gate_that_listens_nowhere_is_closed(ring: KeyRing) -> None:
