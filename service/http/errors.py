@@ -20,6 +20,8 @@ RequestError
     |-- WrongDimensionError
     |-- TargetOutOfRangeError
     `-- OutputTooLargeError
+
+StartingError is an UnavailableError of `storage`.
 """
 
 import logging
@@ -116,6 +118,10 @@ class RateLimitedError(RequestError):
             "x-ratelimit-reset": str(RETRY_AFTER_S),
         }
         self.headers: tuple[Header, ...] = tuple((name.encode(), value.encode()) for name, value in fields.items())
+
+
+class StartingError(UnavailableError):
+    """This process has just started, and is not ready yet."""
 
 
 class MisdirectedError(RequestError):
@@ -319,7 +325,8 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
         detail = "what is stored is not what was written there; the service's log has the details under the request_id"
         return problem_answer(503, "unavailable", detail, request_id=request_id)
     if isinstance(error, UnavailableError):
-        _log.warning("request %s: %s", request_id, error.__cause__ or error, extra=about)
+        level = logging.DEBUG if isinstance(error, StartingError) else logging.WARNING
+        _log.log(level, "request %s: %s", request_id, error.__cause__ or error, extra=about)
     if isinstance(error, TableError):
         return problem_answer(error.status, error.code, str(error), request_id=request_id, members=error.members)
     for kind in type(error).__mro__:

@@ -50,6 +50,7 @@ class AccessLog:
         tenant: str | None = None,
         model: str | None = None,
         is_sample: bool = False,
+        is_probe: bool = False,
     ) -> None:
         """Write the line of a request. What is None comes from what the process does now, if that is known.
 
@@ -58,6 +59,7 @@ class AccessLog:
             ns: how long the answer took, to its last byte.
             remote: the address of whoever connected.
             is_sample: whether the line may stand for many like it.
+            is_probe: whether it tells nothing but that something watches the service.
         """
         members: dict[str, object] = {
             "method": method,
@@ -73,5 +75,9 @@ class AccessLog:
         }
         if is_sample and status < 500 and ns <= SLOW_NS:
             members["sampled"] = self._every
-        level = logging.WARNING if status >= 500 or ns > SLOW_NS else logging.INFO
+        is_slow = ns > SLOW_NS
+        if is_probe and not is_slow:
+            level = logging.DEBUG
+        else:
+            level = logging.WARNING if status >= 500 or is_slow else logging.INFO
         _log.log(level, "request", extra={name: each for name, each in members.items() if each is not None})

@@ -94,7 +94,7 @@ class Shell:
     ) -> None:
         self.traffic = models.traffic
         self._metrics = metrics
-        self._counted = counted(self._answer, self.traffic, wsgi_app.url_map)
+        self._counted = counted(self._answer, self.traffic, wsgi_app.url_map, lambda: not models.is_ready)
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
         self._changes = Changes(redis)
         self._waiting = Waiting(self._flask, redis, self._changes, gate)
