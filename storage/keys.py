@@ -179,6 +179,10 @@ them, and `in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names hav
 ACCESS_KEYS = "perceptron:access-keys"
 """Sorted set of the ids of all access keys, ended ones among them, by time of creation."""
 
+ACCESS_KEYS_ENDED = "perceptron:access-keys-ended"
+"""Sorted set of the ids of access keys that have ended, by the time of `SERVICE_CLOCK` at which housekeeping first saw
+that."""
+
 ACCESS_STATE = "perceptron:access-state"
 """String: a random text that each change of an access key replaces, so that processes see that there was one."""
 

@@ -51,6 +51,7 @@ class AccessLog:
         tenant: str | None = None,
         model: str | None = None,
         is_sample: bool = False,
+        is_probe: bool = False,
     ) -> None:
         """Write the line of a request. What is None comes from what the process does now, if that is known.
 
@@ -61,6 +62,7 @@ class AccessLog:
                 slow body, or a wait that it asked for.
             remote: the address of whoever connected.
             is_sample: whether the line may stand for many like it.
+            is_probe: whether it tells nothing but that something watches the service.
         """
         members: dict[str, object] = {
             "method": method,
@@ -74,8 +76,11 @@ class AccessLog:
             "tenant": tenant or None,
             "model": model or None,
         }
-        is_odd = status >= 500 or (ns if own_ns is None else own_ns) > SLOW_NS
-        if is_sample and not is_odd:
+        is_slow = (ns if own_ns is None else own_ns) > SLOW_NS
+        if is_sample and status < 500 and not is_slow:
             members["sampled"] = self._every
-        level = logging.WARNING if is_odd else logging.INFO
+        if is_probe and not is_slow:
+            level = logging.DEBUG
+        else:
+            level = logging.WARNING if status >= 500 or is_slow else logging.INFO
         _log.log(level, "request", extra={name: each for name, each in members.items() if each is not None})

@@ -8,25 +8,29 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map
 
 from service.observe.metrics.traffic import METHODS, OTHER, UNKNOWN_ROUTE, Traffic
+from service.observe.payloads import ALIVE, READINESS_PATHS
 from service.predict.predict import SERVER_TIMING
 from service.predict.protocols.table import PREDICT
 from service.server.messages import App, Message, Receive, Scope, Send, header, remote_of, with_request_id
 from storage.log import traces
 from storage.log.form import doing
 
+_HEALTH = READINESS_PATHS | ALIVE.keys()
 
-def counted(app: App, traffic: Traffic, rules: Map) -> App:
+
+def counted(app: App, traffic: Traffic, rules: Map, is_starting: Callable[[], bool] = lambda: False) -> App:
     """Return an app that answers as `app` does, counts, and logs.
 
     Every line that is logged meanwhile has the id of the request.
 
     Args:
         rules: of the Flask app, which tell the route of a path.
+        is_starting: whether the process is not ready yet, as whoever waits for it asks again and again.
     """
     rule_of = rule_finder(rules)
 
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
-        answered = _Answered()
+        answered = _Answered(is_starting())
 
         async def noting(message: Message) -> None:
             answered.note(message)
@@ -67,7 +71,8 @@ def _span_of(scope: Scope, rule_of: Callable[[str, str], str]) -> AbstractContex
 class _Answered:
     """What of an answer is counted and logged."""
 
-    def __init__(self) -> None:
+    def __init__(self, was_starting: bool) -> None:
+        self.was_starting = was_starting
         self.started_ns = perf_counter_ns()
         self._complete_ns = self.started_ns
         self.status = 0
@@ -116,6 +121,7 @@ def _count_and_log(scope: Scope, answered: _Answered, traffic: Traffic, rule_of:
         own_ns=own_ns,
         remote=remote_of(scope),
         is_sample=is_sample,
+        is_probe=rule in _HEALTH and (status < 500 or answered.was_starting),
     )
 
 
