@@ -1,6 +1,6 @@
 """The ends of jobs that still have to be told to a webhook. The step that ends a job puts it here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from redis import Redis
@@ -74,11 +74,16 @@ class WebhookOutbox:
         else:
             self._note(job_id, attempts, error, round(wait_s * 1000), "retried" if was_sent else "refused")
 
-    def drop_gone(self, job_ids: Iterable[str]) -> None:
-        """Drop those of the jobs that are no more: they were forgotten before their webhook answered."""
-        for job_id in job_ids:
-            if not self._redis.exists(keys.job(job_id)):
-                self._redis.zrem(keys.WEBHOOK_OUTBOX, job_id)
+    def drop_unless_due(self, job_ids: Sequence[str]) -> None:
+        """Drop those of the jobs whose end is not to be told.
+
+        They were forgotten, or another process has told them meanwhile. One that has no webhook, or is not done, is
+        reported: no step puts such a job here.
+        """
+        faults = load_script(self._redis, "drop_webhooks")(keys=[keys.job(each) for each in job_ids], args=job_ids)
+        for job_id, fault in zip(job_ids, faults, strict=True):
+            if fault:
+                report(f"{keys.WEBHOOK_OUTBOX} had the job {job_id!r}, which {fault.decode(errors='replace')[:100]}")
 
     def _note(self, job_id: str, attempts: int, error: str, wait_ms: int, outcome: Outcome) -> None:
         load_script(self._redis, "note_delivery")(

@@ -200,6 +200,44 @@ def test_damaged_and_forgotten_jobs_hold_up_no_other(
         deliver(lambda: is_delivered(jobs, good) and redis.zcard(keys.WEBHOOK_OUTBOX) == 1, receiver)
 
 
+def test_members_of_the_outbox_that_have_nothing_to_tell_hold_up_no_other_and_are_dropped(
+    redis: Redis, jobs: JobStore, deliver: Callable[..., None]
+) -> None:
+    with Receiver() as receiver:
+        silent, queued, good = (submitted(jobs, receiver) for _ in range(3))
+        jobs.cancel(silent)
+        jobs.cancel(good)
+        redis.hdel(keys.job(silent), "webhook")
+        redis.zadd(keys.WEBHOOK_OUTBOX, {queued: 0, silent: 1, good: 2})
+        deliver(lambda: is_delivered(jobs, good) and redis.zcard(keys.WEBHOOK_OUTBOX) == 0, receiver)
+        jobs.cancel(queued)  # its end is told all the same
+        deliver(lambda: is_delivered(jobs, queued), receiver)
+    assert len(receiver.received) == 2
+
+
+def test_an_event_that_cannot_be_written_is_noted_logged_and_given_up(
+    redis: Redis,
+    jobs: JobStore,
+    deliver: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(job: object) -> None:
+        raise ValueError("no such field")
+
+    monkeypatch.setattr(module.JobEndedPayload, "of", fail)
+    with Receiver() as receiver:
+        job_id = submitted(jobs, receiver, model="acme/or")
+        jobs.cancel(job_id)
+        deliver(lambda: redis.zcard(keys.WEBHOOK_OUTBOX) == 0, receiver)
+    webhook = jobs.get(job_id).webhook
+    assert webhook is not None and webhook.attempts == 4 and "internal error" in str(webhook.last_error)
+    errors = [vars(each) for each in caplog.records if each.levelname == "ERROR"]
+    assert [(each["code"], each["tenant"], each["job_id"]) for each in errors] == [
+        ("unexpected_error", "acme", local(job_id))
+    ] * 4
+
+
 def test_attempts_go_on_for_about_a_day() -> None:
     assert WAITS_S[:6] == (1, 5, 30, 120, 600, 3600)
     assert 23 * 3600 < sum(WAITS_S) < 24 * 3600
