@@ -7,7 +7,9 @@ from redis import Redis
 
 from storage import keys
 from storage.alarm import report
+from storage.damage import reported
 from storage.scripts import load_script
+from storage.workload import share_alarms
 
 LEASE_S = 30.0
 """A job that was taken is due again after this time: whoever took it may have died. No attempt takes longer."""
@@ -84,6 +86,11 @@ class WebhookOutbox:
         for job_id, fault in zip(job_ids, faults, strict=True):
             if fault:
                 report(f"{keys.WEBHOOK_OUTBOX} had the job {job_id!r}, which {fault.decode(errors='replace')[:100]}")
+
+    def share_alarms(self) -> None:
+        """Add the alarms of this process to those that the metrics count."""
+        with reported(keys.COUNTERS):
+            share_alarms(self._redis)
 
     def _note(self, job_id: str, attempts: int, error: str, wait_ms: int, outcome: Outcome) -> None:
         load_script(self._redis, "note_delivery")(

@@ -14,8 +14,8 @@ from storage.availability import is_unavailable, is_wrong_type
 from storage.jobs.record import Job
 from storage.jobs.shown import JobEndedPayload
 from storage.jobs.store import JobStore
-from storage.log.alarm_codes import UNEXPECTED_ERROR
 from storage.log.members import members_of
+from storage.log.unexpected import log_unexpected
 from storage.tenants import tenant_of
 from storage.webhooks.outbox import WebhookOutbox
 from storage.webhooks.receivers import Receiver, ReceiverRefusedError
@@ -100,6 +100,7 @@ class Deliverer:
         if n_free == 0:
             return 0
         # Store calls block, so they have threads: what is under way keeps its time limits.
+        await asyncio.to_thread(self._outbox.share_alarms)
         job_ids = await asyncio.to_thread(self._outbox.take, TAKEN_AT_ONCE)
         if not job_ids:
             return 0
@@ -129,15 +130,15 @@ class Deliverer:
         self._n_of.update(names)
         task = asyncio.create_task(self._deliver(job, webhook.attempts + 1, receiver, refusal))
         self._under_way.add(task)
-        task.add_done_callback(lambda done: self._forget(done, names))
+        task.add_done_callback(lambda done: self._forget(done, job.id, names))
         return True
 
-    def _forget(self, done: asyncio.Task[None], names: Sequence[str]) -> None:
+    def _forget(self, done: asyncio.Task[None], job_id: str, names: Sequence[str]) -> None:
         self._under_way.discard(done)
         self._n_of.subtract(names)
         self._n_of += Counter()  # drops what is 0
         if not done.cancelled() and (error := done.exception()) is not None:
-            self._tell(error)
+            self._tell(error, **members_of(job_id))
 
     async def _deliver(self, job: Job, attempts: int, receiver: Receiver | None, refusal: str) -> None:
         extra = members_of(job.id)
@@ -173,18 +174,16 @@ class Deliverer:
             secrets = self._settings.secrets_of(tenant_of(job.id))
             headers = signed_headers(event.id, body, secrets=secrets, timestamp_s=int(self._clock()))
         except Exception as error:
-            extra = {**members_of(job.id), "code": UNEXPECTED_ERROR}
-            _log.error("webhook of job %s: the event could not be written", job.id, exc_info=error, extra=extra)
+            log_unexpected(_log, error, "webhook of job %s: no event could be written", job.id, **members_of(job.id))
             raise DeliveryError("the event could not be written (internal error)") from error
         await self._sender.post(receiver, body, headers)
 
     def _wait_s(self, attempts: int) -> float:
         return WAITS_S[attempts - 1] * (1 + JITTER * (2 * self._draw() - 1))
 
-    def _tell(self, error: BaseException) -> None:
+    def _tell(self, error: BaseException, **members: str) -> None:
         if not is_unavailable(error) and not is_wrong_type(error):
-            extra = {"code": UNEXPECTED_ERROR}
-            _log.error("unexpected error while delivering to webhooks", exc_info=error, extra=extra)
+            log_unexpected(_log, error, "unexpected error while delivering to webhooks", **members)
         elif (now := time.monotonic()) >= self._say_again_at_s:
             _log.warning("webhooks wait for Redis: %s", error)
             self._say_again_at_s = now + _SAY_EVERY_S

@@ -18,6 +18,7 @@ from storage.alarm import report
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import CorruptDataError, ModelNotFoundError, UnavailableError, VersionNotFoundError
 from storage.log.faults import describe
+from storage.log.unexpected import log_unexpected
 from storage.models.trained_model import TrainedModel
 from storage.models.versions import Model, ModelReference
 
@@ -258,8 +259,8 @@ class LoadedModels:
                     self.pointers.read(due[first : first + _MAX_MODELS_PER_READ])
             except UnavailableError:
                 pass  # the next turn tries again
-            except Exception:
-                _log.exception("the pointers of models could not be read")
+            except Exception as error:
+                log_unexpected(_log, error, "the pointers of models could not be read")
 
     def _preload(self) -> None:
         """Load the versions that aliases name, until half of the memory is used."""
