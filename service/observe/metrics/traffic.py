@@ -99,20 +99,21 @@ class Traffic:
         """Written by the event loop alone."""
 
     def predicted(
-        self, rule: str, status: int, model: str, version: int, n_rows: int, is_stale: bool, started_ns: int
+        self, rule: str, status: int, model: str, version: int, n_rows: int, is_stale: bool, complete_ns: int
     ) -> int:
-        """Count an answer of the one predict; return how many nanoseconds it took.
+        """Count an answer of the one predict; return for how many nanoseconds its client has waited.
 
         Args:
             model, version: of the version that was found, else empty and 0. They come from loaded models only: a
                 request must not be able to add labels.
+            complete_ns: when the request was complete.
         """
         labels = (rule, status, model, version)
         with self._lock:
             tally = self._predicts.get(labels)
             if tally is None:
                 tally = self._tally(rule, status, model, version)
-            ns = perf_counter_ns() - started_ns
+            ns = perf_counter_ns() - complete_ns
             tally.n_rows += n_rows
             tally.n_stale += is_stale
             tally.sum_ns += ns
