@@ -129,10 +129,11 @@ def predict(
         if may_wait:
             held.close()
     if found is None:
-        model, version, is_stale = "", 0, False
+        model, version, is_stale, was_loaded = "", 0, False, False
     else:
-        model, version, is_stale = found.model.trained.name, found.model.trained.version, found.is_stale
-    ns = models.traffic.predicted(http.rule, answer.status, model, version, n_rows, is_stale, complete_ns)
+        model, version = found.model.trained.name, found.model.trained.version
+        is_stale, was_loaded = found.is_stale, found.was_loaded
+    ns = models.traffic.predicted(http.rule, answer.status, model, version, n_rows, is_stale, was_loaded, complete_ns)
     if (access_log := models.traffic.access_log).is_due(answer.status, ns):
         _log_access(access_log, http, answer, ns, model)
     answer.headers += ((SERVER_TIMING, b"predict;dur=%.3f" % (1e-6 * ns)),)

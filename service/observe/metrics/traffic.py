@@ -49,6 +49,8 @@ class PredictTally:
 
     n_rows: int = 0
     n_stale: int = 0
+    n_loaded: int = 0
+    """Those that had to wait until their version was loaded."""
     sum_ns: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * _N_BUCKETS)
 
@@ -99,7 +101,15 @@ class Traffic:
         """Written by the event loop alone."""
 
     def predicted(
-        self, rule: str, status: int, model: str, version: int, n_rows: int, is_stale: bool, complete_ns: int
+        self,
+        rule: str,
+        status: int,
+        model: str,
+        version: int,
+        n_rows: int,
+        is_stale: bool,
+        was_loaded: bool,
+        complete_ns: int,
     ) -> int:
         """Count an answer of the one predict; return for how many nanoseconds its client has waited.
 
@@ -116,6 +126,7 @@ class Traffic:
             ns = perf_counter_ns() - complete_ns
             tally.n_rows += n_rows
             tally.n_stale += is_stale
+            tally.n_loaded += was_loaded
             tally.sum_ns += ns
             tally.buckets[bisect_left(_BOUNDS_NS, ns)] += 1
         return ns
