@@ -25,7 +25,7 @@ import pytest
 from service.server.guarded_protocol import HEAD_S, MAX_HEAD_BYTES, UNREAD_S
 from tests.api_process import Api, running_api
 from tests.builders import publish, publish_layers, publish_network
-from tests.faults.rig import ROOT, children_of, send, wait_for
+from tests.faults.rig import ROOT, children_of, memory_mb, send, wait_for
 from tests.free_port import free_port
 
 OR = {"model": "or", "data": {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}}
@@ -120,11 +120,6 @@ def api(tmp_path: Path) -> Iterator[Api]:
 def worker_of(api: Api) -> int:
     (worker,) = children_of(api.process.pid)
     return worker
-
-
-def memory_mb(pid: int, what: str = "VmRSS") -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) // 1024
 
 
 def connected(api: Api, receive_bytes: int | None = None) -> socket.socket:
