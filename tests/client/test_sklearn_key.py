@@ -10,7 +10,6 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import cross_val_score
 
 from perceptron_client import Client
-from perceptron_client.errors import VersionNotFound
 from perceptron_client.sklearn import RemoteClassifier, RemoteRegressor
 from tests.stack import ROOT, Stack
 
@@ -42,6 +41,3 @@ def test_with_a_key_to_train_and_predict_an_estimator_does_all_it_does_and_leave
     np.testing.assert_allclose([regressor.coef_[0], regressor.intercept_], [0.875, 1.75])
     np.testing.assert_allclose(regressor.predict([[2.0]]), [3.5])
     assert [each.version for each in keyed.models.get(regressor.model_).versions] == [2, 3], "an alias names 2"
-    keyed.models.delete_version(regressor.model_, 3)
-    with pytest.raises(VersionNotFound):
-        regressor.predict([[2.0]])
