@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -101,9 +101,24 @@ def report(name: str, title: str, rows: Sequence[Row], about: dict[str, str]) ->
     path.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
 
 
+def report_figures(name: str, title: str, figures: Sequence[tuple[str, str]], about: Mapping[str, str]) -> None:
+    """Print figures that are compared with nothing, and save them as `report` does."""
+    lines = [f"{_versions(about)}.", "", "| what | measured |", "|---|---|"]
+    text = "\n".join([*lines, *(f"| {what} | {figure} |" for what, figure in figures)]) + "\n"
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    for old in RESULTS.glob(f"{name}-*.md"):
+        old.unlink()
+    (RESULTS / f"{name}-{datetime.now(UTC).date()}.md").write_text(f"# {title}\n\n{text}")
+
+
+def _versions(about: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in about.items())
+
+
 def _markdown(rows: Sequence[Row], about: dict[str, str]) -> str:
     lines = [
-        ", ".join(f"{name} {value}" for name, value in about.items()) + ".",
+        f"{_versions(about)}.",
         "Medians, (smallest-largest) of interleaved rounds; ratios are taken within rounds.",
         "",
         "| # | what | ours | other | ratio | goal | met |",

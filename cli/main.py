@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "worker": ("processes", "Run one training worker alone."),
         "init": ("processes", "Check that Redis and the blob store belong together."),
         "keys": ("keys", "Make, list, rotate and revoke access keys."),
+        "webhook-secret": ("webhooks", "Print the secret that a tenant's webhooks are signed with."),
         "backup": ("backup", "Copy all that Redis and the blob store hold into a folder."),
         "restore": ("backup", "Put a backup back."),
         "doctor": ("doctor", "Find out what is wrong with the service or this machine."),
@@ -79,7 +80,7 @@ class LazyGroup(click.Group):
         """Write the commands, section by section, without importing them."""
         for section, commands in SECTIONS.items():
             with formatter.section(section):
-                formatter.write_dl([(f"{name:<10}", help_line) for name, (_, help_line) in commands.items()])
+                formatter.write_dl([(f"{name:<14}", help_line) for name, (_, help_line) in commands.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the names of commands without importing them."""

@@ -76,6 +76,21 @@ def yes_option(command: Decorated) -> Decorated:
     return click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")(command)
 
 
+def _tenant(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    from storage.tenants import TENANT_PATTERN, is_tenant
+
+    if value and not is_tenant(value):
+        raise click.BadParameter(f"{value!r} is no name of a tenant, which is {TENANT_PATTERN}")
+    return value
+
+
+def tenant_option(command: Decorated) -> Decorated:
+    """Add `--tenant`, which is empty for what belongs to none."""
+    return click.option("--tenant", default="", metavar="NAME", callback=_tenant, help="The tenant; else none.")(
+        command
+    )
+
+
 def data_dir_option(command: Decorated) -> Decorated:
     """Add `--data-dir`."""
     from storage.store_settings import DEFAULT_DATA_DIR

@@ -116,6 +116,7 @@ def create_app(
         read=loaded_models.readings,
         breaker=loaded_models.breaker,
         check_ready=check_ready,
+        max_running=limits.max_tenant_running_jobs,
         version=API_VERSION,
     )
     app.extensions[METRICS] = metrics

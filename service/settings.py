@@ -38,6 +38,8 @@ class Limits:
     max_key_requests_per_s: int = UNLIMITED
     max_tenant_requests_per_s: int = UNLIMITED
     max_tenant_queued_jobs: int = 10_000
+    max_tenant_running_jobs: int = UNLIMITED
+    """The workers hold to it; here it only tells metrics how many jobs may run."""
     max_tenant_dataset_bytes: int = UNLIMITED
     tables: TableLimits = field(default_factory=TableLimits)
 

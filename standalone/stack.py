@@ -26,7 +26,7 @@ from standalone.errors import (
     RedisUnreachableError,
 )
 from standalone.log_lines import begin, log, say
-from standalone.redis_server import EmbeddedServer
+from standalone.redis_server import EmbeddedServer, is_noise
 from standalone.supervisor import ChildSpec, Supervisor, answers_http
 from storage.access.opening import check_may_listen
 from storage.availability import explain
@@ -121,6 +121,7 @@ def up(settings: UpSettings) -> int:
                 before_start=server.make_runtime_dir,
                 busy_with=server.busy_with,
                 fault=server.fault,
+                is_noise=is_noise,
             )
             stages.append([spec])
         _announce(_local_address(settings.host, settings.port))

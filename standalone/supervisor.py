@@ -43,6 +43,7 @@ class ChildSpec:
     before_start: Callable[[], object] = lambda: None
     busy_with: Callable[[], str | None] = lambda: None  # why it may take longer to be ready, while it does
     fault: Callable[[], str | None] = lambda: None  # why it must be started again although it runs
+    is_noise: Callable[[str], bool] = lambda line: False  # whether a line of its output is not passed on
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,8 @@ class Supervisor:
     def _relay(self, child: Child) -> tuple[str, ...]:
         """Print the child's new output under its name, and return its last lines."""
         for line in child.read_lines():
-            relay(child.spec.name, line)
+            if not child.spec.is_noise(line):
+                relay(child.spec.name, line)
         if not child.is_output_open:
             self._unwatch(child)
         return tuple(child.last_lines)

@@ -21,6 +21,7 @@
     |-- DatasetInUseError
     |-- AccessKeyNotFoundError
     |-- AccessKeyEndedError
+    |-- AccessKeyRotatedError
     |-- OpenToAllError
     |-- BlobNotFoundError
     |-- BlobStoreUnavailableError
@@ -232,6 +233,18 @@ class AccessKeyEndedError(StorageError):
         super().__init__(f"access key {key_id!r} {how}; make another one with 'perceptron keys create'")
         self.key_id = key_id
         self.reason = reason
+
+
+class AccessKeyRotatedError(StorageError):
+    """The access key was rotated before, so another key has its rights already."""
+
+    def __init__(self, key_id: str, successor: str) -> None:
+        super().__init__(
+            f"access key {_shown(key_id)} was rotated before, into {_shown(successor)}: rotate that one, or make "
+            "another one with 'perceptron keys create'"
+        )
+        self.key_id = key_id
+        self.successor = successor
 
 
 class OpenToAllError(StorageError):

@@ -20,7 +20,7 @@ from storage.availability import NewerSchemaError, ReplacedRedisError, is_unavai
 from storage.blobs import BlobStore
 from storage.errors import BlobStoreUnavailableError, WrongBlobStoreError
 from storage.log.alarm_codes import REDIS_REPLACED
-from storage.schema import WRITTEN, must_be_written
+from storage.schema import must_be_written, raising
 
 _ALARM_EVERY_S = 10.0
 
@@ -104,8 +104,8 @@ class StoreIdentity:
                     found = await ask("GET", keys.STORE_IDENTITY)
                 await asyncio.to_thread(self._judge, found)
             if is_older:
-                with _unless_full():
-                    await ask("SET", keys.SCHEMA, WRITTEN)
+                with _unless_full(), self._alarmed():
+                    must_be_written(await ask(*raising()))
         except BaseException:
             await connection.disconnect()
             raise
@@ -192,8 +192,8 @@ class StoreIdentity:
             found = ask("GET", keys.STORE_IDENTITY)
         self._judge(found)
         if is_older:
-            with _unless_full():
-                ask("SET", keys.SCHEMA, WRITTEN)
+            with _unless_full(), self._alarmed():
+                must_be_written(ask(*raising()))
 
     def _mark(self) -> bytes | None:
         mark = self._blobs.read_mark(keys.STORE_IDENTITY_MARK)

@@ -44,6 +44,14 @@ def jobs(tenant: str = "") -> str:
     return f"{_prefix(tenant)}jobs"
 
 
+def queue(tenant: str = "") -> str:
+    """Sorted set of the ids of a tenant's jobs that wait for a worker, in their order, with the tenant in front.
+
+    `take_entry.lua` puts them there, from RQ's list. Ids without a known tenant are in the one of none.
+    """
+    return f"{_prefix(tenant)}queue"
+
+
 def models(tenant: str = "") -> str:
     """Sorted set of the names of a tenant's models with a version.
 
@@ -175,6 +183,10 @@ them, and `in-use`: there is a new entry in `VERSIONS_IN_USE`. Ids and names hav
 
 ACCESS_KEYS = "perceptron:access-keys"
 """Sorted set of the ids of all access keys, ended ones among them, by time of creation."""
+
+ACCESS_KEYS_ENDED = "perceptron:access-keys-ended"
+"""Sorted set of the ids of access keys that have ended, by the time of `SERVICE_CLOCK` at which housekeeping first saw
+that."""
 
 ACCESS_STATE = "perceptron:access-state"
 """String: a random text that each change of an access key replaces, so that processes see that there was one."""

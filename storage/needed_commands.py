@@ -30,7 +30,6 @@ NEEDED: tuple[tuple[str, ...], ...] = (
     ("HSET", _OURS, "field", "value"),
     ("HSETNX", _OURS, "field", "value"),
     ("LLEN", _OF_RQ),
-    ("LPUSH", _OF_RQ, "value"),
     ("LRANGE", _OF_RQ, "0", "-1"),
     ("LREM", _OF_RQ, "1", "value"),
     ("PING",),

@@ -4,6 +4,9 @@ RQ carries a job's id to a worker process and nothing else. The job record decid
 own status is not final: an RQ job whose worker died can show failed and then finished, or run twice. An entry may be
 lost or doubled without harm: the reconciler enqueues again what was lost, and the second claim of a job is refused.
 
+Entries arrive in RQ's list, which wakes a worker, and releases before this one know no other place. Whoever looks for a
+job moves them into a queue for each tenant: thousands of jobs of a tenant at its limit are in nobody's way there.
+
 RQ also writes a record of each entry: a function, arguments, callbacks, webhooks, and so on. Nothing here reads it,
 because whoever can write to Redis could name any function in it.
 
@@ -27,8 +30,10 @@ from rq.job import Job as RqJob
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage import keys
+from storage.damage import each_answer, reported
+from storage.jobs.known_tenants import every_tenant
 from storage.scripts import load_script
-from storage.tenants import TENANT_PATTERN, owned
+from storage.tenants import TENANT_PATTERN, owned, tenant_of
 
 QUEUE_NAME = "training"
 
@@ -45,8 +50,20 @@ NO_TIME_LIMIT = -1
 
 _KEEP_S = 24 * 3600
 
+_MORE = 1
+"""The script's answer when more entries have to be moved first."""
+
+_BEFORE_ALL = -1
+"""A place in a tenant's queue before all that `take_entry.lua` gives."""
+
 _AT_LIMIT_S = 0.2
 """How soon a worker looks again when all that wait are of tenants that may run no more."""
+
+_LOOK_EVERY_S = 1.0
+"""How soon it looks again otherwise: another worker may have moved an entry just before this one began to wait."""
+
+_SHORTEST_WAIT_S = 0.01
+"""Older servers round a shorter one to 0, which is for ever."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,7 @@ class TrainingQueue:
         setattr(redis, "__rq_redis_server_version", OLDEST_SERVER)
         self.rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
 
-    def enqueue(self, job_id: str, pipeline: Pipeline | None = None, *, at_front: bool = False) -> str:
+    def enqueue(self, job_id: str, pipeline: Pipeline | None = None) -> str:
         """Ask some worker to train this job. Enqueueing twice is harmless: the second claim is refused.
 
         Each entry is an RQ job of its own. RQ may still be writing the end of one entry when the job was handed back
@@ -116,15 +133,18 @@ class TrainingQueue:
             result_ttl=0,
             failure_ttl=_KEEP_S,
             description=job_id,
-            at_front=at_front,
             pipeline=pipeline,
         )
         return entry
 
     def withdraw(self, entry: str) -> None:
-        """Take an entry out again whose job was refused."""
+        """Take an entry out again whose job was refused. One that was moved meanwhile is refused at its claim."""
         self._redis.lrem(self.rq_queue.key, 1, entry)
         self._redis.unlink(RqJob.key_for(entry))
+
+    def give_back(self, job_id: str) -> None:
+        """Put a job that was taken back before all others of its tenant."""
+        self._redis.zadd(keys.queue(tenant_of(job_id)), {job_id: _BEFORE_ALL}, nx=True)
 
     def take(self, *, wait_s: float = 0.0) -> str | None:
         """Take an entry, without RQ, and return its job's id; None if there is none, or if it names no job.
@@ -136,30 +156,52 @@ class TrainingQueue:
         Args:
             wait_s: how long to wait for an entry, less than the time limit of the connection.
         """
-        entry = self._take(b"")
-        if entry is None and wait_s > 0:
-            _, first = self._redis.blpop([self.rq_queue.key], timeout=wait_s) or (None, None)
-            entry = None if first is None else self._take(first)
-        if entry == b"":
-            time.sleep(min(wait_s, _AT_LIMIT_S))
-        if not entry:
+        until = time.monotonic() + wait_s
+        found = self._take(b"")
+        while not found and (left_s := until - time.monotonic()) > 0:
+            most_s = _LOOK_EVERY_S if found is None else _AT_LIMIT_S
+            timeout_s = max(min(left_s, most_s), _SHORTEST_WAIT_S)
+            _, first = self._redis.blpop([self.rq_queue.key], timeout=timeout_s) or (None, b"")
+            found = self._take(first)
+        if not found:
             return None
-        job_id = _job_id(entry)
-        if job_id is None:
-            _log.warning("the queue entry %.100r is none of ours and was dropped", entry)
+        job_id = found.decode("ascii", "replace")
+        if not keys.is_job_id(job_id):
+            _log.warning("the queue entry %.100r is none of ours and was dropped", found)
+            return None
         return job_id
 
     def _take(self, given_back: bytes) -> bytes | None:
+        """Return what the script found. It moves a part of the entries at a time, so that Redis can answer others."""
         run = load_script(self._redis, "take_entry")
-        entry: bytes | None = run(
-            keys=[self.rq_queue.key, keys.TURNS], args=[RqJob.key_for(""), self.max_running, given_back]
-        )
-        return entry
+        found: bytes | int | None = _MORE
+        while found == _MORE:
+            found = run(keys=[self.rq_queue.key, keys.TURNS], args=[RqJob.key_for(""), self.max_running, given_back])
+            given_back = b""
+        assert not isinstance(found, int), "as the script says"
+        return found
 
     def waiting_job_ids(self) -> set[str]:
-        """Return the ids of the jobs in the queue, which no worker has taken yet."""
-        entries = self._redis.lrange(self.rq_queue.key, 0, -1)
-        return {job_id for entry in entries if (job_id := _job_id(entry)) is not None}
+        """Return the ids of the jobs in the queue, which no worker has taken yet.
+
+        Raises:
+            redis.ResponseError: RQ's list is damaged. A damaged queue of a tenant is reported.
+        """
+        queues = [keys.queue(tenant) for tenant in every_tenant(self._redis)]
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.lrange(self.rq_queue.key, 0, -1)  # first, so that an entry which is moved now is seen in one place
+            for queue in queues:
+                pipeline.zrange(queue, 0, -1)
+            entries, *found = each_answer(pipeline)
+        if isinstance(entries, Exception):
+            raise entries
+        job_ids = {job_id for entry in entries if (job_id := _job_id(entry)) is not None}
+        for queue, members in zip(queues, found, strict=True):
+            with reported(queue):
+                if isinstance(members, Exception):
+                    raise members
+                job_ids.update(member.decode("ascii", "replace") for member in members)
+        return job_ids
 
     def n_workers(self) -> int:
         """Return how many training workers are registered. One that was killed stays so for about a minute."""

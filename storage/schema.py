@@ -3,6 +3,7 @@
 Without it, an older release would answer from records that it half understands.
 """
 
+from storage import keys
 from storage.availability import NewerSchemaError
 
 SCHEMA = 1
@@ -13,7 +14,24 @@ before schema 1, and is read as it is."""
 OLDEST_RELEASE = "0.1.0"
 """The oldest release that knows `SCHEMA`. Errors of older ones name it."""
 
-WRITTEN = f"{SCHEMA} {OLDEST_RELEASE}"
+_RAISE = """\
+local found = redis.call('GET', KEYS[1])
+local number = found and tonumber(string.match(found .. ' ', '^(%d+) '))
+if not found or (number and number < tonumber(ARGV[1])) then
+  redis.call('SET', KEYS[1], ARGV[2])
+  return ARGV[2]
+end
+return found
+"""
+"""Not among the scripts of `storage/lua`: each new connection may send it, before anything else is loaded."""
+
+
+def raising() -> tuple[str, ...]:
+    """Return the command that writes the schema of this release unless there is the same or a higher one.
+
+    It answers with what there is then: of two releases that start together, the older one must not write last.
+    """
+    return "EVAL", _RAISE, "1", keys.SCHEMA, str(SCHEMA), f"{SCHEMA} {OLDEST_RELEASE}"
 
 
 def must_be_written(found: bytes | None) -> bool:

@@ -12,6 +12,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from storage import alarm, keys
 from storage.queue import QUEUE_NAME
 from storage.scripts import load_script
+from storage.store_settings import UNLIMITED
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
@@ -39,18 +40,27 @@ class Workload:
     """How many jobs there are, by state."""
     n_entries: int | None
     """How many entries the queue has."""
+    n_runnable: int | None
+    """How many queued jobs a free worker may begin now: those of tenants at their limit must wait."""
     oldest_queued_s: float | None
     """Since the oldest queued job was created; 0 when none is queued."""
     workers: Sequence[WorkerFigures] | None
     counters: Mapping[str, int] | None
     """How often each thing has happened since Redis was empty. What is not among them has not happened."""
+    n_webhooks: int | None
+    """How many ends of jobs have to be told."""
+    webhooks_overdue_s: float | None
+    """Since one of them should have been tried; 0 when none is due."""
     memory_bytes: int | None
     memory_limit_bytes: int | None
     """`maxmemory`; 0 when there is none."""
 
 
-def read_workload(redis: Redis) -> Workload:
+def read_workload(redis: Redis, *, max_running: int = UNLIMITED) -> Workload:
     """Read all of it.
+
+    Args:
+        max_running: how many jobs of one tenant may run at once.
 
     Raises:
         One of UNAVAILABLE_ERRORS: Redis is away.
@@ -58,7 +68,14 @@ def read_workload(redis: Redis) -> Workload:
     indexes = [keys.jobs_with_status(state) for state in STATES]
     with redis.pipeline(transaction=False) as pipeline:
         load_script(pipeline, "workload")(
-            keys=[*indexes, f"rq:queue:{QUEUE_NAME}", WORKERS_BY_QUEUE_KEY % QUEUE_NAME, keys.COUNTERS]
+            keys=[
+                *indexes,
+                f"rq:queue:{QUEUE_NAME}",
+                WORKERS_BY_QUEUE_KEY % QUEUE_NAME,
+                keys.COUNTERS,
+                keys.queue(),
+            ],
+            args=[max_running],
         )
         pipeline.info("memory")
         found, memory = pipeline.execute(raise_on_error=False)
@@ -66,13 +83,16 @@ def read_workload(redis: Redis) -> Workload:
         raise found
     if not isinstance(memory, Mapping):  # INFO is not allowed everywhere
         memory = {}
-    now_ms, counts, n_entries, oldest, workers, counters = found
+    now_ms, counts, n_entries, oldest, workers, counters, n_runnable, n_webhooks, due = found
     return Workload(
         n_jobs={state: n for state, n in zip(STATES, counts, strict=True) if n is not None},
         n_entries=n_entries,
+        n_runnable=n_runnable,
         oldest_queued_s=_age_s(now_ms, oldest),
         workers=None if workers is None else [_worker(key, told) for key, told in workers],
         counters=None if counters is None else _counters(counters),
+        n_webhooks=n_webhooks,
+        webhooks_overdue_s=_age_s(now_ms, due),
         memory_bytes=memory.get("used_memory"),
         memory_limit_bytes=memory.get("maxmemory"),
     )
@@ -91,6 +111,7 @@ def count_attempt(redis: Redis, worker_key: str, *, is_success: bool, seconds: f
 
 
 def _age_s(now_ms: int, oldest: list[bytes] | None) -> float | None:
+    """Return how long ago the score of the first member of a sorted set was; 0 if it is to come, or there is none."""
     if oldest is None:
         return None
     return max(now_ms - _number(oldest[1]), 0.0) / 1000 if oldest else 0.0

@@ -9,6 +9,7 @@ import time
 from redis import Redis
 from redis.retry import Retry
 
+from storage.access.ended import EndedKeys
 from storage.availability import explain, is_unavailable
 from storage.blobs import BlobStore
 from storage.connection import check_url, connect
@@ -69,6 +70,7 @@ def main() -> int:
         blobs,
         keep_jobs_s=settings.keep_jobs_days * 24 * 3600,
         check_blobs=lambda: identity.check_blobs(redis),
+        tend_keys=EndedKeys(redis).tend,
     )
     webhooks = DelivererProcess() if settings.webhooks.is_on else None
     worker = TrainingWorker(

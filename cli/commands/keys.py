@@ -201,7 +201,8 @@ def rotate_key(key_id: str, overlap: float, data_dir: Path, redis_url: str | Non
 
     Make a new key with the rights, the name and the lifetime of an old one, and print it, once.
 
-    The old one expires after the overlap, in which you give its holders the new one.
+    The old one expires after the overlap, in which you give its holders the new one. It cannot be rotated again
+    meanwhile: rotate the new one, or revoke the old one to end it earlier.
     """
     with _store(data_dir, redis_url) as store:
         key, text = store.rotate(key_id, overlap_s=overlap)
@@ -233,6 +234,7 @@ def _as_json(key: "AccessKey") -> dict[str, Any]:
         "created_at": created_at,
         "expires_at": expires_at,
         "revoked_at": revoked_at,
+        "rotated_into": key.successor,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from cli.doctor.access import openness
 from cli.doctor.findings import Finding, ok, problem, run, warning
 from cli.doctor.stores import clock_finding
 from cli.remote.address import Address
@@ -40,6 +41,7 @@ def _check(http: httpx.Client, address: Address) -> Iterator[Finding]:
         return
     yield ok(AREA, "answers", f"{address.shown_url} ({address.source})")
     yield from _clock(alive)
+    yield from openness(AREA, http)
     ready = http.get("/readyz")
     if ready.status_code == 200:
         n_workers = _member(ready, "workers")

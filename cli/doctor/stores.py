@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import redis
 from redis import Redis
 
+from cli.doctor.access import key_findings
 from cli.doctor.findings import Finding, ok, problem, run, size, warning
 from storage import keys
 from storage.access.store import AccessKeyStore
@@ -161,15 +162,7 @@ class _RedisDoctor:
         yield clock_finding(AREA, ahead_s)
 
     def access(self) -> Iterator[Finding]:
-        found = AccessKeyStore(self._redis).all()
-        now_ms = time.time() * 1000
-        n_in_force = sum(key.refusal(now_ms) is None for key in found.keys.values())
-        if not found.is_any:
-            yield ok(AREA, "access keys", "none: who reaches the API may do everything")
-        elif n_in_force == 0:
-            yield problem(AREA, "access keys", "none in force: nobody comes in", "perceptron keys create --scope admin")
-        else:
-            yield ok(AREA, "access keys", f"{n_in_force} in force, {len(found.keys) - n_in_force} ended")
+        yield from key_findings(AREA, AccessKeyStore(self._redis).all(), time.time() * 1000)
 
 
 def clock_finding(area: str, ahead_s: float) -> Finding:

@@ -78,7 +78,11 @@ ROWS: dict[str, list[Panel]] = {
     ],
     "Training": [
         Panel("Jobs by state", "none", {"{{status}}": "max by (status) (perceptron_jobs)"}),
-        Panel("Queue", "none", {"entries": "max(perceptron_queue_entries)"}),
+        Panel(
+            "Queue",
+            "none",
+            {"entries": "max(perceptron_queue_entries)", "may run now": "max(perceptron_jobs_runnable)"},
+        ),
         Panel("Age of the oldest queued job", "s", {"age": "max(perceptron_queue_oldest_age_seconds)"}),
         Panel(
             "Utilisation of workers",
@@ -123,6 +127,15 @@ ROWS: dict[str, list[Panel]] = {
             "percentunit",
             {"{{name}}": f"max by (name) (rate(rq_workers_working_time_total{RATE}))"},
         ),
+    ],
+    "Webhooks": [
+        Panel(
+            "Deliveries per second",
+            "ops",
+            {"{{outcome}}": f"max by (outcome) (rate(perceptron_webhook_deliveries_total{RATE}))"},
+        ),
+        Panel("Ends of jobs to be told", "none", {"waiting": "max(perceptron_webhooks_waiting)"}),
+        Panel("Overdue", "s", {"overdue": "max(perceptron_webhooks_overdue_seconds)"}),
     ],
     "Redis and processes": [
         Panel(

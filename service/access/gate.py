@@ -11,6 +11,7 @@ from typing import NamedTuple
 from service.access.authenticate import UNKNOWN, WRONG_SECRET, authenticate
 from service.access.hosts import check_allowed, check_no_page_can_have
 from service.access.needs import PREDICT, Need
+from service.access.proxied import check_came_directly
 from service.access.rates import Rates
 from service.access.ring import KeyRing, Keys, Listener
 from service.http.caller import ANYONE, NOBODY, Caller
@@ -56,7 +57,7 @@ class Gate:
     ) -> None:
         self._ring = ring
         self._allowed_hosts = frozenset(allowed_hosts)
-        self._is_any_host = is_insecure
+        self._is_insecure = is_insecure
         self._rates = rates if rates is not None and rates.is_any else None
         self._may_be_open = is_insecure
         self._has_said = False
@@ -85,6 +86,7 @@ class Gate:
         Raises:
             UnauthenticatedError: there is no key in force among the headers.
             MisdirectedError: they name a host that is not answered for.
+            ProxiedError: they came through a proxy, and there is no access key.
             UnavailableError: the keys were never read.
         """
         host = headers.get(b"host")
@@ -95,8 +97,10 @@ class Gate:
             raise UnavailableError("the access keys could not be read yet")
         if not keys.is_any and self._may_be_open:
             self._say_that_it_is_open(keys)
-            if host is not None and not (self._is_any_host or self._allowed_hosts):  # browsers always send one
-                check_no_page_can_have(host)
+            if not self._is_insecure:
+                check_came_directly(headers)
+                if host is not None and not self._allowed_hosts:  # browsers always send one
+                    check_no_page_can_have(host)
             return Admission(ANYONE, float("inf"), keys)
         caller, until_ms = authenticate(headers, keys.by_id, _now_ms())
         return Admission(caller, until_ms, keys)
@@ -121,7 +125,7 @@ class Gate:
 
         Raises:
             UnauthenticatedError, ForbiddenError: he may not.
-            MisdirectedError: not under this name of a host.
+            MisdirectedError, ProxiedError: not under this name of a host, or not through a proxy.
             RateLimitedError: not now.
             UnavailableError: the keys were never read, or the key is unknown and Redis is away.
         """
@@ -137,8 +141,14 @@ class Gate:
             self._rates.take_shared(caller)
         return caller
 
-    async def let_in_on_loop(self, need: Need | None, headers: Mapping[bytes, bytes]) -> Caller:
-        """Do the same on the event loop, which does not wait for Redis; predicts are counted in memory."""
+    async def let_in_on_loop(
+        self, need: Need | None, headers: Mapping[bytes, bytes], *, is_counted: bool = False
+    ) -> Caller:
+        """Do the same on the event loop, which does not wait for Redis; predicts are counted in memory.
+
+        Args:
+            is_counted: whether this predict was taken from the limits before, by `is_one_too_many`.
+        """
         if need is not None and need.is_free:
             return NOBODY
         try:
@@ -149,7 +159,8 @@ class Gate:
         _check(caller, need)
         if self._rates is not None:
             if need is PREDICT:
-                self._rates.take(caller)
+                if not is_counted:
+                    self._rates.take(caller)
             else:
                 await asyncio.to_thread(self._rates.take_shared, caller)
         return caller

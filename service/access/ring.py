@@ -4,15 +4,15 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from storage.access.record import AccessKey
-from storage.alarm import report
 from storage.circuit_breaker import CircuitBreaker
-from storage.errors import AccessKeyNotFoundError, CorruptDataError, UnavailableError
+from storage.errors import UnavailableError
 
 if TYPE_CHECKING:
     from storage.access.store import AccessKeyStore
@@ -21,7 +21,7 @@ _CHECK_EVERY_S = 1.0
 _READ_ALL_EVERY_S = 30.0
 """How often all records are read though none is known to have changed: somebody may have edited Redis by hand."""
 
-_MAX_READ_ONE_BY_ONE = 20
+_MAX_READ_AT_ONCE = 500
 """Of keys that changed at the same time; of more, all keys are read. A second later they are read anyway."""
 
 _LOOK_UPS_PER_S = 10.0
@@ -65,11 +65,18 @@ class KeyRing:
         self._store = store
         self._breaker = breaker
         self._check_store = check_store
-        self._lock = threading.Lock()  # held while Redis is read, so never taken on the event loop
+        self._lock = threading.Lock()
+        """Guards what is known. Nobody holds it while Redis is read."""
+        self._reading_all = threading.Lock()
+        self._reading_some = threading.Lock()  # an older record must not replace a newer one
         self._look_up_lock = threading.Lock()
+        self._must_read_all = threading.Event()
         self._wake = threading.Event()
-        self._told: deque[str | None] = deque()
+        self._told: deque[str] = deque()
         """What was heard and not read yet."""
+        self._read_meanwhile: dict[str, AccessKey | None] = {}
+        """Keys that were read alone since the last read of all began; None: there was no such key."""
+        self._n_forgotten = 0
         self._state: bytes | None = None
         self._read_all_at_s = float("-inf")
         self._looked_up_at_s = time.monotonic()
@@ -81,20 +88,28 @@ class KeyRing:
         """None: they were never read, so nobody knows who may come in."""
 
     def follow(self, listener: Listener) -> None:
-        """Keep the keys fresh from now on, in a thread."""
+        """Keep the keys fresh from now on, in two threads: a change does not wait until all keys are read."""
         listener.on_access(self.hear)
-        threading.Thread(target=self._keep_fresh, name="access-keys", daemon=True).start()
+        threading.Thread(target=self._follow_changes, name="access-keys", daemon=True).start()
+        threading.Thread(target=self._follow_all, name="all-access-keys", daemon=True).start()
 
     def hear(self, key_id: str | None) -> None:
         """Note that a key, or with None any of them, has changed. Runs on the event loop, so it calls nobody."""
-        self._told.append(key_id)
-        self._wake.set()
+        if key_id is None:
+            self._must_read_all.set()
+        else:
+            self._told.append(key_id)
+            self._wake.set()
 
     def forget(self) -> None:
-        """Drop all keys. Called after `--accept-loss`, when Redis is used as it is now."""
+        """Drop all keys. Called after `--accept-loss`, when Redis is used as it is now.
+
+        It may be called by whoever opens a connection, so also in the middle of a read.
+        """
         with self._lock:
             self.keys = self._state = None
-        self._wake.set()
+            self._n_forgotten += 1
+        self._must_read_all.set()
 
     def read(self, *, is_all: bool = True) -> None:
         """Read the keys from Redis.
@@ -105,18 +120,24 @@ class KeyRing:
         Raises:
             UnavailableError: Redis is away; the keys stay as they are.
         """
-        with self._lock, self._breaker.calling():
+        with self._reading_all, self._breaker.calling():
             state = self._store.state()  # before the keys: what changes meanwhile is read the next time
             if not (is_all or self.keys is None or state != self._state):
                 return
+            with self._lock:
+                self._read_meanwhile.clear()
+                n_forgotten = self._n_forgotten
             found = self._store.all()
             if not found.is_any:
                 self._check_store()
-            is_any = found.is_any or (self.keys is not None and self.keys.is_any)
-            if self.keys is None or (found.keys, is_any) != (self.keys.by_id, self.keys.is_any):
-                self.keys = Keys(found.keys, is_any)
-            self._state = state
-            self._read_all_at_s = time.monotonic()
+            with self._lock:
+                if n_forgotten != self._n_forgotten:
+                    return  # some are of the Redis before; the next turn reads again
+                is_any = found.is_any or (self.keys is not None and self.keys.is_any)
+                # A key that was read alone meanwhile may have been revoked after its turn among all.
+                self._put(found.keys, self._read_meanwhile, is_any=is_any)
+                self._state = state
+                self._read_all_at_s = time.monotonic()
 
     def look_up(self, key_id: str) -> "Future[None] | None":
         """Begin to read a key of which this process may not have heard yet; None if it was asked too often.
@@ -142,38 +163,60 @@ class KeyRing:
             return self._running[key_id]
 
     def read_one(self, key_id: str) -> None:
-        """Read one key, which was made or has changed: all of them would take longer than a revoke may.
+        """Read one key, which was made a moment ago.
 
         Raises:
             UnavailableError: Redis is away, so nobody knows.
         """
-        with self._lock:
+        self.read_some([key_id])
+
+    def read_some(self, key_ids: Collection[str]) -> None:
+        """Read keys that have changed: all of them would take longer than a revoke may.
+
+        Raises:
+            UnavailableError: Redis is away, so nobody knows.
+        """
+        with self._reading_some:
             if self.keys is None:
                 return  # all of them are read first
-            known = self.keys.by_id
-            try:
-                with self._breaker.calling():
-                    now_known = {**known, key_id: self._store.get(key_id)}
-            except (AccessKeyNotFoundError, CorruptDataError) as error:
-                if isinstance(error, CorruptDataError):
-                    report(error)
-                now_known = {each: key for each, key in known.items() if each != key_id}
-            if now_known != known:
-                self.keys = Keys(now_known, is_any=True)
+            n_forgotten = self._n_forgotten
+            with self._breaker.calling():
+                found = self._store.some(key_ids)
+            with self._lock:
+                if self.keys is None or n_forgotten != self._n_forgotten:
+                    return
+                now = {key_id: found.get(key_id) for key_id in key_ids}
+                self._read_meanwhile.update(now)
+                self._put(self.keys.by_id, now, is_any=self.keys.is_any or bool(found))
 
-    def _keep_fresh(self) -> None:
+    def _put(self, known: Mapping[str, AccessKey], newer: Mapping[str, AccessKey | None], *, is_any: bool) -> None:
+        """Remember keys; of those that are newer, None stands for one that does not exist. The lock is held."""
+        by_id = {key_id: key for key_id, key in {**known, **newer}.items() if key is not None}
+        if self.keys is None or (by_id, is_any) != (self.keys.by_id, self.keys.is_any):
+            self.keys = Keys(by_id, is_any)
+
+    def _follow_changes(self) -> None:
         while True:
-            self._wake.wait(_CHECK_EVERY_S)
+            self._wake.wait()
             self._wake.clear()
             told = {self._told.popleft() for _ in range(len(self._told))}
-            try:
-                if self.keys is None or not told or None in told or len(told) > _MAX_READ_ONE_BY_ONE:
-                    is_due = time.monotonic() - self._read_all_at_s >= _READ_ALL_EVERY_S
-                    self.read(is_all=is_due or bool(told))
-                else:
-                    for key_id in told:
-                        self.read_one(str(key_id))
-            except UnavailableError:
-                pass  # the next turn tries again
-            except Exception:
-                _log.exception("the access keys could not be read")
+            if self.keys is None or len(told) > _MAX_READ_AT_ONCE:
+                self._must_read_all.set()
+            else:
+                self._attempt(partial(self.read_some, told))
+
+    def _follow_all(self) -> None:
+        while True:
+            is_told = self._must_read_all.wait(_CHECK_EVERY_S)
+            self._must_read_all.clear()
+            is_due = time.monotonic() - self._read_all_at_s >= _READ_ALL_EVERY_S
+            self._attempt(partial(self.read, is_all=is_told or is_due))
+
+    @staticmethod
+    def _attempt(read: Callable[[], None]) -> None:
+        try:
+            read()
+        except UnavailableError:
+            pass  # a second later the keys are compared with Redis again
+        except Exception:
+            _log.exception("the access keys could not be read")

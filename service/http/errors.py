@@ -5,6 +5,7 @@ RequestError
 |-- BadRequestError
 |-- UnauthenticatedError
 |-- ForbiddenError
+|-- ProxiedError
 |-- RateLimitedError
 |-- MisdirectedError
 |-- UnsupportedMediaTypeError
@@ -19,6 +20,8 @@ RequestError
     |-- WrongDimensionError
     |-- TargetOutOfRangeError
     `-- OutputTooLargeError
+
+StartingError is an UnavailableError of `storage`.
 """
 
 import logging
@@ -31,6 +34,7 @@ import orjson
 
 import perceptron
 from service.http.wire import PROBLEM, Header, HttpAnswer
+from storage.alarm import report
 from storage.errors import (
     AliasNotFoundError,
     CorruptDataError,
@@ -47,7 +51,7 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
-from storage.log.alarm_codes import STORE_DAMAGED, UNEXPECTED_ERROR
+from storage.log.alarm_codes import UNEXPECTED_ERROR
 
 RETRY_AFTER_S = 1
 
@@ -86,6 +90,17 @@ class ForbiddenError(RequestError):
         self.enough = tuple(enough)
 
 
+class ProxiedError(RequestError):
+    """The request came through a proxy, and there is no access key."""
+
+    def __init__(self, header: str) -> None:
+        super().__init__(
+            f"this request came through a proxy, as its header {header} says, and there is no access key, so whoever "
+            "reaches the proxy could do everything: make a key with 'perceptron keys create --scope admin', or let "
+            "everybody in with --insecure (INSECURE=true)"
+        )
+
+
 class RateLimitedError(RequestError):
     """One request too many in a second.
 
@@ -104,6 +119,10 @@ class RateLimitedError(RequestError):
             "x-ratelimit-reset": str(RETRY_AFTER_S),
         }
         self.headers: tuple[Header, ...] = tuple((name.encode(), value.encode()) for name, value in fields.items())
+
+
+class StartingError(UnavailableError):
+    """This process has just started, and is not ready yet."""
 
 
 class MisdirectedError(RequestError):
@@ -216,6 +235,7 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     BadRequestError: (400, "bad_request"),
     UnauthenticatedError: (401, "unauthenticated"),
     ForbiddenError: (403, "forbidden"),
+    ProxiedError: (403, "forbidden"),
     RateLimitedError: (429, "rate_limited"),
     MisdirectedError: (421, "unknown_host"),
     NotAcceptableError: (406, "not_acceptable"),
@@ -300,13 +320,13 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
     about = {} if request_id is None else {"request_id": request_id}
     if isinstance(error, CorruptDataError):
         # No client caused it, and restored data mends it.
-        _log.critical(
-            "ALARM: what is stored is damaged. request %s: %s", request_id, error, extra=about | {"code": STORE_DAMAGED}
-        )
+        report(error)
+        _log.warning("request %s: %s", request_id, error, extra=about)
         detail = "what is stored is not what was written there; the service's log has the details under the request_id"
         return problem_answer(503, "unavailable", detail, request_id=request_id)
     if isinstance(error, UnavailableError):
-        _log.warning("request %s: %s", request_id, error.__cause__ or error, extra=about)
+        level = logging.DEBUG if isinstance(error, StartingError) else logging.WARNING
+        _log.log(level, "request %s: %s", request_id, error.__cause__ or error, extra=about)
     if isinstance(error, TableError):
         return problem_answer(error.status, error.code, str(error), request_id=request_id, members=error.members)
     for kind in type(error).__mro__:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from service.http.caller import ANYONE, Caller
+from storage.access.key_text import KEY_PREFIX
 
 if TYPE_CHECKING:
     from service.http.room import Room
@@ -28,7 +29,8 @@ SAFE: tuple[Header, ...] = (
 
 _ALWAYS: tuple[Header, ...] = (*SAFE, (b"cache-control", b"no-cache"))
 
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_REQUEST_ID = re.compile(rf"(?!.*{KEY_PREFIX})[\x21-\x7e]{{1,128}}")
+"""No access key, which somebody may send in the wrong header: the id is logged and sent back."""
 
 
 def _stays() -> bool:

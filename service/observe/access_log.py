@@ -7,7 +7,7 @@ import logging
 import math
 
 SLOW_NS = 1_000_000_000
-"""A request that takes longer is always logged."""
+"""A request for which the service takes longer is always logged."""
 
 PREDICT_EVERY = 1_000
 
@@ -44,20 +44,25 @@ class AccessLog:
         status: int,
         n_bytes: int,
         ns: int,
+        own_ns: int | None = None,
         remote: str,
         request_id: str | None = None,
         key_id: str | None = None,
         tenant: str | None = None,
         model: str | None = None,
         is_sample: bool = False,
+        is_probe: bool = False,
     ) -> None:
         """Write the line of a request. What is None comes from what the process does now, if that is known.
 
         Args:
             n_bytes: of the body of the answer.
-            ns: how long the answer took, to its last byte.
+            ns: how long the request took, to the last byte of the answer.
+            own_ns: how long of that the client waited for the service; None: all of it. The rest was the client's: a
+                slow body, or a wait that it asked for.
             remote: the address of whoever connected.
             is_sample: whether the line may stand for many like it.
+            is_probe: whether it tells nothing but that something watches the service.
         """
         members: dict[str, object] = {
             "method": method,
@@ -71,7 +76,11 @@ class AccessLog:
             "tenant": tenant or None,
             "model": model or None,
         }
-        if is_sample and status < 500 and ns <= SLOW_NS:
+        is_slow = (ns if own_ns is None else own_ns) > SLOW_NS
+        if is_sample and status < 500 and not is_slow:
             members["sampled"] = self._every
-        level = logging.WARNING if status >= 500 or ns > SLOW_NS else logging.INFO
+        if is_probe and not is_slow:
+            level = logging.DEBUG
+        else:
+            level = logging.WARNING if status >= 500 or is_slow else logging.INFO
         _log.log(level, "request", extra={name: each for name, each in members.items() if each is not None})

@@ -8,34 +8,43 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map
 
 from service.observe.metrics.traffic import METHODS, OTHER, UNKNOWN_ROUTE, Traffic
+from service.observe.payloads import ALIVE, READINESS_PATHS
 from service.predict.predict import SERVER_TIMING
 from service.predict.protocols.table import PREDICT
 from service.server.messages import App, Message, Receive, Scope, Send, header, remote_of, with_request_id
 from storage.log import traces
 from storage.log.form import doing
 
+_HEALTH = READINESS_PATHS | ALIVE.keys()
 
-def counted(app: App, traffic: Traffic, rules: Map) -> App:
+
+def counted(app: App, traffic: Traffic, rules: Map, is_starting: Callable[[], bool] = lambda: False) -> App:
     """Return an app that answers as `app` does, counts, and logs.
 
     Every line that is logged meanwhile has the id of the request.
 
     Args:
         rules: of the Flask app, which tell the route of a path.
+        is_starting: whether the process is not ready yet, as whoever waits for it asks again and again.
     """
     rule_of = rule_finder(rules)
 
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
-        answered = _Answered()
+        answered = _Answered(is_starting())
 
         async def noting(message: Message) -> None:
             answered.note(message)
             await send(message)
 
+        async def reading() -> Message:
+            message = await receive()
+            answered.read(message)
+            return message
+
         scope = with_request_id(scope)
         with doing(request_id=header(scope, b"x-request-id").decode("latin-1")), _span_of(scope, rule_of):
             try:
-                await app(scope, receive, noting)
+                await app(scope, reading, noting)
             except Exception:
                 answered.fail()
                 raise
@@ -62,39 +71,57 @@ def _span_of(scope: Scope, rule_of: Callable[[str, str], str]) -> AbstractContex
 class _Answered:
     """What of an answer is counted and logged."""
 
-    def __init__(self) -> None:
+    def __init__(self, was_starting: bool) -> None:
+        self.was_starting = was_starting
         self.started_ns = perf_counter_ns()
+        self._complete_ns = self.started_ns
         self.status = 0
         self.ns_to_begin = 0
+        """From when the request was complete."""
         self.n_bytes = 0
         self.is_predict = False
+        self.is_held = False
+        """Whether the client wanted the answer to wait for something, or to go on."""
+
+    def read(self, message: Message) -> None:
+        """Note a message of the request."""
+        if message["type"] == "http.request" and not message.get("more_body"):
+            self._complete_ns = perf_counter_ns()
 
     def note(self, message: Message) -> None:
         """Note a message of the answer."""
         if message["type"] == "http.response.start":
-            self.ns_to_begin = perf_counter_ns() - self.started_ns
+            self.ns_to_begin = perf_counter_ns() - self._complete_ns
             self.status = message["status"]
-            self.is_predict = any(name.lower() == SERVER_TIMING for name, _ in message["headers"])
+            headers = {name.lower(): value for name, value in message["headers"]}
+            self.is_predict = SERVER_TIMING in headers
+            is_stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+            self.is_held = is_stream or b"preference-applied" in headers
         else:
             self.n_bytes += len(message.get("body", b""))
 
     def fail(self) -> None:
         """Note that there is no answer, or no whole one."""
         self.status, self.is_predict = 500, False
-        self.ns_to_begin = perf_counter_ns() - self.started_ns
+        self.ns_to_begin = perf_counter_ns() - self._complete_ns
 
 
 def _count_and_log(scope: Scope, answered: _Answered, traffic: Traffic, rule_of: Callable[[str, str], str]) -> None:
-    method, is_held = scope["method"], b"wait" in header(scope, b"prefer")
-    rule = rule_of(method, scope["path"])
-    traffic.answered(rule, method, answered.status, None if is_held else answered.ns_to_begin)
-    traffic.access_log.write(
+    method, status, log = scope["method"], answered.status, traffic.access_log
+    rule, own_ns = rule_of(method, scope["path"]), 0 if answered.is_held else answered.ns_to_begin
+    traffic.answered(rule, method, status, None if answered.is_held else own_ns)
+    if (is_sample := rule in PREDICT) and not log.is_due(status, own_ns):
+        return  # a predict that was refused at the door: a client may send thousands of them
+    log.write(
         method=method if method in METHODS else OTHER,
         route=rule,
-        status=answered.status,
+        status=status,
         n_bytes=answered.n_bytes,
         ns=perf_counter_ns() - answered.started_ns,
+        own_ns=own_ns,
         remote=remote_of(scope),
+        is_sample=is_sample,
+        is_probe=rule in _HEALTH and (status < 500 or answered.was_starting),
     )
 
 

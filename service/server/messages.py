@@ -15,6 +15,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 Headers = list[tuple[bytes, bytes]]
 
+COUNTED = "perceptron.counted"
+"""The member of an ASGI scope that says that the limits of requests a second have counted it. No client can set it."""
+
 
 def header(scope: Scope, wanted: bytes) -> bytes:
     """Return the value of a request header, named in lower case; empty if it was not sent."""

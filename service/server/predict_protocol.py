@@ -17,6 +17,7 @@ from service.http.errors import RequestError
 from service.http.room import LARGE_BODY_BYTES
 from service.http.wire import HttpAnswer, all_headers
 from service.server.guarded_protocol import GuardedProtocol
+from service.server.messages import COUNTED
 from service.server.predict_on_loop import MAX_HEAD_BYTES, PredictHead, PredictOnLoop
 from service.server.proxies import STRICT_TRANSPORT, Proxies
 from service.server.request_head import END
@@ -44,6 +45,8 @@ class PredictProtocol(GuardedProtocol):
         self._timer: TimerHandle | None = None
         self._is_answering = False
         """Whether a thread computes an answer. Nothing is read meanwhile."""
+        self._is_counted = False
+        """Whether the request that uvicorn gets next was taken from the limits of its key."""
         self._answered_at = 0.0
         self._remote = ""
 
@@ -57,11 +60,12 @@ class PredictProtocol(GuardedProtocol):
         """Answer the predicts at the front of the data, and give uvicorn what follows."""
         while data and not self.transport.is_closing():
             if self._head is None:
-                self._head = self._next_head(data)
-                if self._head is None or not self._has_room(self._head):
-                    self._head = None
+                head = self._next_head(data)
+                if head is None or not self._has_room(head):
+                    self._is_counted = head is not None
                     super().data_received(data)
                     return
+                self._head = head
                 self._n_missing = self._head.n_body_bytes
                 data = data[len(self._head.raw) :]
             part, data = data[: self._n_missing], data[self._n_missing :]
@@ -82,6 +86,9 @@ class PredictProtocol(GuardedProtocol):
         """Note that uvicorn has a request."""
         self._is_parsing = True
         super().on_message_begin()
+        if self._is_counted:
+            self._is_counted = False
+            self.scope[COUNTED] = True  # type: ignore[literal-required]  # the shell reads it
 
     def on_message_complete(self) -> None:
         """Note that uvicorn has all of the request."""
@@ -168,6 +175,7 @@ class PredictProtocol(GuardedProtocol):
         head, parts = self._head, self._forget()
         if head is not None:
             self._give_back()  # the shell takes it again
+            self._is_counted = True
             super().data_received(b"".join((head.raw, *parts)))
 
     def _forget(self) -> list[bytes]:

@@ -23,7 +23,18 @@ from service.server.changes import Changes
 from service.server.cors import Cors
 from service.server.counting import counted
 from service.server.guarded_protocol import UnreadAnswers
-from service.server.messages import App, Receive, Scope, Send, adding, once, own_headers, read_body, send_answer
+from service.server.messages import (
+    COUNTED,
+    App,
+    Receive,
+    Scope,
+    Send,
+    adding,
+    once,
+    own_headers,
+    read_body,
+    send_answer,
+)
 from service.server.predict_on_loop import PredictOnLoop
 from service.server.proxies import STRICT_TRANSPORT, Proxies
 from service.server.uploads import Uploads
@@ -83,7 +94,7 @@ class Shell:
     ) -> None:
         self.traffic = models.traffic
         self._metrics = metrics
-        self._counted = counted(self._answer, self.traffic, wsgi_app.url_map)
+        self._counted = counted(self._answer, self.traffic, wsgi_app.url_map, lambda: not models.is_ready)
         self._flask: App = WSGIMiddleware(wsgi_app, workers=threads)  # type: ignore[assignment]
         self._changes = Changes(redis)
         self._waiting = Waiting(self._flask, redis, self._changes, gate)
@@ -235,7 +246,7 @@ class Shell:
         assert self._rule_of is not None, "there is a gate"
         is_predict = self.predict.find(method, path) is not None
         need = PREDICT if is_predict else need_of(method, self._rule_of(method, path))
-        caller = await gate.let_in_on_loop(need, by_name(scope["headers"]))
+        caller = await gate.let_in_on_loop(need, by_name(scope["headers"]), is_counted=scope.get(COUNTED, False))
         add(key_id=caller.key_id, tenant=caller.tenant or None)
         return {**scope, CALLER: caller}
 

@@ -30,6 +30,9 @@ MAX_WAIT_S = 60
 STILL_HERE_EVERY_S = 15.0
 """How often a silent stream sends a sign of life: proxies close connections that are silent for a minute."""
 
+_LOOK_AT_KEY_EVERY_S = 1.0
+"""How often whoever waits is asked again whether his key is in force. That is one look into memory."""
+
 _READ_AT_ONCE = 500
 _RETRY_MS = 1_000
 _SHOW_OR_EVENTS = re.compile(r"/jobs/([^/]+)(/events)?")
@@ -86,14 +89,14 @@ class Waiting:
                 await first.relay(send)
                 return
             status: str | None = orjson.loads(first.body)["status"]
-            while status not in DONE_STATUSES and not self._is_draining and not gone.is_set():
-                if not await watch.wait(deadline - loop.time()):
+            while status not in DONE_STATUSES and not self._must_end(scope) and not gone.is_set():
+                if not await self._wait(watch, deadline - loop.time(), scope):
                     break
                 status = watch.status or await self._status(job_id)
         if gone.is_set():
             return
-        # A drain cuts the wait short, so the preference was not applied.
-        applied = [] if self._is_draining else [(b"preference-applied", b"wait=%d" % wait_s)]
+        # A drain or a key that ends cuts the wait short, so the preference was not applied.
+        applied = [] if self._must_end(scope) else [(b"preference-applied", b"wait=%d" % wait_s)]
         await (await ask(self._flask, scope)).relay(send, *applied)  # which asks again whether his key is in force
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, job_id: str) -> None:
@@ -115,7 +118,7 @@ class Waiting:
             chunk = b"retry: %d\n\n" % _RETRY_MS
             while True:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if self._is_draining or gone.is_set() or not self._may_go_on(scope):
+                if self._must_end(scope) or gone.is_set():
                     break
                 events = await self._events(job_id, after)
                 chunk = b"".join(map(_as_server_sent, events or ()))
@@ -124,14 +127,26 @@ class Waiting:
                     if events[-1].ends_the_job:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
                         break
-                elif not await watch.wait(STILL_HERE_EVERY_S if events is not None else RETRY_AFTER_S):
+                elif not await self._wait(watch, STILL_HERE_EVERY_S if events is not None else RETRY_AFTER_S, scope):
+                    if self._must_end(scope):
+                        break
                     if await self._status(job_id) == "" or await self._is_over(job_id, after):
                         break  # the job has expired, or the client began after its last event
                     chunk = b": still here\n\n"
         await send({"type": "http.response.body", "body": b""})
 
-    def _may_go_on(self, scope: Scope) -> bool:
-        return self._gate is None or self._gate.is_in_force(scope[CALLER])
+    def _must_end(self, scope: Scope) -> bool:
+        """Whether the process drains, or the key of whoever waits has ended."""
+        return self._is_draining or not (self._gate is None or self._gate.is_in_force(scope[CALLER]))
+
+    async def _wait(self, watch: JobWatch, timeout_s: float, scope: Scope) -> bool:
+        """Wait for the next change; False if none came in time, or before the request must end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while not await watch.wait(min(deadline - loop.time(), _LOOK_AT_KEY_EVERY_S)):
+            if loop.time() >= deadline or self._must_end(scope):
+                return False
+        return True
 
     @contextlib.asynccontextmanager
     async def _watched(self, job_id: str, receive: Receive) -> AsyncIterator[tuple[JobWatch, asyncio.Event]]:

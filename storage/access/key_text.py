@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from storage.keys import ACCESS_KEY_ID_PATTERN
 
+KEY_PREFIX = "psk_"
+
 _SECRET_BYTES = 32
-_parts = re.compile(rf"psk_({ACCESS_KEY_ID_PATTERN})_([A-Za-z0-9_-]{{43}})").fullmatch
+_parts = re.compile(rf"{KEY_PREFIX}({ACCESS_KEY_ID_PATTERN})_([A-Za-z0-9_-]{{43}})").fullmatch
 """43 characters of base64 hold the 256 bits of a secret."""
 
 
@@ -22,7 +24,7 @@ class Credentials(NamedTuple):
 
 def new_text() -> str:
     """Return the text of a new access key."""
-    return f"psk_{secrets.token_hex(8)}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+    return f"{KEY_PREFIX}{secrets.token_hex(8)}_{secrets.token_urlsafe(_SECRET_BYTES)}"
 
 
 def read_text(text: str) -> Credentials | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 from pydantic import BeforeValidator, StringConstraints, TypeAdapter, ValidationError
 
 from storage.errors import CorruptDataError
+from storage.keys import ACCESS_KEY_ID_PATTERN
 from storage.tenants import TENANT_PATTERN
 
 Scope: TypeAlias = Literal["read", "predict", "train", "admin"]
@@ -22,6 +23,7 @@ def _split(scopes: object) -> object:
 
 _Scopes = Annotated[frozenset[Scope], BeforeValidator(_split)]
 _Tenant = Annotated[str, StringConstraints(pattern=f"^({TENANT_PATTERN})?$")]
+_KeyId = Annotated[str, StringConstraints(pattern=f"^{ACCESS_KEY_ID_PATTERN}$")]
 _Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -41,6 +43,8 @@ class AccessKey:
     """Milliseconds since 1970, UTC, by the clock of Redis, like the two times below."""
     expires_at_ms: int | None = None
     revoked_at_ms: int | None = None
+    successor: _KeyId | None = None
+    """The key that `rotate` made of this one."""
 
     def __post_init__(self) -> None:
         if not self.scopes:

@@ -1,7 +1,7 @@
 """All access keys, in Redis."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,11 @@ from storage.access.key_text import Credentials, new_text, read_text
 from storage.access.record import AccessKey, Scope, decode_access_key
 from storage.alarm import report
 from storage.damage import each_answer, names, reported
-from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError
+from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError, AccessKeyRotatedError
 from storage.scripts import load_script
+
+_READ_AT_ONCE = 500
+"""So many records are one pipeline: Redis and this process do other things in between."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,29 @@ class AccessKeyStore:
             if not keys.is_access_key_id(text):
                 report(f"{keys.ACCESS_KEYS} has the member {text[:100]!r}, which is no access key's id")
         good = [text for text in ids if keys.is_access_key_id(text)]
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for key_id in good:
-                pipeline.hgetall(keys.access_key(key_id))
-            records = each_answer(pipeline)
-        found = {}
-        for key_id, record in zip(good, records, strict=True):
-            with reported(f"access key {key_id}"):
-                if isinstance(record, Exception):
-                    raise record
-                found[key_id] = decode_access_key(key_id, record)
+        found: dict[str, AccessKey] = {}
+        for k in range(0, len(good), _READ_AT_ONCE):
+            for key_id, record in self._records(good[k : k + _READ_AT_ONCE]):
+                with reported(f"access key {key_id}"):
+                    found[key_id] = _decoded(key_id, record)
         # The first key has set the state, which nothing deletes: without the list, the gate must not open.
         return AllKeys(found, bool(ids) or self.state() is not None)
+
+    def some(self, key_ids: Collection[str]) -> dict[str, AccessKey]:
+        """Return those of some keys that exist. A damaged record is reported and left out."""
+        found: dict[str, AccessKey] = {}
+        for key_id, record in self._records([each for each in key_ids if keys.is_access_key_id(each)]):
+            if record != {}:
+                with reported(f"access key {key_id}"):
+                    found[key_id] = _decoded(key_id, record)
+        return found
+
+    def _records(self, key_ids: Sequence[str]) -> list[tuple[str, Any]]:
+        """Return each id with its record; with an error where that is a key of another type."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for key_id in key_ids:
+                pipeline.hgetall(keys.access_key(key_id))
+            return list(zip(key_ids, each_answer(pipeline), strict=True))
 
     def state(self) -> bytes | None:
         """Return a text that differs after each change of any key."""
@@ -107,9 +121,12 @@ class AccessKeyStore:
     def rotate(self, key_id: str, *, overlap_s: float) -> tuple[AccessKey, str]:
         """Make a key with the same rights, name and lifetime; the old one expires after the overlap at the latest.
 
+        A key has one successor: what was said about its end stays true.
+
         Raises:
             AccessKeyNotFoundError: there is no such key.
             AccessKeyEndedError: it was revoked or has expired, so it has no rights to hand on.
+            AccessKeyRotatedError: it was rotated before.
             CorruptDataError: its record is damaged.
         """
         self.get(key_id)  # a damaged one is not copied
@@ -118,11 +135,20 @@ class AccessKeyStore:
             keys=[keys.access_key(key_id), keys.access_key(made.key_id), keys.ACCESS_KEYS, keys.ACCESS_STATE],
             args=[secrets.token_hex(8), round(overlap_s * 1000), made.digest],
         )
-        if outcome == 0:
-            raise AccessKeyNotFoundError(key_id)
-        if isinstance(outcome, bytes):
-            raise AccessKeyEndedError(key_id, outcome.decode("ascii", "replace"))
+        match outcome:
+            case 0:
+                raise AccessKeyNotFoundError(key_id)
+            case [b"rotated", successor]:
+                raise AccessKeyRotatedError(key_id, successor.decode("ascii", "replace"))
+            case [reason]:
+                raise AccessKeyEndedError(key_id, reason.decode("ascii", "replace"))
         return self.get(made.key_id), text
+
+
+def _decoded(key_id: str, record: Any) -> AccessKey:
+    if isinstance(record, Exception):
+        raise record
+    return decode_access_key(key_id, record)
 
 
 def _new() -> tuple[str, Credentials]:

@@ -1,4 +1,4 @@
-"""Deletes what is no longer needed: jobs done long ago, and blobs that nothing will read."""
+"""Deletes what is no longer needed: jobs and access keys that ended long ago, and blobs that nothing will read."""
 
 import logging
 import time
@@ -49,6 +49,7 @@ class Housekeeping:
     Args:
         keep_jobs_s: how long after its end a job is kept, with its events.
         check_blobs: raises BlobStoreUnavailableError if the blob store is not ours, so that nothing is deleted there.
+        tend_keys: deletes access keys, given the time of `SERVICE_CLOCK`.
         clock: seconds that never run backwards.
         wall_clock: seconds since 1970, as blobs are stamped.
     """
@@ -60,12 +61,14 @@ class Housekeeping:
         *,
         keep_jobs_s: float,
         check_blobs: Callable[[], None] = lambda: None,
+        tend_keys: Callable[[int], None] = lambda now_ms: None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._redis: Any = redis  # its types allow for decoded answers too; ours are bytes
         self._blobs = blobs
         self._datasets = DatasetStore(redis)
+        self._tend_keys = tend_keys
         self._keep_jobs_ms = int(keep_jobs_s * 1000)
         self._check_blobs = check_blobs
         self._clock = clock
@@ -86,7 +89,10 @@ class Housekeeping:
         now = self._clock()
         if now < self._due_at:
             return
-        is_all_done = self._forget_jobs()
+        now_ms = self._service_time_ms()
+        is_all_done = self._forget_jobs(now_ms)
+        with reported(keys.ACCESS_KEYS):
+            self._tend_keys(now_ms)
         try:
             if self._is_steady(now):
                 self._delete_blobs()
@@ -94,15 +100,19 @@ class Housekeeping:
             _log.warning("no blobs were deleted: %s", error)
         self._due_at = now + (EVERY_S if is_all_done else 0.0)
 
-    def _forget_jobs(self) -> bool:
+    def _service_time_ms(self) -> int:
+        """Advance `SERVICE_CLOCK`, and return its time."""
+        longest_step_ms = self._keep_jobs_ms // 30
+        now_ms: int = load_script(self._redis, "advance_clock")(keys=[keys.SERVICE_CLOCK], args=[longest_step_ms])
+        return now_ms
+
+    def _forget_jobs(self, now_ms: int) -> bool:
         """Note some jobs as ended, and forget some that ended long ago. Return whether all have been looked at.
 
         The age of a job is told by a clock that a leap of the server's clock advances by a thirtieth of the time that
         jobs are kept, at most. It counts from when the job was first seen to have ended, since the time that its record
         gives may be that of a clock that was wrong.
         """
-        longest_step_ms = self._keep_jobs_ms // 30
-        now_ms = load_script(self._redis, "advance_clock")(keys=[keys.SERVICE_CLOCK], args=[longest_step_ms])
         n_left = JOBS_AT_ONCE
         is_all_done = True
         for tenant in every_tenant(self._redis):

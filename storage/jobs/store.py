@@ -300,9 +300,7 @@ class JobStore:
             args=[token or uuid.uuid4().hex, self._queue.max_running],
         )
         if number == 0:
-            self._queue.enqueue(
-                job_id, at_front=True
-            )  # another worker took one of its tenant's jobs in the same moment
+            self._queue.give_back(job_id)  # another worker took one of its tenant's jobs in the same moment
         if not number:
             return None
         return Attempt(self._redis, self._queue, self.get(job_id), number)

@@ -127,7 +127,8 @@ def _formatter(process: str, form: Format, *, has_colours: bool) -> ProcessorFor
             "timestamp": _rfc3339(record.created),
             "level": level,
             "event": text,
-            "logger": child or record.name,
+            # gunicorn and uvicorn call the logger of all their events so, also of those that are no errors.
+            "logger": child or record.name.removesuffix(".error"),
             **({"process": child} if child else {"process": process, "pid": record.process}),
             **{name: event[name] for name in MEMBERS if name in event},
         }

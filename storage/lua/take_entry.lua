@@ -1,89 +1,132 @@
--- Take a queue entry and delete RQ's record of it. Where several tenants wait, it is the turn of the one with the fewest
--- running jobs, among equals of the one that has waited longest for a turn, and then of the one with the oldest job.
--- A tenant whose keys are damaged is passed over.
+-- Take the next job from the queue. RQ's list is where entries arrive; from there each job goes once into its tenant's
+-- queue, so that a look costs the same however many jobs wait. Where several tenants wait, it is the turn of the one with
+-- the fewest running jobs, among equals of the one that has waited longest for a turn, and then of the one with the oldest
+-- job. A tenant whose keys are damaged is passed over.
 -- KEYS: RQ's list of entries, turns of the tenants.
 -- ARGV: prefix of the keys of RQ's records, how many jobs of one tenant may run at once or 0, and an entry that was taken
---       from the front of the list and comes back first, or ''.
--- Returns the entry's id; nothing when there is none; '' when all that wait are of tenants with as many running jobs as
--- may be.
-if ARGV[3] ~= '' then
-  redis.call('LPUSH', KEYS[1], ARGV[3])
-end
+--       from the front of the list, or ''.
+-- Returns the job's id with its tenant, or an entry that is none of ours; nothing when there is none; '' when all that
+-- wait are of tenants with as many running jobs as may be; 1 when more entries have to be moved first: call it again.
 local most = tonumber(ARGV[2])
+local MOVED_AT_ONCE = 1000  -- so that nobody waits long for Redis
 
 local function tried(...)
   local answer = redis.pcall(...)
   return not (type(answer) == 'table' and answer.err) and answer
 end
 
-local n_running = {}
-local function running(tenant)
-  if n_running[tenant] == nil then
-    local jobs = tenant == '' and 'perceptron:jobs' or 'perceptron:t:' .. tenant .. ':jobs'
-    n_running[tenant] = tried('ZCARD', jobs .. ':running')
+local function key_of(tenant, name)
+  return (tenant == '' and 'perceptron:' or 'perceptron:t:' .. tenant .. ':') .. name
+end
+
+only_as(KEYS[2], 'hash')
+local turns, known, n_known = {}, {}, 0
+local function know(tenant)
+  n_known = n_known + (known[tenant] and 0 or 1)
+  known[tenant] = true
+end
+know('')
+for _, tenant in ipairs(tried('SMEMBERS', TENANTS) or {}) do
+  know(tenant)
+end
+local told = redis.call('HGETALL', KEYS[2])
+for k = 1, #told, 2 do
+  turns[told[k]] = tonumber(told[k + 1]) or 0
+  if told[k] ~= '#' then
+    know(told[k])  -- the set of tenants may be damaged
   end
-  return n_running[tenant]
 end
 
-local function may_run(tenant)
-  return running(tenant) and (most == 0 or running(tenant) < most)
+-- The tenant and the id of the job that an entry names; nothing if it has another form.
+local function read(entry)
+  if #entry > 109 then
+    return
+  end
+  local front, id, tail = string.match(entry, '^(.-)(job_%x+)%-(%x+)$')
+  if not id or #id ~= 36 or #tail ~= 8 then
+    return
+  end
+  if front == '' then
+    return '', id
+  end
+  local tenant = string.match(front, '^([a-z0-9][a-z0-9-]*)%-$')
+  return tenant, tenant and tenant .. '/' .. id
 end
 
-local function tenant_of(entry)
-  return string.match(entry, '^(.+)%-job_') or ''
+-- Without tenants and a limit the order is that of the list: what stays there is seen by older workers, too.
+local most_moved = (n_known > 1 or most > 0) and MOVED_AT_ONCE or 1
+local arrived = {}
+if ARGV[3] ~= '' then
+  arrived[1] = ARGV[3]
+end
+if most_moved > #arrived then
+  for _, entry in ipairs(redis.call('LRANGE', KEYS[1], 0, most_moved - #arrived - 1)) do
+    table.insert(arrived, entry)
+  end
+end
+if #arrived > 0 then
+  local records = {}
+  for k, entry in ipairs(arrived) do
+    records[k] = ARGV[1] .. entry
+  end
+  redis.call('UNLINK', unpack(records))  -- first, as it needs no memory: then the server refuses none of the rest
+end
+local last = {}
+for k, entry in ipairs(arrived) do
+  if k > 1 or ARGV[3] == '' then
+    redis.call('LREM', KEYS[1], 1, entry)
+  end
+  local tenant, job = read(entry)
+  if not job then
+    return entry
+  end
+  if not known[tenant] then
+    tenant = ''
+  end
+  local queue = key_of(tenant, 'queue')
+  if not last[tenant] then
+    only_as(queue, 'zset')
+    last[tenant] = tonumber(redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')[2]) or 0
+  end
+  last[tenant] = last[tenant] + redis.call('ZADD', queue, 'NX', last[tenant] + 1, job)
 end
 
--- Who waits and may run, the one whose turn it is first.
-local waiting = {}
-local tenants = tried('SMEMBERS', TENANTS) or {}
-if #tenants > 0 then
-  only_as(KEYS[2], 'hash')
-  table.insert(tenants, '')
-  for _, tenant in ipairs(tenants) do
-    local jobs = tenant == '' and 'perceptron:jobs' or 'perceptron:t:' .. tenant .. ':jobs'
-    local oldest = tried('ZRANGE', jobs .. ':queued', 0, 0, 'WITHSCORES')
-    if oldest and oldest[1] and may_run(tenant) then
-      local turn = tonumber(redis.call('HGET', KEYS[2], tenant) or 0) or 0
-      table.insert(waiting, {name = tenant, order = {running(tenant), turn, tonumber(oldest[2])}})
+if #arrived > 1 and redis.call('LLEN', KEYS[1]) > 0 then
+  return 1
+end
+
+local function comes_before(one, other)
+  for k, number in ipairs(one.order) do
+    if number ~= other.order[k] then
+      return number < other.order[k]
     end
   end
-  table.sort(waiting, function(one, other)
-    for k, number in ipairs(one.order) do
-      if number ~= other.order[k] then
-        return number < other.order[k]
+  return one.tenant < other.tenant
+end
+
+local chosen, is_any_waiting
+for tenant in pairs(known) do
+  local first = tried('ZRANGE', key_of(tenant, 'queue'), 0, 0)
+  if first and first[1] then
+    is_any_waiting = true
+    local n_running = tried('ZCARD', key_of(tenant, 'jobs:running'))
+    local oldest = tried('ZRANGE', key_of(tenant, 'jobs:queued'), 0, 0, 'WITHSCORES')
+    if n_running and oldest and (most == 0 or n_running < most) then
+      -- Where no job is queued, all that wait were cancelled: that is nobody's turn.
+      local order = {oldest[1] and 0 or 1, n_running, turns[tenant] or 0, tonumber(oldest[2] or 0)}
+      local one = {tenant = tenant, job = first[1], order = order}
+      if not chosen or comes_before(one, chosen) then
+        chosen = one
       end
     end
-    return one.name < other.name
-  end)
-end
-
--- The first entry of each tenant, up to that of the one whose turn it is; and of any that may run, since the job of an
--- entry may no longer be queued, and then it is nobody's turn.
-local length = redis.call('LLEN', KEYS[1])
-local first_of, any = {}, nil
-local wanted = waiting[1] and waiting[1].name
-for start = 0, length - 1, 1000 do
-  for _, entry in ipairs(redis.call('LRANGE', KEYS[1], start, start + 999)) do
-    local tenant = tenant_of(entry)
-    first_of[tenant] = first_of[tenant] or entry
-    any = any or (may_run(tenant) and entry)
-  end
-  if first_of[wanted] or (not wanted and any) then
-    break
   end
 end
-local entry
-for _, tenant in ipairs(waiting) do
-  entry = entry or first_of[tenant.name]
+if not chosen then
+  return is_any_waiting and ''
 end
-entry = entry or any
-if not entry then
-  return length > 0 and ''
+redis.call('ZREM', key_of(chosen.tenant, 'queue'), chosen.job)
+if n_known > 1 then
+  local turn = (turns['#'] or 0) + 1
+  redis.call('HSET', KEYS[2], '#', turn, chosen.tenant, turn)
 end
-if #tenants > 0 then
-  local turn = (tonumber(redis.call('HGET', KEYS[2], '#') or 0) or 0) + 1
-  redis.call('HSET', KEYS[2], '#', turn, tenant_of(entry), turn)
-end
-redis.call('LREM', KEYS[1], 1, entry)
-redis.call('UNLINK', ARGV[1] .. entry)
-return entry
+return chosen.job

@@ -1,8 +1,10 @@
 -- Read how much work there is, of all tenants together. What is damaged, or denied to us, is left out.
 -- KEYS: queued jobs, running jobs, succeeded jobs, failed jobs, cancelled jobs, RQ's list of entries, RQ's set of
---       workers, counters.
+--       workers, counters, queue of the jobs that belong to no tenant.
+-- ARGV: how many jobs of one tenant may run at once.
 -- Returns the time in ms, how many jobs are in each of the five states, how many entries there are, the oldest queued
--- job with its time of creation, what each worker tells of itself, and the counters.
+-- job with its time of creation, what each worker tells of itself, the counters, how many queued jobs may run now, how
+-- many events are in the outbox, and the first one with the time at which it is due.
 local function tried(...)
   local answer = redis.pcall(...)
   return not (type(answer) == 'table' and answer.err) and answer
@@ -17,6 +19,17 @@ for k = 1, 5 do
   for _, tenant in ipairs(tenants) do
     counts[k] = counts[k] and counts[k] + (tried('ZCARD', (index(tenant, k))) or 0)
   end
+end
+local n_entries, n_runnable = tried('LLEN', KEYS[6]), 0
+local function add(queued, running, queue)
+  queued, running, queue = tried('ZCARD', queued), tried('ZCARD', running), tried('ZCARD', queue)
+  n_entries = n_entries and queue and n_entries + queue
+  n_runnable = n_runnable and queued and running
+    and n_runnable + math.min(queued, math.max(tonumber(ARGV[1]) - running, 0))
+end
+add(KEYS[1], KEYS[2], KEYS[9])
+for _, tenant in ipairs(tenants) do
+  add((index(tenant, 1)), (index(tenant, 2)), (index(tenant, 9)))
 end
 local oldest = tried('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 for _, tenant in ipairs(tenants) do
@@ -33,4 +46,7 @@ for _, key in ipairs(registered or {}) do
     table.insert(workers, {key, told})
   end
 end
-return {now_ms(), counts, tried('LLEN', KEYS[6]), oldest, workers, tried('HGETALL', KEYS[8])}
+return {
+  now_ms(), counts, n_entries, oldest, workers, tried('HGETALL', KEYS[8]), n_runnable, tried('ZCARD', WEBHOOK_OUTBOX),
+  tried('ZRANGE', WEBHOOK_OUTBOX, 0, 0, 'WITHSCORES'),
+}

@@ -1,7 +1,7 @@
 """The ends of jobs that still have to be told to a webhook. The step that ends a job puts it here."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from redis import Redis
 
@@ -14,6 +14,17 @@ LEASE_S = 30.0
 
 LONGEST_WAIT_S = 10 * 3600.0
 """Longer than any wait between two attempts."""
+
+
+Outcome: TypeAlias = Literal["delivered", "retried", "refused", "gave_up"]
+"""Of an attempt. The middle two are tried again: what could not be delivered, and what may not go to its receiver."""
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+
+def counter_of(outcome: Outcome) -> str:
+    """Return the name among the counters of the metrics."""
+    return f"webhook_{outcome}"
 
 
 class WebhookOutbox:
@@ -45,17 +56,23 @@ class WebhookOutbox:
         Args:
             attempts: how many there were, with this one.
         """
-        self._note(job_id, attempts, "", -1)
+        self._note(job_id, attempts, "", -1, "delivered")
 
-    def note_failed(self, job_id: str, *, attempts: int, error: str, wait_s: float | None) -> None:
+    def note_failed(
+        self, job_id: str, *, attempts: int, error: str, wait_s: float | None, was_sent: bool = True
+    ) -> None:
         """Note that an attempt failed.
 
         Args:
             attempts: how many there were, with this one.
             error: why, for the owner of the job.
             wait_s: until the next attempt; None: there is none.
+            was_sent: false if the event may not go where the receiver is.
         """
-        self._note(job_id, attempts, error, -1 if wait_s is None else round(wait_s * 1000))
+        if wait_s is None:
+            self._note(job_id, attempts, error, -1, "gave_up")
+        else:
+            self._note(job_id, attempts, error, round(wait_s * 1000), "retried" if was_sent else "refused")
 
     def drop_gone(self, job_ids: Iterable[str]) -> None:
         """Drop those of the jobs that are no more: they were forgotten before their webhook answered."""
@@ -63,7 +80,7 @@ class WebhookOutbox:
             if not self._redis.exists(keys.job(job_id)):
                 self._redis.zrem(keys.WEBHOOK_OUTBOX, job_id)
 
-    def _note(self, job_id: str, attempts: int, error: str, wait_ms: int) -> None:
+    def _note(self, job_id: str, attempts: int, error: str, wait_ms: int, outcome: Outcome) -> None:
         load_script(self._redis, "note_delivery")(
-            keys=[keys.job(job_id)], args=[job_id, attempts, error[:300], wait_ms]
+            keys=[keys.job(job_id)], args=[job_id, attempts, error[:300], wait_ms, counter_of(outcome)]
         )

@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +21,8 @@ class WebhookSettings:
     """`docs/operations.md` says what each setting means."""
 
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
-    """Each signs every event. There are two while one replaces the other."""
+    """Each signs the events of jobs that belong to no tenant, and stands behind a secret of each tenant. There are two
+    while one replaces the other."""
     hosts: tuple[AllowedHost, ...] = ()
     allow_private: bool = False
 
@@ -27,6 +30,18 @@ class WebhookSettings:
     def is_on(self) -> bool:
         """Whether any event can be delivered."""
         return bool(self.secrets and self.hosts)
+
+    def secrets_of(self, tenant: str) -> tuple[bytes, ...]:
+        """Return what signs the events of a tenant; empty: none.
+
+        Each tenant has secrets of its own, so none of them can sign an event of another. They are computed from those
+        of the service (HMAC-SHA256), so nothing has to be stored. Whoever knows one of the service knows all of them.
+        """
+        if not tenant:
+            return self.secrets
+        # No event's id begins so: the signature of an event is never the secret of a tenant.
+        label = f"perceptron webhook secret of tenant {tenant}".encode("ascii")
+        return tuple(hmac.digest(secret, label, hashlib.sha256) for secret in self.secrets)
 
     def receiver(self, url: str) -> Receiver:
         """Return the parts of a URL that may receive events.
@@ -54,6 +69,11 @@ class WebhookSettings:
             hosts=tuple(map(_host, re.findall(r"[^,\s]+", env.get("WEBHOOK_HOSTS", "")))),
             allow_private=is_true(env, "WEBHOOK_ALLOW_PRIVATE"),
         )
+
+
+def secret_text(secret: bytes) -> str:
+    """Return a secret as receivers and settings have it."""
+    return _PREFIX + base64.b64encode(secret).decode("ascii")
 
 
 def _secret(text: str) -> bytes:

@@ -1,13 +1,19 @@
 """`perceptron doctor`: what it finds with nothing running, with a service, and with a Redis that is set up badly."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
 from redis import Redis
 
+from cli.doctor.access import openness
 from standalone import EmbeddedServer
 from storage import keys
+from storage.access.store import AccessKeyStore
 from tests.free_port import free_port
 from tests.stack import Stack
 
@@ -40,6 +46,7 @@ def test_a_running_service_is_found_by_its_data_directory(alone: Command, stack:
     assert details["blob store", "identity"] == "belongs to this Redis"
     assert details["service", "answers"] == f"{stack.url} (the data directory {stack.data_dir})"
     assert details["service", "version"] == "0.1.0"
+    assert details["service", "access"] == "off: only this machine reaches it, and may do everything"
     assert any(area == "workers" and "heard" in each["detail"] for (area, _), each in found.items())
 
 
@@ -68,6 +75,46 @@ def test_a_redis_that_would_lose_data_has_problems_with_remedies(
     assert found["blob store", "identity"]["detail"] == "belongs to another Redis"
     assert found["workers", "workers"]["state"] == "problem"
     assert redis.keys("*") == [keys.STORE_IDENTITY.encode()]  # nothing was written
+
+
+def test_the_state_of_access_and_keys_that_expire_soon_are_told(
+    alone: Command, server: EmbeddedServer, redis: Redis
+) -> None:
+    access = AccessKeyStore(redis)
+
+    def details() -> dict[str, str]:
+        found = findings(alone, status=1, REDIS_URL=server.url)  # no worker is registered
+        return {each["name"]: f"{each['state']}: {each['detail']}" for each in found.values()}
+
+    off = "ok: off: no key was ever made, so whoever reaches the API may do everything"
+    assert details()["access keys"] == off
+    access.create(["admin"], lifetime_s=0.0)
+    assert details()["access keys"] == "problem: on, and nobody comes in: none in force, 1 ended"
+    access.create(["admin"])
+    access.create(["read"], lifetime_s=15 * 86_400)
+    access.rotate(access.create(["read"])[0].id, overlap_s=3_600)  # its holders have another key
+    told = details()
+    assert (told["access keys"], "keys that expire" in told) == ("ok: on: 4 in force, 1 ended", False)
+    access.create(["read"], lifetime_s=13 * 86_400)
+    first, _ = access.create(["read"], lifetime_s=86_400)
+    assert details()["keys that expire"].startswith(
+        f"warning: 2 within 14 days, not rotated yet; the first one is {first.id} on "
+    )
+
+
+def test_an_api_that_asks_for_no_key_is_worth_a_warning_where_other_machines_reach_it(
+    own_stack: Callable[..., Stack], alone: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = own_stack("--host", "0.0.0.0", "--insecure")
+    monkeypatch.setattr("cli.doctor.access.own_addresses", lambda: ["127.0.0.2"])  # stands for one of a network
+    with httpx.Client(base_url=stack.url) as http:
+        (found,) = openness("service", http)
+        assert (found.state, found.remedy) == ("warning", "perceptron keys create --scope admin")
+        assert found.detail == "off, though other machines reach it at 127.0.0.2 (--insecure): they may do everything"
+        alone.good("keys", "create", "--scope", "admin", DATA_DIR=str(stack.data_dir))
+        time.sleep(0.5)
+        (found,) = openness("service", http)
+        assert (found.state, found.detail) == ("ok", "on: nobody comes in without a key")
 
 
 def test_no_redis_answers_and_no_password_is_shown(alone: Command) -> None:

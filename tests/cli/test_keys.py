@@ -12,6 +12,8 @@ from redis import Redis
 from standalone import EmbeddedServer
 from storage.access.key_text import read_text
 from storage.access.store import AccessKeyStore
+from storage.blobs import BlobStore
+from storage.keys import SCHEMA, STORE_IDENTITY, STORE_IDENTITY_MARK
 from tests.cli.conftest import Command
 from tests.free_port import free_port
 from tests.stack import ROOT, Stack
@@ -48,11 +50,13 @@ def test_a_key_is_printed_once_and_alone_on_stdout(keys: Command, redis: Redis) 
 def test_a_key_is_rotated_and_revoked(keys: Command) -> None:
     old = json.loads(keys.good("keys", "create", "--scope", "read", "--json"))
     assert sorted(old) == [
-        *("created_at", "expires_at", "id", "key", "name", "revoked_at", "scopes", "state", "tenant")
+        *("created_at", "expires_at", "id", "key", "name", "revoked_at", "rotated_into", "scopes", "state", "tenant")
     ]
     rotated = keys("keys", "rotate", old["id"], "--overlap", "1h", "--json")
     new = json.loads(rotated.stdout)
     assert f"The old key {old['id']} works until" in rotated.stderr
+    again = keys.error("keys", "rotate", old["id"], "--overlap", "1s")
+    assert f"access key '{old['id']}' was rotated before, into '{new['id']}': rotate that one" in again
     assert json.loads(keys.good("keys", "revoke", new["id"], "--json"))["state"] == "revoked"
     states = {
         key["id"]: (key["state"], key["expires_at"] is None) for key in json.loads(keys.good("keys", "--json"))["data"]
@@ -82,6 +86,22 @@ def test_errors_say_what_to_do(keys: Command, tmp_path: Path) -> None:
     assert "'perceptron keys' lists the keys" in keys.error("keys", "revoke", "0123456789abcdef")
     nobody = f"unix://{tmp_path}/nobody.sock"
     assert "'perceptron doctor' looks for the reason" in keys.error("keys", "list", "--redis-url", nobody)
+
+
+def test_a_redis_of_another_service_or_a_newer_release_gets_no_key(keys: Command, redis: Redis, tmp_path: Path) -> None:
+    keys.good("keys")
+    ours = redis.get(STORE_IDENTITY)
+    blobs = BlobStore((tmp_path / "data" / "blobs").as_uri())
+    blobs.write_mark(STORE_IDENTITY_MARK, b"another")
+    for command in (["keys", "create", "--scope", "admin"], ["keys"], ["keys", "revoke", "0123456789abcdef"]):
+        refused = keys.error(*command)
+        assert "Redis was emptied or replaced" in refused and f"{tmp_path}/data/blobs: if it is another" in refused
+    blobs.write_mark(STORE_IDENTITY_MARK, ours)  # type: ignore[arg-type]
+    redis.set(SCHEMA, "2 9.0.0")
+    assert "needs release 9.0.0 or newer" in keys.error("keys", "create", "--scope", "admin")
+    assert not AccessKeyStore(redis).all().is_any
+    redis.set(SCHEMA, "1 0.1.0")
+    assert "BLOB_URL" in keys.error("keys", BLOB_URL="nonsense://")
 
 
 def up(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":

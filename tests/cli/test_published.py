@@ -20,6 +20,7 @@ def test_what_is_published_on_this_machine_needs_no_key_and_no_page_can_use_it(t
     with running_api(tmp_path, HOST="0.0.0.0", PUBLISHED="127.0.0.1:8000 [::1]:8080") as api:
         assert api.http.get("/jobs").status_code == 200
         assert api.http.get("/jobs", headers={"Host": "evil.example"}).status_code == 421
+        assert api.http.get("/jobs", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 403
         with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
             _, text = AccessKeyStore(redis).create(["read"])
         assert api.http.get("/jobs", headers={"X-API-Key": text, "Host": "api.example"}).status_code == 200

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from redis import Redis
-from rq import Queue
 
 from cli.main import COMMANDS
 from service.app import create_app
 from service.settings import Limits
-from storage import keys
 from storage.blobs import BlobStore
-from storage.queue import QUEUE_NAME
+from tests.documented_metrics import documented
+from tests.test_prometheus import metrics_in
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -149,7 +148,6 @@ def test_every_selector_selects_the_pods_that_its_name_says() -> None:
         "NetworkPolicy/perceptron-api": {"perceptron-api"},
         "NetworkPolicy/perceptron-redis": {"perceptron-redis"},
         "NetworkPolicy/perceptron-to-redis": {"perceptron-api", "perceptron-worker"},
-        "NetworkPolicy/perceptron-keda": {"perceptron-redis"},
         "NetworkPolicy/perceptron-metrics": {"perceptron-api"},
     }
     (watched,) = (each["spec"]["selector"] for each in PRODUCTION if each["kind"] == "ServiceMonitor")
@@ -246,18 +244,19 @@ def test_redis_is_the_one_of_compose_and_forgets_and_evicts_nothing() -> None:
     assert {"name": claim["metadata"]["name"], "mountPath": "/data"} in REDIS["containers"][0]["volumeMounts"]
 
 
-def test_the_autoscalers_scale_what_there_is_by_what_there_is(redis: Redis) -> None:
+def test_the_autoscalers_scale_what_there_is_by_what_there_is() -> None:
     scaled = one("HorizontalPodAutoscaler", "perceptron-api")["spec"]["scaleTargetRef"]
     assert (scaled["kind"], scaled["name"]) == ("Deployment", "perceptron-api")
     by_depth = one("ScaledObject", "perceptron-worker")["spec"]
     assert by_depth["scaleTargetRef"] == {"name": "perceptron-worker"}
     for name in ("perceptron-api", "perceptron-worker"):
         assert "replicas" not in one("Deployment", name)["spec"]  # each apply would undo what the autoscaler did
-    lists = [trigger["metadata"]["listName"] for trigger in by_depth["triggers"]]
-    assert lists == [Queue(QUEUE_NAME, connection=redis).key, keys.jobs_with_status("running")]
-    for trigger in by_depth["triggers"]:
-        assert trigger["type"] == "redis"
-        assert all(isinstance(value, str) for value in trigger["metadata"].values())  # KEDA takes nothing else
-        assert trigger["metadata"]["address"] == "perceptron-redis.perceptron.svc:6379"
-        (source,) = one("TriggerAuthentication", trigger["authenticationRef"]["name"])["spec"]["secretTargetRef"]
-        assert source == {"parameter": "password", "name": "perceptron", "key": "redis-password"}
+    (trigger,) = by_depth["triggers"]
+    assert trigger["type"] == "prometheus"
+    told = trigger["metadata"]
+    assert all(isinstance(value, str) for value in told.values())  # KEDA takes nothing else
+    assert (told["threshold"], told["ignoreNullValues"]) == ("1", "false")
+    assert metrics_in(told["query"]) == {"perceptron_jobs", "perceptron_jobs_runnable"} <= documented().keys()
+    (endpoint,) = next(each["spec"]["endpoints"] for each in PRODUCTION if each["kind"] == "ServiceMonitor")
+    secret, key = (endpoint["authorization"]["credentials"][name] for name in ("name", "key"))
+    assert f"create secret generic {secret} --from-literal={key}=" in (ROOT / "docs" / "operations.md").read_text()

@@ -3,6 +3,7 @@
 What is expected comes from /openapi.json, so an operation that is added later is tried, too.
 """
 
+import asyncio
 import json
 import re
 import secrets
@@ -292,6 +293,38 @@ def test_an_event_stream_ends_when_its_key_is_revoked(access: Access) -> None:
         time.sleep(0.2)
         access.ask("POST", f"/jobs/{job}/cancel", access.texts["train"])
         assert "cancelled" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired"])
+def test_whoever_waits_is_sent_away_about_a_second_after_his_key_has_ended(access: Access, how: str) -> None:
+    queued = {"model": "m", "data": {"features": [[0], [1]], "targets": [0, 1]}}
+    job = access.ask("POST", "/jobs", access.texts["train"], json=queued).json()["id"]
+    text = access.make("waiter", "read", lifetime_s=3.0 if how == "expired" else None)
+    key = access.store.get(access.ids.pop("waiter"))
+    access.texts.pop("waiter")
+    key_header = {"Authorization": f"Bearer {text}"}
+
+    async def wait() -> list[tuple[httpx.Response, float]]:
+        async def ended(http: httpx.AsyncClient, path: str, headers: dict[str, str]) -> tuple[httpx.Response, float]:
+            return await http.get(path, headers=key_header | headers), time.time()
+
+        # Connections of their own, so that both processes have some.
+        async with httpx.AsyncClient(base_url=access.api.url, timeout=30) as http:
+            held = [(f"/jobs/{job}", {"Prefer": "wait=20"}), (f"/jobs/{job}/events", {"Accept": "text/event-stream"})]
+            tasks = [asyncio.create_task(ended(http, path, headers)) for path, headers in held * 8]
+            await asyncio.sleep(1.5)
+            assert not any(task.done() for task in tasks)
+            if how == "revoked":
+                await asyncio.to_thread(access.store.revoke, key.id)
+            return await asyncio.gather(*tasks)
+
+    answers = asyncio.run(wait())
+    now = access.store.get(key.id)
+    ended_at_s = (now.revoked_at_ms or now.expires_at_ms or 0) / 1000
+    assert max(at_s for _, at_s in answers) - ended_at_s < 3  # a second, and what a busy machine takes
+    polls, streams = [answer for answer, _ in answers[::2]], [answer for answer, _ in answers[1::2]]
+    assert {(answer.status_code, "preference-applied" in answer.headers) for answer in polls} == {(401, False)}
+    assert {(answer.status_code, answer.text.count("event: status")) for answer in streams} == {(200, 1)}
 
 
 def test_no_text_of_a_key_is_in_the_log_or_in_redis(access: Access) -> None:

@@ -12,6 +12,7 @@ from storage.access.store import AccessKeyStore
 from storage.connection import connect
 from tests.api_process import Api, running_api
 from tests.builders import publish
+from tests.stack import ROOT
 
 PER_S = 5
 
@@ -23,12 +24,12 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         yield api
 
 
-def ask(api: Api, path: str, host: str, body: bytes = b"") -> int:
+def ask(api: Api, path: str, host: str, body: bytes = b"", more: str = "") -> int:
     method, length = (
         ("POST", f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n") if body else ("GET", "")
     )
     with socket.create_connection(("127.0.0.1", api.port), timeout=10) as client:
-        client.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n".encode() + body)
+        client.sendall(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{more}{length}\r\n".encode() + body)
         return int(client.recv(65_536).split()[1])
 
 
@@ -44,6 +45,19 @@ def test_a_page_of_the_web_cannot_use_a_service_without_keys(api: Api) -> None:
     assert ask(api, "/livez", "rebound.example.com") == ask(api, "/readyz", "rebound.example.com") == 200
 
 
+def test_a_proxy_on_this_machine_lets_nobody_use_a_service_without_keys(api: Api) -> None:
+    for header in ("X-Forwarded-For: 203.0.113.9", "forwarded: for=203.0.113.9", "X-Real-IP: ::1", "Via: 1.1 front"):
+        for path, body in (("/predict", PREDICT), ("/models", b""), ("/v2/models/or/infer", b"{}"), ("/none", b"")):
+            assert ask(api, path, "localhost", body, f"{header}\r\n") == 403, (header, path)
+        assert ask(api, "/readyz", "localhost", more=f"{header}\r\n") == 200
+    assert ask(api, "/predict", "localhost", PREDICT, "X-Forwarded-Proto: https\r\n") == 200
+    refused = api.http.get("/jobs", headers={"X-Forwarded-For": "203.0.113.9"}).json()
+    assert refused["code"] == "forbidden"
+    assert "its header X-Forwarded-For says" in refused["detail"] and "perceptron keys create" in refused["detail"]
+    nginx = (ROOT / "deploy" / "nginx.conf").read_text()
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in nginx
+
+
 def test_of_many_requests_at_once_as_many_pass_as_may(api: Api) -> None:
     with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
         _, text = AccessKeyStore(redis).create(["admin"])
@@ -53,6 +67,8 @@ def test_of_many_requests_at_once_as_many_pass_as_may(api: Api) -> None:
         while http.get("/jobs").status_code == 401:
             assert time.monotonic() < deadline
         assert ask(api, "/predict", "localhost", PREDICT) == 401  # the key has closed the gate
+        proxied = f"Authorization: Bearer {text}\r\nX-Forwarded-For: 203.0.113.9\r\n"
+        assert ask(api, "/predict", "localhost", PREDICT, proxied) == 200
         for send in (lambda: http.post("/predict", content=PREDICT), lambda: http.get("/models")):
             time.sleep(1.2)  # the bucket is full again
             began = time.monotonic()
@@ -67,6 +83,33 @@ def test_of_many_requests_at_once_as_many_pass_as_may(api: Api) -> None:
             assert refused.headers["RateLimit-Policy"] == f'"key";q={PER_S};w=1'
             assert int(refused.headers["Retry-After"]) >= 1
         assert http.get("/livez").status_code == 200  # whoever asks for health is not counted
+
+
+def test_a_predict_whose_body_comes_slowly_takes_one_request_and_not_two(api: Api) -> None:
+    with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
+        _, text = AccessKeyStore(redis).create(["predict"])
+    lines = f"Authorization: Bearer {text}\r\nContent-Type: application/json\r\nContent-Length: {len(PREDICT)}\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\n" + lines.encode()
+
+    def begun() -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", api.port), timeout=10)
+        client.sendall(head + PREDICT[:10])
+        return client
+
+    def status(client: socket.socket, rest: bytes) -> int:
+        with client:
+            client.sendall(rest)
+            return int(client.recv(65_536).split()[1])
+
+    deadline = time.monotonic() + 10
+    while status(begun(), PREDICT[10:]) == 401:  # the key is not known yet
+        assert time.monotonic() < deadline
+    time.sleep(1.2)  # the bucket is full: 5
+    slow = [begun() for _ in range(PER_S)]
+    time.sleep(1.2)  # 5 taken, 5 more came, and after a second the shell got all of them
+    fast = [status(begun(), PREDICT[10:]) for _ in range(PER_S)]
+    assert [status(client, PREDICT[10:]) for client in slow] == [200] * PER_S
+    assert fast == [200] * PER_S
 
 
 def test_a_body_of_a_route_that_is_free_takes_no_room_and_a_revoke_ends_a_request_on_its_way(api: Api) -> None:

@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from storage import keys
 from storage.jobs.record import SilentAttempt
 from tests.builders import claimed, publish, publish_layers
 from tests.end_to_end.test_metrics import DIVERGING, OR, ROWS
-from tests.faults.rig import Rig, children_of, running_rig, send, wait_for
+from tests.faults.rig import Rig, children_of, repeated, running_rig, send, wait_for
 from tests.free_port import free_port
 from tests.test_prometheus import GRAFANA, PROMETHEUS, RULES, metrics_in
 
@@ -86,22 +85,15 @@ class Prometheus:
 
 
 @contextmanager
-def again_and_again(action: Callable[[], object], every_s: float = 0.1) -> Iterator[None]:
-    """Do something all the time, in a thread, whether it succeeds or not."""
-    stop = threading.Event()
+def again_and_again(request: Callable[[], object]) -> Iterator[None]:
+    """Send a request all the time, whether it succeeds or not."""
 
-    def repeat() -> None:
-        while not stop.wait(every_s):
-            with suppress(httpx.HTTPError):
-                action()
+    def send_it() -> None:
+        with suppress(httpx.HTTPError):
+            request()
 
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    try:
+    with repeated(send_it, 0.1):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -144,6 +136,12 @@ def test_every_alert_fires(rig: Rig, http: httpx.Client, prometheus: Prometheus)
     rig.redis.zadd(keys.jobs_with_status("queued"), {job["id"]: 1000})
     wait_until_fires("NoWorkers", "QueueStuck")
 
+    # No worker has the settings of webhooks, so nobody tells the end of a job.
+    seconds, _ = rig.redis.time()  # type: ignore[misc]
+    rig.redis.zadd(keys.WEBHOOK_OUTBOX, {job["id"]: 1000 * (seconds - 200)})
+    wait_until_fires("WebhooksLate")
+    rig.redis.delete(keys.WEBHOOK_OUTBOX)
+
     rig.start_worker(is_awaited=True)
     for _ in range(2):
         made = http.post("/jobs", json=DIVERGING).json()
@@ -162,7 +160,7 @@ def test_every_alert_fires(rig: Rig, http: httpx.Client, prometheus: Prometheus)
 
     rig.redis.delete(keys.job(job["id"]))
     rig.redis.set(keys.job(job["id"]), "damaged")
-    http.get("/jobs")
+    assert http.get(f"/jobs/{job['id']}").status_code == 503
     wait_until_fires("StoreDamaged")
     rig.redis.delete(keys.job(job["id"]))
 

@@ -1,10 +1,6 @@
 """The API behind the front of deploy/nginx.conf: slow clients, limits, a replica that is away."""
 
-import os
-import re
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,44 +13,13 @@ import numpy as np
 import pytest
 
 from tests.builders import publish
+from tests.faults.nginx import running_nginx
 from tests.faults.paced_load import PacedLoad
-from tests.faults.rig import ROOT, Rig, running_rig, wait_for
+from tests.faults.rig import Rig, running_rig, wait_for
 from tests.faults.slow_clients import dripping
 from tests.free_port import free_port
 
 QUESTION = {"model": "or", "instances": [[0.25, 0.5]]}
-
-
-@contextmanager
-def front(folder: Path, *replicas: int) -> Iterator[int]:
-    """Run nginx as deploy/nginx.conf has it, but for its addresses and the place of its files; give its port."""
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
-        pytest.skip("nginx is not installed: apt install nginx-light")
-    port = free_port()
-    text = (ROOT / "deploy" / "nginx.conf").read_text().replace("/tmp/nginx", f"{folder}/nginx")
-    text = text.replace("listen 8000;", f"listen 127.0.0.1:{port};")
-    names = re.findall(r"server (api[-0-9]*:8000)", text)
-    assert names == ["api:8000", "api-2:8000"]
-    for name, replica in zip(names, replicas, strict=True):
-        text = text.replace(f"server {name} ", f"server 127.0.0.1:{replica} ")
-    config = folder / "nginx.conf"
-    config.write_text(text)
-    command = [nginx, "-p", str(folder), "-e", "stderr", "-c", str(config), "-g", "daemon off;"]
-    with (folder / "nginx.log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log)
-    try:
-        wait_for(lambda: status_of(port) is not None)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def status_of(port: int) -> int | None:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}/livez").status_code
-    return None
 
 
 def measured(port: int, seconds: float) -> PacedLoad:
@@ -80,7 +45,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.fixture(scope="module")
 def port(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a front, of whose two replicas only one is there."""
-    with front(tmp_path_factory.mktemp("front"), rig.port, free_port()) as port:
+    with running_nginx(tmp_path_factory.mktemp("front"), rig.port, free_port()) as port:
         yield port
 
 
@@ -104,7 +69,7 @@ def test_a_prediction_that_a_replica_dropped_goes_to_the_other_one_and_a_new_job
     n_dropped = 0
     with (
         socket.create_server(("127.0.0.1", 0)) as dropping,
-        front(tmp_path, rig.port, dropping.getsockname()[1]) as port,
+        running_nginx(tmp_path, rig.port, dropping.getsockname()[1]) as port,
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as http,
     ):
 
@@ -137,7 +102,7 @@ def test_a_prediction_that_a_replica_dropped_goes_to_the_other_one_and_a_new_job
 
 
 def test_without_any_replica_the_answer_is_503_in_the_form_of_the_api(tmp_path: Path) -> None:
-    with front(tmp_path, free_port(), free_port()) as port:
+    with running_nginx(tmp_path, free_port(), free_port()) as port:
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=QUESTION)
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "1")
     assert answer.headers["content-type"] == "application/problem+json"

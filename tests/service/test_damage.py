@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from storage import keys
+from storage import alarm, keys
 from storage.jobs.store import JobStore
 from tests.builders import claimed, publish
 
@@ -122,10 +122,13 @@ def test_a_damaged_version_leaves_its_model(
     if not is_listed:
         assert any("ALARM" in line and "version 2 of model 'or'" in line for line in caplog.messages)
     caplog.clear()
+    alarm._said_at_s.clear()
+    alarm.take()
     assert http.get("/models/or/versions/2").status_code == 503
+    assert alarm.take() >= 1  # which /metrics counts
     answer = http.post("/predict", json={"model": "or", "version": 2, "instances": [[1, 1]]})
     assert (answer.status_code, answer.get_json()["code"]) == (503, "unavailable")
-    assert any("ALARM" in line and "or" in line for line in caplog.messages)
+    assert any("ALARM" in line and "model 'or'" in line for line in caplog.messages)
     for number in (1, 3):
         assert http.get(f"/models/or/versions/{number}").status_code == 200
     assert http.post("/predict", json={"model": "or", "instances": [[1, 1]]}).get_json()["version"] == 3

@@ -2,7 +2,9 @@
 
 import os
 import platform
+import threading
 import time
+from typing import Any
 
 import pytest
 import rq
@@ -122,6 +124,112 @@ def test_a_claim_beyond_the_limit_leaves_the_job_in_the_queue(redis: Redis, jobs
     assert queue.waiting_job_ids() == {second}
 
 
+def test_a_job_that_was_given_back_comes_before_the_others_of_its_tenant(redis: Redis, jobs: JobStore) -> None:
+    queue = TrainingQueue(redis, max_running=1)
+    limited = JobStore(redis, queue)
+    ids = submitted(jobs, "acme", 3)
+    assert [queue.take(), queue.take()] == ids[:2]
+    running = limited.claim(ids[0])
+    assert running is not None and limited.claim(ids[1]) is None
+    assert queue.take() is None
+    running.fail(JobError("internal", ""))
+    assert [queue.take(), queue.take()] == ids[1:]
+
+
+@pytest.mark.parametrize("n_waiting", [1, 2_500])
+def test_a_look_costs_the_same_however_many_jobs_wait_at_the_limit(
+    redis: Redis, jobs: JobStore, n_waiting: int
+) -> None:
+    queue = TrainingQueue(redis, max_running=1)
+    limited = JobStore(redis, queue)
+    ids = submitted(jobs, "acme", 1 + n_waiting)
+    assert taken(limited, queue, 1) == ["acme"]
+    redis.config_resetstat()
+    assert queue.take() is None
+    # In the script: the type and the value of the turns, the tenants, RQ's list, the first job of each of two tenants,
+    # and of the one that waits how many run and the oldest queued one.
+    told: Any = redis.info("commandstats")
+    assert {name.removeprefix("cmdstat_"): figures["calls"] for name, figures in told.items()} == {
+        "config|resetstat": 1, "evalsha": 1, "type": 1, "smembers": 1, "hgetall": 1, "lrange": 1, "zrange": 3,
+        "zcard": 1,
+    }  # fmt: skip
+    assert redis.llen("rq:queue:training") == 0
+    waiting: Any = redis.zrange(keys.queue("acme"), 0, -1)
+    assert [member.decode() for member in waiting] == ids[1:]
+
+
+def test_a_job_that_arrives_while_a_worker_waits_at_the_limit_is_taken_at_once(redis: Redis, jobs: JobStore) -> None:
+    queue = TrainingQueue(redis, max_running=1)
+    submitted(jobs, "acme", 2)
+    assert taken(JobStore(redis, queue), queue, 1) == ["acme"]
+    began_at = time.monotonic()
+    timer = threading.Timer(0.3, submitted, (jobs, "bolt", 1))
+    timer.start()
+    found = queue.take(wait_s=5.0)
+    assert found is not None and tenant_of(found) == "bolt"
+    assert time.monotonic() - began_at < 2.0
+    timer.join()
+
+
+def test_a_job_whose_entry_another_worker_moved_is_found_while_waiting(redis: Redis, jobs: JobStore) -> None:
+    queue = TrainingQueue(redis, max_running=1)
+    (job_id,) = submitted(jobs, "acme", 1)
+
+    def move() -> None:
+        redis.delete("rq:queue:training")
+        redis.zadd(keys.queue("acme"), {job_id: 1})
+
+    redis.delete("rq:queue:training")
+    timer = threading.Timer(0.3, move)
+    timer.start()
+    assert queue.take(wait_s=5.0) == job_id
+    timer.join()
+
+
+def test_a_job_that_was_enqueued_again_and_again_waits_once(redis: Redis, jobs: JobStore, queue: TrainingQueue) -> None:
+    """As a reconciler of the release before does it, which does not know where entries go."""
+    first, second = submitted(jobs, "acme", 2)
+    for _ in range(3):
+        queue.enqueue(first)
+    assert redis.llen("rq:queue:training") == 5
+    assert [queue.take(), queue.take(), queue.take()] == [first, second, None]
+    assert list(redis.scan_iter("rq:job:*")) == []
+
+
+def test_without_tenants_and_a_limit_workers_of_older_releases_see_what_waits(
+    redis: Redis, jobs: JobStore, queue: TrainingQueue
+) -> None:
+    ids = submitted(jobs, "", 5)
+    assert queue.take() == ids[0]
+    assert queue.take(wait_s=0.01) == ids[1]
+    assert redis.llen("rq:queue:training") == 3
+    entry = redis.lpop("rq:queue:training")
+    assert isinstance(entry, bytes)
+    assert queue._take(entry) == ids[2].encode()  # one that BLPOP has taken is the first
+    assert redis.llen("rq:queue:training") == 2
+
+
+def test_a_job_is_taken_when_the_memory_of_redis_is_full(redis: Redis, jobs: JobStore, queue: TrainingQueue) -> None:
+    ids = submitted(jobs, "acme", 1) + submitted(jobs, "bolt", 1)
+    redis.config_set("maxmemory", 1)
+    try:
+        entry = redis.lpop("rq:queue:training")
+        assert isinstance(entry, bytes)
+        first = queue._take(entry)  # as after BLPOP
+        assert first is not None and {first.decode(), queue.take()} == set(ids)
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+def test_what_names_no_known_tenant_is_taken_all_the_same(redis: Redis, jobs: JobStore, queue: TrainingQueue) -> None:
+    (job_id,) = submitted(jobs, "acme", 1)
+    forged = f"nobody/job_{7:032x}"
+    queue.enqueue(forged)
+    assert {queue.take(), queue.take()} == {job_id, forged}
+    assert jobs.claim(forged) is None
+    assert list(redis.scan_iter("perceptron:t:nobody:*")) == []
+
+
 def test_the_entry_of_a_cancelled_job_leaves_the_queue(jobs: JobStore, queue: TrainingQueue) -> None:
     (job_id,) = submitted(jobs, "acme", 1)
     jobs.cancel(job_id)
@@ -136,13 +244,35 @@ def test_a_refused_job_leaves_nothing_in_the_queue(redis: Redis, jobs: JobStore,
     assert redis.llen("rq:queue:training") == len(list(redis.scan_iter("rq:job:*"))) == 1
 
 
-@pytest.mark.parametrize("key", ["perceptron:t:acme:jobs:queued", "perceptron:t:acme:jobs:running", keys.TENANTS])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "perceptron:t:acme:jobs:queued",
+        "perceptron:t:acme:jobs:running",
+        "perceptron:t:acme:queue",
+        keys.TENANTS,
+        keys.TURNS,
+    ],
+)
 def test_one_tenants_damage_is_no_others(redis: Redis, jobs: JobStore, queue: TrainingQueue, key: str) -> None:
     submitted(jobs, "acme", 1)
     (its_id,) = submitted(jobs, "bolt", 1)
     redis.delete(key)
     redis.set(key, "text")
     assert its_id in [queue.take(), queue.take()]
+
+
+def test_a_damaged_queue_of_a_tenant_is_reported_and_made_anew_for_its_next_entry(
+    redis: Redis, jobs: JobStore, queue: TrainingQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost, waiting = submitted(jobs, "acme", 1)[0], submitted(jobs, "bolt", 2)[1]
+    redis.set(keys.queue("acme"), "text")
+    redis.delete("rq:queue:training")
+    redis.zadd(keys.queue("bolt"), {waiting: 1})
+    assert queue.waiting_job_ids() == {waiting}  # so the reconciler enqueues the first one again
+    assert "perceptron:t:acme:queue" in caplog.text
+    queue.enqueue(lost)
+    assert {queue.take(), queue.take()} == {lost, waiting}
 
 
 def test_turns_that_are_no_numbers_lose_no_entry(redis: Redis, jobs: JobStore, queue: TrainingQueue) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from storage.availability import NewerSchemaError, as_unavailable
 from storage.blobs import BlobStore
 from storage.connection import connect, connect_on_loop
 from storage.identity import StoreIdentity
-from storage.schema import must_be_written
+from storage.schema import must_be_written, raising
 from tests.api_process import running_api
 from tests.faults.rig import wait_for
 
@@ -67,6 +68,39 @@ def test_a_lower_schema_is_raised_and_the_same_one_is_kept(monkeypatch: pytest.M
     assert must_be_written(None) and not must_be_written(b"1 0.1.0")
     monkeypatch.setattr("storage.schema.SCHEMA", 3)
     assert must_be_written(b"2 0.2.0") and not must_be_written(b"3 0.3.0")
+
+
+@pytest.mark.parametrize("is_on_loop", [False, True])
+def test_of_two_releases_that_start_together_the_older_one_does_not_write_last(
+    process: Start,
+    redis: Redis,
+    server: EmbeddedServer,
+    blobs: BlobStore,
+    monkeypatch: pytest.MonkeyPatch,
+    is_on_loop: bool,
+) -> None:
+    def newer_one_writes(found: bytes | None) -> bool:
+        must_write = must_be_written(found)
+        if must_write:
+            redis.set(keys.SCHEMA, "2 9.0.0")  # between the look of the older one and its own write
+        return must_write
+
+    monkeypatch.setattr("storage.identity.must_be_written", newer_one_writes)
+    with pytest.raises(Exception, match=re.escape(NEWER)):
+        ask_on_loop(server, blobs) if is_on_loop else process()[1].ping()
+    assert redis.get(keys.SCHEMA) == b"2 9.0.0"
+
+
+@pytest.mark.parametrize(
+    ("found", "left"), [(None, "3 0.1.0"), ("2 0.2.0", "3 0.1.0"), ("3 0.3.0", "3 0.3.0"), ("10 9.0.0", "10 9.0.0")]
+)
+def test_only_a_lower_schema_is_written_over(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, found: str | None, left: str
+) -> None:
+    monkeypatch.setattr("storage.schema.SCHEMA", 3)
+    if found is not None:
+        redis.set(keys.SCHEMA, found)
+    assert redis.execute_command(*raising()) == redis.get(keys.SCHEMA) == left.encode()
 
 
 @pytest.mark.parametrize("found", ["2 9.0.0", "10 9.0.0", "x", "", "-1 0.1.0"])

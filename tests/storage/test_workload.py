@@ -7,6 +7,7 @@ from storage import alarm, keys
 from storage.jobs.record import SilentAttempt
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
+from storage.queue import TrainingQueue
 from storage.workload import WorkerFigures, count_attempt, read_workload, share_alarms
 from tests.builders import RESULT, claimed, description, progress, training_spec
 
@@ -83,6 +84,8 @@ def test_the_workload_is_what_the_records_say(redis: Redis, jobs: JobStore) -> N
     assert found.n_jobs == {"queued": 2, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0}
     assert found.n_entries == 3  # nobody has taken them
     seconds, microseconds = redis.time()  # type: ignore[misc]
+    assert found.n_runnable == 2
+    assert (found.n_webhooks, found.webhooks_overdue_s) == (0, 0.0)
     assert found.oldest_queued_s == pytest.approx(seconds + 1e-6 * microseconds - 1, abs=5)
     assert found.workers == [WorkerFigures("w1", "training", "busy", 3, 1, 2.5)]
     assert found.memory_bytes is not None and found.memory_bytes > 500_000
@@ -98,6 +101,7 @@ def test_what_is_damaged_is_left_out_and_the_rest_is_there(redis: Redis, jobs: J
     found = read_workload(redis)
     assert found.n_jobs == {"queued": 1, "running": 0, "succeeded": 0, "cancelled": 0}
     assert (found.n_entries, found.workers) == (None, None)
+    assert found.n_runnable == 1
     assert found.oldest_queued_s is not None and found.counters == {"submitted": 1}
 
 
@@ -110,7 +114,7 @@ def test_one_round_trip_reads_all_of_it(redis: Redis) -> None:
     before = int(redis.info("stats")["total_commands_processed"])  # type: ignore[index]
     read_workload(redis)
     after = int(redis.info("stats")["total_commands_processed"])  # type: ignore[index]
-    assert after - before <= 14 + 2  # the commands of the script count, too
+    assert after - before <= 18 + 2  # the commands of the script count, too
 
 
 def test_an_attempt_is_noted_in_the_record_of_its_worker_unless_that_has_expired(redis: Redis) -> None:
@@ -142,3 +146,37 @@ def test_the_work_of_all_tenants_is_added_up(redis: Redis, jobs: JobStore) -> No
     workload = read_workload(redis)
     assert workload.n_jobs == {"queued": 4, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 1}
     assert workload.oldest_queued_s is not None and workload.oldest_queued_s > 1e9  # the one of second 1 of 1970
+
+
+def test_the_jobs_that_may_run_are_those_of_each_tenant_up_to_its_limit(
+    redis: Redis, jobs: JobStore, queue: TrainingQueue
+) -> None:
+    for model, n in (("or", 1), ("acme/or", 5), ("bolt/or", 3)):
+        for _ in range(n):
+            jobs.submit(model, training_spec(), metadata={})
+    claimed(jobs, "acme/or")
+    # queued 1, 5, 3; running 0, 1, 0
+    assert read_workload(redis).n_runnable == 9
+    assert read_workload(redis, max_running=2).n_runnable == 1 + 1 + 2
+    assert read_workload(redis, max_running=1).n_runnable == 1 + 0 + 1
+    assert queue.take() is not None  # and moves all others
+    assert read_workload(redis).n_entries == 9
+    redis.delete("perceptron:t:acme:jobs:running")
+    redis.set("perceptron:t:acme:jobs:running", "x")
+    assert read_workload(redis, max_running=1).n_runnable is None
+
+
+def test_the_outbox_is_told_by_its_length_and_by_what_should_have_been_tried_long_ago(
+    redis: Redis, jobs: JobStore
+) -> None:
+    seconds, _ = redis.time()  # type: ignore[misc]
+    redis.zadd(keys.WEBHOOK_OUTBOX, {"later": 1000 * seconds + 60_000, "soon": 1000 * seconds + 30_000})
+    found = read_workload(redis)
+    assert (found.n_webhooks, found.webhooks_overdue_s) == (2, 0.0)
+    redis.zadd(keys.WEBHOOK_OUTBOX, {"overdue": 1000 * seconds - 90_000})
+    found = read_workload(redis)
+    assert found.n_webhooks == 3
+    assert found.webhooks_overdue_s == pytest.approx(90, abs=5)
+    redis.set(keys.WEBHOOK_OUTBOX, "x")
+    found = read_workload(redis)
+    assert (found.n_webhooks, found.webhooks_overdue_s) == (None, None)

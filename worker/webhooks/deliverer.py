@@ -142,15 +142,21 @@ class Deliverer:
         body = orjson.dumps(event.model_dump())
         try:
             if receiver is None:
-                raise DeliveryError(f"its URL {refusal}")
-            headers = signed_headers(event.id, body, secrets=self._settings.secrets, timestamp_s=int(self._clock()))
+                raise DeliveryError(f"its URL {refusal}", was_sent=False)
+            secrets = self._settings.secrets_of(tenant_of(job.id))
+            headers = signed_headers(event.id, body, secrets=secrets, timestamp_s=int(self._clock()))
             await self._sender.post(receiver, body, headers)
         except DeliveryError as error:
             wait_s = None if error.is_final or attempts > len(WAITS_S) else self._wait_s(attempts)
             what = "given up" if wait_s is None else f"again in {wait_s:.0f} s"
             _log.warning("webhook of job %s: attempt %d: %s; %s", job.id, attempts, error, what)
             await asyncio.to_thread(
-                self._outbox.note_failed, job.id, attempts=attempts, error=str(error), wait_s=wait_s
+                self._outbox.note_failed,
+                job.id,
+                attempts=attempts,
+                error=str(error),
+                wait_s=wait_s,
+                was_sent=error.was_sent,
             )
         else:
             await asyncio.to_thread(self._outbox.note_delivered, job.id, attempts=attempts)

@@ -32,10 +32,12 @@ Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 class DeliveryError(Exception):
     """The event was not delivered. The message is for the owner of the job: it says nothing of what was answered."""
 
-    def __init__(self, reason: str, *, is_final: bool = False) -> None:
+    def __init__(self, reason: str, *, is_final: bool = False, was_sent: bool = True) -> None:
         super().__init__(reason)
         self.is_final = is_final
         """Whether the receiver wants no more attempts."""
+        self.was_sent = was_sent
+        """False if the event may not go where the receiver is; otherwise it was sent, as far as that was possible."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -92,7 +94,7 @@ class Sender:
         addresses = [ip_address(text) for text in texts]
         if not addresses or not all(may_receive(each, allow_private=self._allow_private) for each in addresses):
             kind = "of a machine" if self._allow_private else "public (WEBHOOK_ALLOW_PRIVATE)"
-            raise DeliveryError(f"its name leads to an address that is not {kind}")
+            raise DeliveryError(f"its name leads to an address that is not {kind}", was_sent=False)
         return addresses[:_MAX_ADDRESSES]
 
     async def _post_to_one(

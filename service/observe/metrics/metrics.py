@@ -36,6 +36,7 @@ class Metrics:
         read: asks the other parts of the process.
         breaker: guards every call of Redis.
         check_ready: raises unless the process is ready.
+        max_running: how many jobs of one tenant may run at once.
         version: of the project.
     """
 
@@ -48,6 +49,7 @@ class Metrics:
         read: Callable[[], Readings],
         breaker: CircuitBreaker,
         check_ready: Callable[[], None],
+        max_running: int,
         version: str,
     ) -> None:
         self.traffic = traffic
@@ -56,6 +58,7 @@ class Metrics:
         self._read = read
         self._breaker = breaker
         self._check_ready = check_ready
+        self._max_running = max_running
         self._version = version
         self._lock = threading.Lock()
         self._process: ProcessMetrics | None = None
@@ -123,7 +126,7 @@ class Metrics:
                 workload, is_ready = None, False
                 try:
                     with self._breaker.calling():
-                        workload = read_workload(self._redis)
+                        workload = read_workload(self._redis, max_running=self._max_running)
                         self._check_ready()
                     is_ready = True
                 except Exception as error:

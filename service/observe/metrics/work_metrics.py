@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from storage.queue import QUEUE_NAME
+from storage.webhooks.outbox import OUTCOMES, counter_of
 from storage.workload import ALARMS, WorkerFigures, Workload
 
 _COUNTERS: Mapping[str, tuple[str, str]] = {
@@ -41,6 +42,7 @@ def state_of_service(workload: Workload | None, *, is_ready: bool, version: str)
     yield GaugeMetricFamily("perceptron_redis_up", "Whether Redis answers.", workload is not None)
     if workload is not None:
         yield from _jobs(workload)
+        yield from _webhooks(workload)
         if workload.counters is not None:
             yield from _counted(workload.counters)
         if workload.workers is not None:
@@ -62,9 +64,27 @@ def _jobs(workload: Workload) -> Iterator[Metric]:
     yield jobs
     if workload.n_entries is not None:
         yield GaugeMetricFamily("perceptron_queue_entries", "Entries that no worker has taken.", workload.n_entries)
+    if workload.n_runnable is not None:
+        text = "Queued jobs that free workers may begin: not those of tenants with as many running jobs as may be."
+        yield GaugeMetricFamily("perceptron_jobs_runnable", text, workload.n_runnable)
     if workload.oldest_queued_s is not None:
         text = "Time since the oldest queued job was created; 0: none is queued."
         yield GaugeMetricFamily("perceptron_queue_oldest_age_seconds", text, workload.oldest_queued_s)
+
+
+def _webhooks(workload: Workload) -> Iterator[Metric]:
+    if workload.counters is not None:
+        deliveries = CounterMetricFamily(
+            "perceptron_webhook_deliveries", "Attempts to tell a webhook the end of a job.", labels=["outcome"]
+        )
+        for outcome in OUTCOMES:
+            deliveries.add_metric([outcome], workload.counters.get(counter_of(outcome), 0))
+        yield deliveries
+    if workload.n_webhooks is not None:
+        yield GaugeMetricFamily("perceptron_webhooks_waiting", "Ends of jobs still to be told.", workload.n_webhooks)
+    if workload.webhooks_overdue_s is not None:
+        text = "Time since one of them should have been tried; 0: none is due."
+        yield GaugeMetricFamily("perceptron_webhooks_overdue_seconds", text, workload.webhooks_overdue_s)
 
 
 def _counted(counters: Mapping[str, int]) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from service.http.errors import StartingError
 from service.observe.metrics.readings import Readings
 from service.observe.metrics.traffic import Traffic
 from service.predict.memory.loaded_model import LoadedModel
@@ -107,10 +108,10 @@ class LoadedModels:
         """Refuse to answer before the versions that aliases name are in memory.
 
         Raises:
-            UnavailableError: they are being loaded.
+            StartingError: they are being loaded.
         """
         if not self.is_ready:
-            raise UnavailableError("the versions that aliases point at are being loaded")
+            raise StartingError("the versions that aliases point at are being loaded")
 
     def follow(self, listener: Listener) -> None:
         """Load the versions that aliases name, and keep the pointers fresh from now on, in a thread."""

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,12 +16,12 @@ from service.access.needs import LOOK
 from service.access.ring import KeyRing
 from service.app import create_app
 from service.http.caller import ANYONE
-from service.http.errors import UnauthenticatedError
+from service.http.errors import ProxiedError, UnauthenticatedError
 from service.server.shell import Shell
 from service.settings import Limits
 from standalone import EmbeddedServer
 from storage import keys
-from storage.access.store import AccessKeyStore
+from storage.access.store import AccessKeyStore, AllKeys
 from storage.availability import as_unavailable
 from storage.blobs import BlobStore
 from storage.circuit_breaker import CircuitBreaker
@@ -63,6 +65,24 @@ def test_without_any_key_everybody_comes_in_from_this_machine_alone(ring: KeyRin
     for gate in (local, insecure):
         with pytest.raises(UnauthenticatedError):
             gate.let_in(LOOK, {})
+
+
+def test_a_request_through_a_proxy_comes_in_with_a_key_or_where_everybody_does(
+    ring: KeyRing, access: AccessKeyStore
+) -> None:
+    ring.read()
+    proxied = {b"x-forwarded-for": b"203.0.113.9"}
+    local, named, insecure = Gate(ring), Gate(ring, allowed_hosts=["h"]), Gate(ring, is_insecure=True)
+    for gate in (local, named):
+        gate.listens_on(["127.0.0.1"])
+        with pytest.raises(ProxiedError, match="header X-Forwarded-For says"):
+            gate.let_in(LOOK, proxied | {b"host": b"h"})
+    assert insecure.let_in(LOOK, proxied) is ANYONE
+    key, text = access.create(["read"])
+    ring.read()
+    assert local.let_in(LOOK, proxied | sent(text)).key_id == key.id
+    with pytest.raises(UnauthenticatedError):
+        local.let_in(LOOK, proxied)
 
 
 def test_a_gate_that_listens_nowhere_is_closed(ring: KeyRing) -> None:
@@ -132,6 +152,65 @@ def test_a_key_that_nobody_has_told_of_is_looked_up_once(ring: KeyRing, access: 
     ring.read_one(made.id)  # as when its change is heard
     with pytest.raises(UnauthenticatedError):
         gate.let_in(LOOK, sent(text))
+
+
+class HeldStore(AccessKeyStore):
+    """Holds a read of all keys between Redis's answer and its end."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.is_read, self.may_end = threading.Event(), threading.Event()
+        self.may_end.set()
+
+    def all(self) -> AllKeys:
+        found = super().all()
+        self.is_read.set()
+        assert self.may_end.wait(5)
+        return found
+
+    @contextmanager
+    def held(self, ring: KeyRing) -> Iterator[None]:
+        """Read all keys, and end that after the block."""
+        self.is_read.clear()
+        self.may_end.clear()
+        reading = threading.Thread(target=ring.read)
+        reading.start()
+        assert self.is_read.wait(5)
+        try:
+            yield
+        finally:
+            self.may_end.set()
+            reading.join(5)
+
+
+def test_a_revoke_counts_at_once_while_all_keys_are_read_and_afterwards(redis: Redis) -> None:
+    access = HeldStore(redis)
+    ring = KeyRing(access, CircuitBreaker(as_unavailable))
+    gate = Gate(ring)
+    revoked, text = access.create(["read"])
+    deleted, _ = access.create(["read"])
+    ring.read()
+    with access.held(ring):
+        made, new_text = access.create(["read"])
+        access.revoke(revoked.id)
+        redis.delete(keys.access_key(deleted.id))
+        ring.read_some([revoked.id, deleted.id, made.id])
+        with pytest.raises(UnauthenticatedError):
+            gate.admit(sent(text))
+    with pytest.raises(UnauthenticatedError):  # the records that were read before are older
+        gate.admit(sent(text))
+    assert gate.admit(sent(new_text)).caller.key_id == made.id
+    assert ring.keys is not None and set(ring.keys.by_id) == {revoked.id, made.id}
+
+
+def test_what_was_read_before_a_loss_was_accepted_is_not_remembered(redis: Redis) -> None:
+    access = HeldStore(redis)
+    ring = KeyRing(access, CircuitBreaker(as_unavailable))
+    access.create(["read"])
+    ring.read()
+    with access.held(ring):
+        ring.forget()
+    assert ring.keys is None
 
 
 def test_of_many_unknown_keys_ten_are_looked_up(

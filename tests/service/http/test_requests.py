@@ -16,6 +16,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.app import API_VERSION, create_app
 from service.settings import Limits, Settings
+from storage.access.key_text import new_text
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.jobs.store import JobStore
@@ -30,7 +31,7 @@ def test_a_request_id_is_echoed_or_made(http: FlaskClient) -> None:
     assert http.get("/livez", headers={"X-Request-Id": "abc-1"}).headers["X-Request-Id"] == "abc-1"
     made = http.get("/nope")
     assert made.get_json()["request_id"] == made.headers["X-Request-Id"]
-    for unfit in ("a b", "x" * 129):
+    for unfit in ("a b", "x" * 129, new_text(), f"id-{new_text()}"):  # an access key in the wrong header is not logged
         assert http.get("/livez", headers={"X-Request-Id": unfit}).headers["X-Request-Id"] != unfit
 
 

@@ -37,3 +37,10 @@ def test_a_line_says_how_many_it_stands_for_and_warns_of_faults(caplog: pytest.L
     first = vars(caplog.records[0])
     assert first["duration_ms"] == 1.235
     assert "tenant" not in first and "remote" not in first
+
+
+def test_a_health_check_has_a_line_at_debug_alone_unless_it_was_slow(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for status, ns, is_probe in ((200, FAST, True), (503, FAST, True), (200, SLOW_NS + 1, True), (503, FAST, False)):
+        AccessLog().write(method="GET", route="/readyz", status=status, n_bytes=7, ns=ns, remote="", is_probe=is_probe)
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG", "WARNING", "WARNING"]

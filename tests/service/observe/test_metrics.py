@@ -20,7 +20,8 @@ from service.settings import Limits
 from storage import keys
 from storage.blobs import BlobStore
 from storage.connection import connect
-from tests.builders import OR_FEATURES, OR_TARGETS
+from storage.jobs.store import JobStore
+from tests.builders import OR_FEATURES, OR_TARGETS, training_spec
 
 OR = {"model": "or", "data": {"features": OR_FEATURES, "targets": OR_TARGETS}}
 
@@ -83,6 +84,21 @@ def test_a_job_is_counted_in_each_of_its_states(http: FlaskClient, train: Callab
     assert found["rq_jobs"][("training", "finished")] == 1
     assert found["perceptron_ready"] == found["perceptron_redis_up"] == {(): 1}
     assert 0 <= found["perceptron_queue_oldest_age_seconds"][()] < 10
+
+
+def test_the_limit_of_running_jobs_says_how_many_may_run_and_webhooks_are_counted_from_zero(
+    redis: Redis, jobs: JobStore, blobs: BlobStore
+) -> None:
+    for _ in range(5):
+        jobs.submit("acme/or", training_spec(), metadata={})
+    limits = Limits.from_env({"MAX_TENANT_RUNNING_JOBS": "2"})
+    found = scraped(create_app(redis, blobs, limits).test_client())
+    assert found["perceptron_jobs_runnable"] == {(): 2}
+    assert found["perceptron_queue_entries"] == found["perceptron_jobs_submitted_total"] == {(): 5}
+    assert found["perceptron_webhook_deliveries_total"] == {
+        (outcome,): 0 for outcome in ("delivered", "retried", "refused", "gave_up")
+    }
+    assert scraped(create_app(redis, blobs, Limits()).test_client())["perceptron_jobs_runnable"] == {(): 5}
 
 
 def test_redis_is_read_once_a_second(http: FlaskClient) -> None:

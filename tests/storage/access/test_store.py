@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import time
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -9,7 +11,7 @@ from redis import Redis
 from storage import keys
 from storage.access.key_text import new_text, read_text
 from storage.access.store import AccessKeyStore
-from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError, CorruptDataError
+from storage.errors import AccessKeyEndedError, AccessKeyNotFoundError, AccessKeyRotatedError, CorruptDataError
 
 
 @pytest.fixture
@@ -99,6 +101,42 @@ def test_a_key_that_has_ended_cannot_be_rotated(access: AccessKeyStore) -> None:
     assert len(access.all().keys) == 2
 
 
+def test_a_key_is_rotated_once_and_its_successor_after_it(access: AccessKeyStore) -> None:
+    old, _ = access.create(["admin"])
+    new, _ = access.rotate(old.id, overlap_s=3_600.0)
+    before = access.get(old.id)
+    assert before.successor == new.id
+    with pytest.raises(AccessKeyRotatedError, match=f"was rotated before, into '{new.id}': rotate that one"):
+        access.rotate(old.id, overlap_s=1.0)
+    assert access.get(old.id) == before
+    newest, _ = access.rotate(new.id, overlap_s=60.0)
+    assert (access.get(old.id), access.get(new.id).successor, newest.successor) == (before, newest.id, None)
+    assert set(access.all().keys) == {old.id, new.id, newest.id}
+
+
+def test_a_rotation_whose_command_is_sent_twice_makes_one_key(
+    access: AccessKeyStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As redis-py does when it got no answer to the first one."""
+    old, _ = access.create(["admin"])
+    send = redis.evalsha
+    afterwards = []
+
+    def send_twice(*command: Any) -> Any:
+        send(*command)
+        afterwards.append(redis.hgetall(keys.access_key(old.id)))
+        time.sleep(0.01)
+        return send(*command)
+
+    access.rotate(access.create(["read"])[0].id, overlap_s=1.0)  # Redis knows the script now
+    n_before = len(access.all().keys)
+    monkeypatch.setattr(redis, "evalsha", send_twice)
+    new, text = access.rotate(old.id, overlap_s=3_600.0)
+    assert len(access.all().keys) == n_before + 1
+    assert redis.hgetall(keys.access_key(old.id)) == afterwards[0]
+    assert read_text(text) == (new.id, new.digest)
+
+
 @pytest.mark.parametrize("key_id", ["0123456789abcdef", "x:y", ""])
 def test_an_unknown_id_is_not_found(access: AccessKeyStore, key_id: str) -> None:
     for attempt in (access.get, access.revoke, lambda key_id: access.rotate(key_id, overlap_s=1.0)):
@@ -132,6 +170,7 @@ DAMAGE = {
     "a tenant that is none": ("tenant", "Acme:jobs"),
     "a line break behind a tenant": ("tenant", "acme\n"),
     "an end that is no time": ("revoked_at_ms", ""),
+    "a successor that is no id": ("successor", "x"),
     "no text": ("name", b"\xff"),
 }
 

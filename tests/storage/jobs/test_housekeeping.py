@@ -324,3 +324,17 @@ def test_while_nobody_knows_the_tenants_no_blob_is_deleted(redis: Redis, blobs: 
     housekeeping = Housekeeping(redis, blobs, keep_jobs_s=60)
     with pytest.raises(ResponseError):
         housekeeping._without_needed(["a" * 64])
+
+
+def test_access_keys_are_looked_at_once_a_minute_by_a_clock_that_does_not_leap(
+    redis: Redis, start: Callable[..., Housekeeping], clocks: Clocks
+) -> None:
+    times: list[int] = []
+    housekeeping = start(tend_keys=times.append)
+    for _ in range(2):
+        step(housekeeping, clocks)
+        housekeeping.run()  # a minute has not passed
+    set_server_clock(redis, 90)
+    step(housekeeping, clocks)
+    assert len(times) == 3
+    assert times[2] - times[0] <= DAY_MS + 60_000  # a thirtieth of 30 days

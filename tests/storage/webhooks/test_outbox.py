@@ -9,8 +9,9 @@ from storage import keys
 from storage.jobs.record import SilentAttempt
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
-from storage.webhooks.outbox import LEASE_S, WebhookOutbox
+from storage.webhooks.outbox import LEASE_S, OUTCOMES, WebhookOutbox, counter_of
 from storage.webhooks.record import Webhook
+from storage.workload import read_workload
 from tests.builders import RESULT, description, training_spec
 
 URL = "https://hooks.example.com/"
@@ -150,3 +151,23 @@ def test_jobs_end_and_their_webhooks_are_noted_when_memory_is_full(
     finally:
         redis.config_set("maxmemory", "0")
     assert redis.zcard(keys.WEBHOOK_OUTBOX) == 0
+
+
+def test_each_attempt_is_counted_once_by_its_outcome(redis: Redis, jobs: JobStore, outbox: WebhookOutbox) -> None:
+    told, given_up = submitted(jobs), submitted(jobs, ACME)
+    jobs.cancel(told)
+    jobs.cancel(given_up)
+    for _ in range(2):  # each sent twice, as when the first answer of Redis was lost
+        outbox.note_failed(told, attempts=1, error="it answered with status 500", wait_s=1.0)
+    for _ in range(2):
+        outbox.note_failed(told, attempts=2, error="its URL is not allowed", wait_s=1.0, was_sent=False)
+    for _ in range(2):
+        outbox.note_delivered(told, attempts=3)
+    for attempts in (1, 2):
+        outbox.note_failed(given_up, attempts=attempts, error="it answered with status 500", wait_s=1.0)
+    for _ in range(2):
+        outbox.note_failed(given_up, attempts=3, error="its URL is not allowed", wait_s=None, was_sent=False)
+    counters = read_workload(redis).counters or {}
+    assert {outcome: counters[counter_of(outcome)] for outcome in OUTCOMES} == {
+        "delivered": 1, "retried": 3, "refused": 1, "gave_up": 1
+    }  # fmt: skip

@@ -1,6 +1,7 @@
 """Delivering from a real Redis to real https servers, checked by an independent implementation of the specification."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 
@@ -15,8 +16,10 @@ from storage import keys
 from storage.blobs import BlobStore
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
+from storage.tenants import local, owned
 from storage.webhooks.outbox import WebhookOutbox
-from storage.webhooks.settings import WebhookSettings
+from storage.webhooks.settings import WebhookSettings, secret_text
+from storage.workload import read_workload
 from tests.builders import RESULT, description, training_spec
 from tests.receiver import SECRET, Receiver, trusting
 from worker.webhooks import deliverer as module
@@ -93,6 +96,29 @@ def test_each_end_of_a_job_is_told_and_signed_as_the_specification_says(
     assert redis.zcard(keys.WEBHOOK_OUTBOX) == 0
 
 
+def test_each_tenant_can_check_its_own_events_and_sign_no_others(jobs: JobStore, deliver: Callable[..., None]) -> None:
+    settings = WebhookSettings.from_env({"WEBHOOK_SECRET": f"{SECRET} {OLD_SECRET}"})
+    verifiers = {
+        tenant: [Verifier(secret_text(secret)) for secret in settings.secrets_of(tenant)]
+        for tenant in ("acme", "bolt", "")
+    }
+    with Receiver() as receiver:
+        ids = {tenant: submitted(jobs, receiver, model=owned(tenant, "or")) for tenant in verifiers}
+        for job_id in ids.values():
+            jobs.cancel(job_id)
+        deliver(lambda: all(is_delivered(jobs, job_id) for job_id in ids.values()), receiver)
+    events = {json.loads(each.body)["data"]["id"]: each for each in receiver.received}
+    for tenant, job_id in ids.items():
+        event = events[local(job_id)]
+        for other, its in verifiers.items():
+            for verifier in its:  # of the new secret and of the old one
+                if other == tenant:
+                    verifier.verify(event.body, dict(event.headers))
+                else:
+                    with pytest.raises(WebhookVerificationError):
+                        verifier.verify(event.body, dict(event.headers))
+
+
 def test_a_copy_with_another_id_time_or_body_is_refused_and_so_is_an_old_one() -> None:
     secret = WebhookSettings.from_env({"WEBHOOK_SECRET": SECRET}).secrets
     body, now_s = b'{"id": "evt_1"}', int(time.time())
@@ -149,12 +175,15 @@ def test_a_slow_receiver_has_four_deliveries_at_a_time_and_holds_up_no_other(
         assert slow.n_connections == 4
 
 
-def test_a_host_that_is_no_longer_allowed_gets_nothing(jobs: JobStore, deliver: Callable[..., None]) -> None:
+def test_a_host_that_is_no_longer_allowed_gets_nothing(
+    redis: Redis, jobs: JobStore, deliver: Callable[..., None]
+) -> None:
     with Receiver() as allowed, Receiver() as other:
         job_id = submitted(jobs, other)
         jobs.cancel(job_id)
         deliver(lambda: getattr(jobs.get(job_id).webhook, "attempts", 0) == 2, allowed)
         assert other.n_connections == 0
+    assert (read_workload(redis).counters or {})["webhook_refused"] == 2
     webhook = jobs.get(job_id).webhook
     assert webhook is not None and webhook.last_error is not None and "WEBHOOK_HOSTS" in webhook.last_error
 

@@ -17,6 +17,7 @@ from storage import keys
 from storage.blobs import BlobStore
 from storage.identity import StoreIdentity
 from storage.jobs.store import JobStore
+from storage.webhooks.settings import WebhookSettings, secret_text
 from tests.builders import training_spec
 from tests.receiver import SECRET, Receiver, authority
 from worker.webhooks.process import DelivererProcess
@@ -103,7 +104,8 @@ def test_a_kill_between_the_end_of_a_job_and_its_delivery_loses_nothing_and_the_
         worker = start(receiver)
         wait_for(lambda: redis.zcard(keys.WEBHOOK_OUTBOX) == 0)
         first, second = receiver.received
-        event = Verifier(SECRET).verify(second.body, dict(second.headers))
+        (of_acme,) = WebhookSettings.from_env({"WEBHOOK_SECRET": SECRET}).secrets_of("acme")
+        event = Verifier(secret_text(of_acme)).verify(second.body, dict(second.headers))
         assert event["type"] == "job.succeeded" and event["data"]["result"]["version"] == 1
         assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
 
