@@ -29,8 +29,7 @@ from storage.jobs.store import JobStore
 from storage.log import traces
 from storage.log.alarm_codes import UNEXPECTED_ERROR
 from storage.log.faults import message_of
-from storage.log.form import add, doing
-from storage.log.members import members_of
+from storage.log.form import add, doing, members_of
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 from storage.tenants import local
