@@ -74,7 +74,6 @@ ROWS: dict[str, list[Panel]] = {
             },
         ),
         Panel("Memory of versions", "bytes", {"{{instance}}": "perceptron_version_cache_bytes"}),
-        Panel("Found in memory", "reqps", {"hits": f"sum(rate(perceptron_version_cache_hits_total{RATE}))"}),
     ],
     "Training": [
         Panel("Jobs by state", "none", {"{{status}}": "max by (status) (perceptron_jobs)"}),
