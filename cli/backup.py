@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from cli.manifest import Manifest
 from standalone import DataDirectory, DataLostError, EmbeddedServer, StandaloneError
 from standalone.errors import DataDirectoryInUseError
 from standalone.redis_server import url_of_running
@@ -53,11 +54,15 @@ def backup(folder: Path, data_dir: Path, redis_url: str | None) -> str:
         identity.check_blobs(redis)
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
+        # A nightly backup that always fails must not fill the disk. One that is complete has another name by then.
+        on_exit.callback(shutil.rmtree, partial, ignore_errors=True)
         blobs = BlobStore((partial.absolute() / BLOBS).as_uri())
         n_blobs = blobs.copy_from(source)
         n_bytes = write_snapshot(redis, partial / REDIS_FILE)
         n_blobs += blobs.copy_from(source)
-        blobs.write_mark(STORE_IDENTITY_MARK, source.read_mark(STORE_IDENTITY_MARK) or b"")
+        mark = source.read_mark(STORE_IDENTITY_MARK) or b""
+        blobs.write_mark(STORE_IDENTITY_MARK, mark)
+        Manifest.of(mark, partial / REDIS_FILE).write(partial)
         partial.rename(folder)
     return f"{folder} holds Redis ({n_bytes:,} bytes) and {n_blobs:,} blobs."
 
@@ -85,6 +90,8 @@ def restore(folder: Path, data_dir: Path, redis_url: str | None) -> str:
         mark, there = (store.read_mark(STORE_IDENTITY_MARK) for store in (source, target))
         if not mark:
             raise StandaloneError(f"{folder} is no complete backup: {BLOBS}/{STORE_IDENTITY_MARK} is missing")
+        if (manifest := Manifest.read(folder)) is not None:
+            manifest.check(mark, snapshot)
         if there not in (None, mark):
             raise StandaloneError(
                 "the blob store holds the blobs of another Redis: choose another DATA_DIR or BLOB_URL"
@@ -132,6 +139,8 @@ def _errors_explained() -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.filename:
             raise StandaloneError(f"{error.filename} cannot be used: {error.strerror}") from error
+        if isinstance(error, OSError):  # a write to an open file names none
+            raise StandaloneError(f"a file cannot be written or read: {error.strerror or error}") from error
         if not is_unavailable(error):
             raise
         raise StandaloneError(f"a store cannot be used now: {explain(error)}") from error

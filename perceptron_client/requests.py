@@ -22,6 +22,9 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 MAX_TIMEOUT_S = 1e6
 """The timeout of a socket overflows far above it."""
 
+KEY_VARIABLE, KEY_FILE_VARIABLE = "PERCEPTRON_API_KEY", "PERCEPTRON_API_KEY_FILE"
+_MAX_KEY_FILE = 65_536
+
 JSON = "application/json"
 USER_AGENT = "perceptron-client"
 
@@ -41,7 +44,7 @@ class Settings:
         """Fill in what is None from the environment.
 
         Raises:
-            InvalidArgument: the address is none of HTTP.
+            InvalidArgument: the address is none of HTTP, or no key can be read.
         """
         url = (base_url or os.environ.get("PERCEPTRON_URL") or DEFAULT_URL).rstrip("/")
         try:
@@ -52,7 +55,7 @@ class Settings:
             raise InvalidArgument(f"{without_password(url)!r} is no address: it must be like {DEFAULT_URL}")
         if not 0 < timeout_s <= MAX_TIMEOUT_S:
             raise InvalidArgument(f"timeout_s must be above 0 and at most {MAX_TIMEOUT_S:,.0f}, not {timeout_s}")
-        key = (api_key or os.environ.get("PERCEPTRON_API_KEY") or "").strip()
+        key = (api_key or key_of_environment() or "").strip()
         if not (key.isascii() and key.isprintable()):
             raise InvalidArgument("the API key has characters that no key has")  # and is not shown
         return cls(url, key or None, timeout_s, max(retry_for_s, 0.0))
@@ -70,6 +73,28 @@ class Settings:
     def needs_certificates(self) -> bool:
         """Tell whether TLS is ever used. Loading the trusted certificates takes 0.15 s; redirects are not followed."""
         return self.base_url.startswith("https:") or bool(getproxies())
+
+
+def key_of_environment() -> str | None:
+    """Return the access key of PERCEPTRON_API_KEY, or of the file that PERCEPTRON_API_KEY_FILE names.
+
+    Raises:
+        InvalidArgument: both are given, or the file has none.
+    """
+    key, path = os.environ.get(KEY_VARIABLE), os.environ.get(KEY_FILE_VARIABLE)
+    if not path:
+        return key or None
+    if key:
+        raise InvalidArgument(f"give {KEY_VARIABLE} or {KEY_FILE_VARIABLE}, not both")
+    try:
+        with open(path, encoding="utf-8") as file:
+            key = file.read(_MAX_KEY_FILE).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InvalidArgument(f"{KEY_FILE_VARIABLE} {path} cannot be read: {reason}") from error
+    if not key:
+        raise InvalidArgument(f"{KEY_FILE_VARIABLE} {path} is empty")
+    return key
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from storage.log.settings import LogSettings
 from storage.memory_limit import MAX_TRAINING_BYTES, share_of_memory
 from storage.needed_commands import check_commands
 from storage.output import never_block
-from storage.store_settings import DEFAULT_DATA_DIR, INSECURE, blob_url, data_dir
+from storage.store_settings import DEFAULT_DATA_DIR, INSECURE, blob_url, data_dir, published_hosts
 
 API_COMMAND = (
     sys.executable,
@@ -267,11 +267,13 @@ def _check_access(host: str, redis_url: str, *, is_insecure: bool) -> None:
         OpenServiceError: everybody would.
         RedisUnreachableError: REDIS_URL cannot be read.
     """
+    published = published_hosts(os.environ)
     try:
         with closing(connect(redis_url, timeout_s=2.0, n_retries=0)) as connection:
-            check_may_listen([host], connection, is_insecure=is_insecure)
+            check_may_listen(published or [host], connection, is_insecure=is_insecure)
     except OpenToAllError as error:
-        raise OpenServiceError(str(error)) from error
+        in_compose = "; in compose: docker compose run --rm api keys create --scope admin" if published else ""
+        raise OpenServiceError(f"{error}{in_compose}") from error
     except RedisUrlError as error:
         raise RedisUnreachableError(str(error)) from error
 

@@ -95,6 +95,11 @@ def job_prefix(tenant: str = "") -> str:
     return f"{_prefix(tenant)}job:"
 
 
+def dataset_prefix(tenant: str = "") -> str:
+    """What the key of each data set of a tenant begins with."""
+    return f"{_prefix(tenant)}dataset:"
+
+
 def _prefix(tenant: str) -> str:
     return f"perceptron:t:{tenant}:" if tenant else "perceptron:"
 
@@ -118,7 +123,7 @@ def dataset(dataset_id: str) -> str:
     """
     if not _is_dataset_id(dataset_id):
         raise DatasetNotFoundError(dataset_id)
-    return f"{_prefix(tenant_of(dataset_id))}dataset:{local(dataset_id)}"
+    return f"{dataset_prefix(tenant_of(dataset_id))}{local(dataset_id)}"
 
 
 def jobs_with_status(status: str, tenant: str = "") -> str:

@@ -31,7 +31,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from storage import keys
 from storage.damage import each_answer, reported
-from storage.jobs.tenants import every_tenant
+from storage.jobs.known_tenants import every_tenant
 from storage.scripts import load_script
 from storage.tenants import TENANT_PATTERN, owned, tenant_of
 

@@ -8,8 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from redis import Redis
-from redis.exceptions import ConnectionError, NoPermissionError, ResponseError
+from redis import Redis, exceptions
 
 _CHUNK_BYTES = 1 << 20
 
@@ -21,7 +20,8 @@ def write_snapshot(redis: Redis, path: Path, timeout_s: float = 60.0) -> int:
         timeout_s: the longest silence: a server that still writes its snapshot says so every ten seconds.
 
     Raises:
-        RedisError: it cannot be reached or refuses: its ACL must allow SYNC, and a replica must have its data.
+        RedisError: it cannot be reached, is silent, or refuses: its ACL must allow SYNC, and a replica must have its
+            data.
     """
     connection: Any = redis.connection_pool.get_connection()
     try:
@@ -31,9 +31,7 @@ def write_snapshot(redis: Redis, path: Path, timeout_s: float = 60.0) -> int:
         with path.open("xb") as file:
             n_bytes = left = _length(stream)
             while left:
-                chunk = stream.recv(min(left, _CHUNK_BYTES))
-                if not chunk:
-                    raise ConnectionError("Redis ended the connection before its snapshot was complete")
+                chunk = _received(stream, min(left, _CHUNK_BYTES))
                 file.write(chunk)
                 left -= len(chunk)
             file.flush()
@@ -48,11 +46,22 @@ def _length(stream: socket.socket) -> int:
     """Read the line before the snapshot: `$` and how many bytes there are. Empty lines come until it is written."""
     line = b""
     while not line.endswith(b"\r\n"):
-        byte = stream.recv(1)  # no byte more, since what follows is not ours to parse
-        if not byte:
-            raise ConnectionError("Redis ended the connection instead of sending a snapshot")
-        line = (line + byte).lstrip(b"\n")
+        line = (line + _received(stream, 1)).lstrip(b"\n")  # no byte more, since what follows is not ours to parse
     if line.startswith(b"$") and line[1:].strip().isdigit():
         return int(line[1:])
-    kind = NoPermissionError if line.startswith(b"-NOPERM") else ResponseError
+    kind = exceptions.NoPermissionError if line.startswith(b"-NOPERM") else exceptions.ResponseError
     raise kind(line[1:].decode(errors="replace").strip())
+
+
+def _received(stream: socket.socket, n_bytes: int) -> bytes:
+    """Return some of the next bytes, at most `n_bytes` and at least one."""
+    try:
+        chunk = stream.recv(n_bytes)
+    except TimeoutError as error:
+        raise exceptions.TimeoutError(f"Redis sent nothing of its snapshot for {stream.gettimeout():g} s") from error
+    except OSError as error:
+        why = error.strerror or error
+        raise exceptions.ConnectionError(f"the connection broke before the snapshot was complete: {why}") from error
+    if not chunk:
+        raise exceptions.ConnectionError("Redis ended the connection before its snapshot was complete")
+    return chunk

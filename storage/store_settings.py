@@ -82,6 +82,15 @@ def is_insecure(env: Mapping[str, str]) -> bool:
     return is_true(env, INSECURE)
 
 
+def published_hosts(env: Mapping[str, str]) -> list[str]:
+    """Return the hosts of PUBLISHED: where a container's port is published, instead of HOST, inside the container.
+
+    Each is written as Docker takes it, such as `127.0.0.1:8000` or `[::1]:8000`. A port alone is published for all, and
+    is the host `0.0.0.0`.
+    """
+    return [each.rpartition(":")[0].strip("[]") or "0.0.0.0" for each in env.get("PUBLISHED", "").split()]
+
+
 def is_true(env: Mapping[str, str], setting: str) -> bool:
     """Return a setting that is true or false; false if it is missing or empty.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from storage.errors import StaleAttemptError
 from storage.jobs.store import JobStore
-from storage.log.members import members_of
+from storage.log.form import members_of
 from worker.deadline import KILL_AFTER_S, TIME_LIMIT_ERROR, Deadline
 
 KILL_STALE_AFTER_S = 8.0

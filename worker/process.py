@@ -33,7 +33,7 @@ from storage.jobs.reconciler import Reconciler
 from storage.jobs.store import JobStore
 from storage.log.alarm_codes import UNEXPECTED_ERROR
 from storage.log.faults import message_of
-from storage.log.members import members_of
+from storage.log.form import members_of
 from storage.queue import NO_TIME_LIMIT, QUEUE_NAME, TrainingQueue
 from storage.workload import count_attempt, share_alarms
 from worker.deadline import HandedBackError

@@ -28,8 +28,7 @@ from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.log import traces
 from storage.log.faults import message_of
-from storage.log.form import add, doing
-from storage.log.members import members_of
+from storage.log.form import add, doing, members_of
 from storage.log.unexpected import log_unexpected
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue

@@ -25,7 +25,7 @@ class Client:
 
     Args:
         base_url: the address of the service; None: PERCEPTRON_URL, else http://127.0.0.1:8000.
-        api_key: None: PERCEPTRON_API_KEY, else none is sent.
+        api_key: None: PERCEPTRON_API_KEY, or what the file PERCEPTRON_API_KEY_FILE holds, else none is sent.
         timeout_s: for connecting, and between two parts of an answer.
         retry_for_s: how long a call is repeated while the service is refusing connections, busy or unavailable. 0: it
             is never repeated. Only what has the same effect when it comes twice is repeated.

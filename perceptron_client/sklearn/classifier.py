@@ -36,7 +36,7 @@ class RemoteClassifier(ClassifierMixin, RemoteEstimator):  # type: ignore[misc]
         model: the name of the model that each fit gives a version. None: each fit makes a model of its own, which is
             deleted with the estimator; that of a pickled estimator stays.
         base_url: the address of the service; None: PERCEPTRON_URL, else http://127.0.0.1:8000. The key comes from
-            PERCEPTRON_API_KEY.
+            PERCEPTRON_API_KEY, or from the file PERCEPTRON_API_KEY_FILE.
         wait_timeout_s: how long to wait for a training before it is cancelled; None: as long as it takes.
         progress: show a bar.
 

@@ -12,16 +12,15 @@ from uuid import uuid4
 
 from perceptron_client._sync.client import Client
 from perceptron_client.errors import PerceptronError
+from perceptron_client.requests import key_of_environment
 
 Deletion: TypeAlias = "weakref.finalize[..., Any]"
 
 
 def client_of(base_url: str | None) -> Client:
-    """Return the client for an address; None: PERCEPTRON_URL. The key is that of PERCEPTRON_API_KEY now."""
+    """Return the client for an address; None: PERCEPTRON_URL. The key is that of the environment now."""
     # After a fork, parent and child must not share a connection.
-    return _client(
-        os.getpid(), base_url or os.environ.get("PERCEPTRON_URL"), os.environ.get("PERCEPTRON_API_KEY") or None
-    )
+    return _client(os.getpid(), base_url or os.environ.get("PERCEPTRON_URL"), key_of_environment())
 
 
 @cache

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from perceptron_client._sync.client import Client
 from perceptron_client.answers.jobs import Job
 from perceptron_client.answers.models import Version
-from perceptron_client.errors import DatasetInUse, JobNotDone
+from perceptron_client.errors import DatasetInUse, JobNotDone, VersionInUse
 from perceptron_client.sklearn.connections import Deletion, client_of, delete_with, new_name
 from perceptron_client.sklearn.hint import hint_if_searched
 from perceptron_client.sklearn.tables import Instances, Table, has_other_than_numbers
@@ -154,11 +154,14 @@ class RemoteEstimator(BaseEstimator):  # type: ignore[misc]
         name, deletion = self._model_for(start, own)
         job = self._job(client, instances, {"model": name, **members}, can_upload=not one_epoch)
         assert job.result is not None
+        before = getattr(self, "version_", 0)
+        # first of all: whatever fails from here on, the estimator predicts with what it has learned
+        self.model_, self.version_, self.job_, self._deletion = name, job.result.version, job, deletion
         if own is not None and own is deletion:
-            client.models.delete_version(name, self.version_)
+            with suppress(VersionInUse):  # an alias names it
+                client.models.delete_version(name, before)
         elif own is not None:
             own()
-        self.model_, self.version_, self.job_, self._deletion = name, job.result.version, job, deletion
         self.n_iter_ = job.result.epochs
         for notice in () if one_epoch else job.result.warnings:
             if notice.code == "not_converged":

@@ -63,7 +63,7 @@ def _rows() -> Iterator[tuple[Need, str, tuple[str, ...]]]:
     yield TRAIN, "POST", ("/jobs", "/jobs/<job_id>/cancel", "/datasets")
     yield TRAIN, "PUT", ("/models/<name>/aliases/<alias>",)
     yield TRAIN, "DELETE", ("/datasets/<dataset_id>", "/models/<name>/aliases/<alias>")
-    yield ADMIN, "DELETE", ("/models/<name>", "/models/<name>/versions/<version:version>")
+    yield TRAIN, "DELETE", ("/models/<name>", "/models/<name>/versions/<version:version>")
     yield PREDICT, "POST", ("/predict", "/invocations", f"{_V2}/infer", f"{_V2_VERSION}/infer")
     yield PREDICT, "POST", tuple(f"{model}:predict" for model in (_V1, _V1_VERSION, _V1_LABEL))
     yield DESCRIBE, "GET", ("/v1/models", "/v2/models/stats")

@@ -59,6 +59,8 @@ def create_dataset(
         limits=limits.tables,
         destination=stored,
     )
+    n_stored_bytes = stored.stat().st_size  # a small file may hold a large table
+    datasets.check_room(caller.tenant, max(upload.n_bytes, n_stored_bytes), limits.max_tenant_dataset_bytes)
     record = DatasetRecord(
         id=dataset_id,
         name=name,
@@ -66,6 +68,7 @@ def create_dataset(
         n_rows=schema.rows,
         n_columns=len(schema.columns),
         n_bytes=upload.n_bytes,
+        n_stored_bytes=n_stored_bytes,
         schema=schema,
     )
     is_new = datasets.add(record, max_bytes=limits.max_tenant_dataset_bytes)

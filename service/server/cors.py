@@ -10,8 +10,9 @@ ANY = "*"
 _METHODS = b"GET, HEAD, POST, PUT, DELETE"
 _MAX_AGE_S = 600
 _EXPOSED = (
-    b"ETag, Inference-Header-Content-Length, Location, Preference-Applied, Retry-After, "
-    b"Server-Timing, X-Model-Stale, X-Model-Version, X-Request-Id"
+    b"ETag, Inference-Header-Content-Length, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, "
+    b"Server-Timing, WWW-Authenticate, X-Model-Stale, X-Model-Version, X-RateLimit-Limit, X-RateLimit-Remaining, "
+    b"X-RateLimit-Reset, X-Request-Id, X-Warnings"
 )
 
 

@@ -18,7 +18,7 @@ from storage.log.form import configure
 from storage.log.settings import LogSettings
 from storage.log.unexpected import log_unexpected
 from storage.output import never_block
-from storage.store_settings import is_insecure, read_secret_files
+from storage.store_settings import is_insecure, published_hosts, read_secret_files
 
 _PR_SET_PDEATHSIG = 1
 
@@ -82,7 +82,8 @@ def on_starting(server: Any) -> None:
     folder.make()
     # A number stands for a socket that somebody else has opened: the processes that serve look at it themselves.
     addresses = [each for each in server.cfg.address if not isinstance(each, int)]
-    hosts = [address if isinstance(address, str) else address[0] for address in addresses]
+    listens_on = [address if isinstance(address, str) else address[0] for address in addresses]
+    hosts = published_hosts(os.environ) or listens_on
     redis_url = os.environ.get("REDIS_URL")
     if redis_url is None:
         return  # the processes that serve say that it is missing

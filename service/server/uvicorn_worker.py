@@ -1,6 +1,7 @@
 """gunicorn's worker process: uvicorn with our settings."""
 
 import asyncio
+import os
 import socket
 import sys
 import time
@@ -12,6 +13,7 @@ from uvicorn_worker import UvicornWorker
 
 from service.server.predict_protocol import PredictProtocol
 from service.server.reloads import RELOADS
+from storage.store_settings import published_hosts
 
 _SUCCESSOR_S = 10.0
 """On a reload, an old process serves at most this long until a new one does."""
@@ -45,7 +47,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
     async def _serve(self) -> None:
         # The same as in the base class, except for the class of the server.
         self.config.app = self.wsgi
-        self.wsgi.gate.listens_on(_host_of(each) for each in self.sockets)
+        self.wsgi.gate.listens_on(published_hosts(os.environ) or map(_host_of, self.sockets))
         server = _DrainingServer(config=self.config)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)

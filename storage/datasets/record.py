@@ -23,6 +23,8 @@ class DatasetSummary:
     n_columns: int
     n_bytes: int
     """Of the file as it was uploaded."""
+    n_stored_bytes: int = 0
+    """Of its Parquet file; 0: an older release stored it, and did not note this."""
     created_at_ms: int = 0
     """Milliseconds since 1970, UTC; the store sets it."""
 

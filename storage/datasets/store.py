@@ -31,16 +31,17 @@ class DatasetStore:
         """Record a data set whose blob is stored; return False if there is one with its id already.
 
         Args:
-            max_bytes: what the files of all data sets of its tenant may have together.
+            max_bytes: what all data sets of its tenant may have together, each the larger of its file as it was
+                uploaded and as it is stored.
 
         Raises:
             DatasetsFullError: with this one, they would have more.
             UnavailableError: the blob is being deleted; store it again some seconds later.
         """
-        fields = encode_dataset_record(record)
+        fields = [part for field in encode_dataset_record(record).items() for part in field]
         is_new = load_script(self._redis, "create_dataset")(
             keys=[keys.dataset(record.id), keys.datasets(tenant_of(record.id)), keys.being_deleted(record.blob)],
-            args=[record.n_bytes, max_bytes, *(part for field in fields.items() for part in field)],
+            args=[max(record.n_bytes, record.n_stored_bytes), max_bytes, *fields],
         )
         if isinstance(is_new, bytes):
             raise DatasetsFullError(int(is_new), max_bytes)
@@ -56,11 +57,10 @@ class DatasetStore:
         """
         if max_bytes == UNLIMITED:
             return
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for dataset_id in self.ids(tenant):
-                pipeline.hget(keys.dataset(dataset_id), "n_bytes")
-            sizes = [int(size) for size in each_answer(pipeline) if isinstance(size, bytes) and size.isdigit()]
-        if (total := sum(sizes) + n_bytes) > max_bytes:
+        there = load_script(self._redis, "datasets_bytes")(
+            keys=[keys.datasets(tenant)], args=[keys.dataset_prefix(tenant)]
+        )
+        if (total := int(there) + n_bytes) > max_bytes:
             raise DatasetsFullError(total, max_bytes)
 
     @names("data set")

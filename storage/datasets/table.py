@@ -20,6 +20,8 @@ from storage.datasets.categories import canonical_category
 from storage.errors import CorruptDataError
 from storage.log.faults import describe
 
+_TYPES = {pa.float64(), pa.bool_(), pa.dictionary(pa.int32(), pa.string()), pa.string(), pa.null()}
+
 
 class Table:
     """An open file of a data set.
@@ -32,7 +34,11 @@ class Table:
         with _readable():
             self._file = pq.ParquetFile(file)
             schema = self._file.schema_arrow  # made anew each time, in a time that grows with the columns
+        if other := set(schema.types) - _TYPES:
+            raise CorruptDataError(f"the file of a data set has a column of type {str(other.pop())[:100]}")
         self.n_rows: int = self._file.metadata.num_rows
+        if self.n_rows < 0:
+            raise CorruptDataError(f"the file of a data set has {self.n_rows} rows")
         self._types: Mapping[str, pa.DataType] = dict(zip(schema.names, schema.types, strict=True))
         self.names: tuple[str, ...] = tuple(schema.names)
 
@@ -51,7 +57,8 @@ class Table:
         """Return the first rows, each as an object of JSON by the name of the column; null is a missing value."""
         found: list[dict[str, Any]] = []
         for batch in self._batches(list(self.names)):
-            found += batch.slice(0, limit - len(found)).to_pylist()
+            with _readable():
+                found += batch.slice(0, limit - len(found)).to_pylist()
             if len(found) == limit:
                 break
         return found
@@ -79,8 +86,9 @@ class Table:
         levels = [None if column.kind != "categorical" else pa.array(column.levels, pa.string()) for column in columns]
         for batch in self._batches([column.name for column in columns]):
             block = np.empty((len(batch), len(columns)))
-            for k, (values, column) in enumerate(zip(batch.columns, columns, strict=True)):
-                block[:, k] = _codes(values, column, levels[k])
+            with _readable():
+                for k, (values, column) in enumerate(zip(batch.columns, columns, strict=True)):
+                    block[:, k] = _codes(values, column, levels[k])
             yield block
 
     def columns(self, names: Sequence[str], categorical: frozenset[str] = frozenset()) -> tuple[Column, ...]:
@@ -101,9 +109,10 @@ class Table:
     def _levels(self, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, set[str]] = {name: set() for name in names}
         for batch in self._batches(list(names)) if names else ():
-            for name, values in zip(names, batch.columns, strict=True):
-                dictionary = values.dictionary if isinstance(values, pa.DictionaryArray) else values.unique()
-                found[name].update(_texts(dictionary.drop_null()).to_pylist())
+            with _readable():
+                for name, values in zip(names, batch.columns, strict=True):
+                    dictionary = values.dictionary if isinstance(values, pa.DictionaryArray) else values.unique()
+                    found[name].update(_texts(dictionary).drop_null().to_pylist())
         return {name: tuple(sorted(levels)) for name, levels in found.items()}
 
     def _batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -137,5 +146,7 @@ def _readable() -> Iterator[None]:
     """Raise CorruptDataError for what pyarrow cannot read."""
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, pa.ArrowKeyError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            raise  # of the machine, not of the bytes
         raise CorruptDataError(f"the file of a data set cannot be read: {describe(error)}") from error

@@ -13,8 +13,8 @@ from storage.blobs import BlobStore
 from storage.damage import each_answer, reported
 from storage.datasets.store import DatasetStore
 from storage.errors import BlobStoreUnavailableError
+from storage.jobs.known_tenants import every_tenant, surely_every_tenant
 from storage.jobs.record import DONE_STATUSES, JobStatus, ids_in
-from storage.jobs.tenants import every_tenant, surely_every_tenant
 from storage.scripts import load_script
 from storage.tenants import local
 

@@ -13,10 +13,10 @@ from storage.alarm import report
 from storage.availability import is_wrong_type
 from storage.damage import each_answer, reported
 from storage.jobs.housekeeping import Housekeeping
+from storage.jobs.known_tenants import every_tenant
 from storage.jobs.record import JobStatus, SilentAttempt, ids_in
 from storage.jobs.store import JobStore
-from storage.jobs.tenants import every_tenant
-from storage.log.members import members_of
+from storage.log.form import members_of
 from storage.queue import TrainingQueue
 from storage.workload import share_alarms
 

@@ -23,10 +23,16 @@ from structlog.typing import EventDict, Processor
 
 from storage.log.alarm_codes import PROCESS_FAILED
 from storage.log.faults import Fault, faults_of, without_commands
-from storage.log.members import MEMBERS
 from storage.log.settings import Format, LogSettings
 from storage.log.unexpected import log_unexpected
 from storage.output import LossyOutput
+from storage.tenants import local, tenant_of
+
+MEMBERS = (
+    *("code", "request_id", "key_id", "tenant", "job_id", "model", "version", "attempt", "trace_id", "span_id"),
+    *("method", "route", "status", "bytes", "remote", "sampled", "duration_ms"),
+)
+"""What a line may have beside the members that every line has. `docs/operations.md` explains each."""
 
 MAX_LINE_BYTES = select.PIPE_BUF
 """A pipe takes so much whole, so that the lines of several processes do not mix."""
@@ -82,6 +88,16 @@ def doing(**members: str | int | None) -> Iterator[None]:
 def add(**members: str | int | None) -> None:
     """Give every line until the end of the innermost `doing` these members. None: leave it out."""
     structlog.contextvars.bind_contextvars(**{name: each for name, each in members.items() if each is not None})
+
+
+def members_of(job_id: str) -> dict[str, str]:
+    """Return the members that tell which job a line is about.
+
+    Args:
+        job_id: as the code passes it on, with its tenant.
+    """
+    tenant = tenant_of(job_id)
+    return {"job_id": local(job_id), **({"tenant": tenant} if tenant else {})}
 
 
 class _Handler(logging.StreamHandler[Any]):

@@ -7,6 +7,7 @@ imported, and every function here does nothing.
 import importlib.util
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 ENDPOINT_SETTINGS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 _EXPORT_S = 2.0
-"""How long a batch may take to send, unless the environment says otherwise: an end of a process waits for the last."""
+"""How long a batch may take to send, unless the environment says otherwise."""
+
+_END_S = 2.0
+"""How long the end of a process may take for all spans that are left."""
 
 _MAX_STATE_CHARACTERS = 512
 """Of `tracestate`, as far as W3C Trace Context asks for."""
@@ -67,9 +71,13 @@ def begin(process: str, env: Mapping[str, str]) -> None:
 
 
 def end() -> None:
-    """Send what is left. Waits for the collector, a few seconds at most."""
-    if _provider is not None:
-        _provider.force_flush()
+    """Send what is left. Waits for the collector, `_END_S` at most: what it has not taken by then is lost."""
+    if _provider is None:
+        return
+    # The limit of force_flush itself is not kept: each batch of 512 spans may take as long as an export.
+    flush = threading.Thread(target=_provider.force_flush, daemon=True)
+    flush.start()
+    flush.join(_END_S)
 
 
 def is_on() -> bool:

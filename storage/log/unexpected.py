@@ -10,6 +10,6 @@ def log_unexpected(log: logging.Logger, error: BaseException, text: str, *args: 
 
     Args:
         text, args: as for `log.error`.
-        members: of the line, beside `code`; `storage.log.members` has their names.
+        members: of the line, beside `code`; `storage.log.form` has their names.
     """
     log.error(text, *args, exc_info=error, extra={**members, "code": UNEXPECTED_ERROR}, stacklevel=2)

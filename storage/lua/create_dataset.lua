@@ -1,7 +1,6 @@
 -- Record a new data set.
 -- KEYS: data set, data sets, what exists while the blob of the data set is being deleted.
--- ARGV: bytes of its file, what those of all data sets of its tenant may have together, the fields of the record, each
---       with its value.
+-- ARGV: its bytes, what all data sets of its tenant may have together, the fields of the record, each with its value.
 -- Returns 1; 0 when there is one already; nothing when the blob is being deleted; how many bytes they would have, as
 -- text, when that is too many.
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -12,13 +11,8 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
 end
 must_be('zset', KEYS[2])
 must_be('set', TENANTS)
-local n_bytes, prefix = tonumber(ARGV[1]), string.match(KEYS[1], '^(.*:)[^:]+$')
 local is_limited = tonumber(ARGV[2]) < 2^53
-for _, id in ipairs(is_limited and redis.call('ZRANGE', KEYS[2], 0, -1) or {}) do
-  if redis.call('TYPE', prefix .. id)['ok'] == 'hash' then
-    n_bytes = n_bytes + (tonumber(redis.call('HGET', prefix .. id, 'n_bytes') or 0) or 0)
-  end
-end
+local n_bytes = is_limited and tonumber(ARGV[1]) + bytes_of(KEYS[2], string.match(KEYS[1], '^(.*:)[^:]+$')) or 0
 if n_bytes > tonumber(ARGV[2]) then
   return string.format('%.0f', n_bytes)
 end

@@ -16,6 +16,19 @@ local function owned(key, name)
   return tenant and (tenant .. '/' .. name) or name
 end
 
+-- How many bytes all data sets of an index have together: of each the larger of its file as it was uploaded and as it
+-- is stored, which older releases did not note.
+local function bytes_of(datasets, prefix)
+  local total = 0
+  for _, id in ipairs(redis.call('ZRANGE', datasets, 0, -1)) do
+    if redis.call('TYPE', prefix .. id)['ok'] == 'hash' then
+      local sizes = redis.call('HMGET', prefix .. id, 'n_bytes', 'n_stored_bytes')
+      total = total + math.max(tonumber(sizes[1] or 0) or 0, tonumber(sizes[2] or 0) or 0)
+    end
+  end
+  return total
+end
+
 -- Remember that the tenant of a key has something, so that the workers look after it.
 local function note_tenant(key)
   local tenant = string.match(key, '^perceptron:t:([^:]+):')

@@ -20,7 +20,7 @@ from storage.errors import (
     VersionNotFoundError,
 )
 from storage.jobs.description import DESCRIPTION, digest_of
-from storage.jobs.tenants import every_tenant
+from storage.jobs.known_tenants import every_tenant
 from storage.log.faults import describe
 from storage.models.trained_model import TrainedModel, decode_version
 from storage.models.versions import VERSION_PATTERN, Model, Version

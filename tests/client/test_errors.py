@@ -10,6 +10,7 @@ import pytest
 
 from perceptron_client import ApiError, Client, PerceptronError, errors
 from perceptron_client.errors import KIND_OF_CODE, Conflict, Invalid, InvalidTable, NotFound, ServerFault, Unavailable
+from perceptron_client.sklearn.connections import client_of
 from service.http.errors import STATUS_AND_CODE
 from tests.stack import ROOT
 
@@ -184,3 +185,23 @@ def test_address_and_key_come_from_the_environment_and_the_key_is_not_shown(monk
     with Client("http://other", "mine", transport=httpx.MockTransport(answer)) as client:
         assert list(client.models.list()) == []
     assert (seen[1].url.host, seen[1].headers["authorization"]) == ("other", "Bearer mine")
+
+
+def test_the_key_may_be_in_a_file_as_for_the_command(monkeypatch, tmp_path):
+    path = tmp_path / "key"
+    monkeypatch.setenv("PERCEPTRON_API_KEY_FILE", str(path))
+    monkeypatch.delenv("PERCEPTRON_API_KEY", raising=False)
+    for content, reason in ((None, "cannot be read: No such file"), (b" \n", "is empty"), (b"\xff", "not UTF-8")):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(errors.InvalidArgument, match=f"PERCEPTRON_API_KEY_FILE {path} .*{reason}"):
+            Client()
+    path.write_text("of the file\n")
+    assert Client()._http.settings.api_key == "of the file"
+    assert client_of(None)._http.settings.api_key == "of the file"
+    path.write_text("rotated\n")
+    assert client_of(None)._http.settings.api_key == "rotated"
+    assert Client(api_key="mine")._http.settings.api_key == "mine"
+    monkeypatch.setenv("PERCEPTRON_API_KEY", "too")
+    with pytest.raises(errors.InvalidArgument, match="give PERCEPTRON_API_KEY or PERCEPTRON_API_KEY_FILE, not both"):
+        Client()

@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from redis import Redis
+
+from storage.access.opening import check_may_listen
+from storage.errors import OpenToAllError
+from storage.store_settings import published_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -23,11 +28,31 @@ def test_compose_reads_no_variable_that_a_shell_may_export_for_itself() -> None:
     assert {name for name in names if not name.startswith("PERCEPTRON_")} == set()
 
 
-def test_what_lets_everybody_in_is_published_on_this_machine_alone() -> None:
-    for name, service in SERVICES.items():
-        if service.get("environment", {}).get("INSECURE") is not None or name == "front":
-            assert all(re.search(r":-127\.0\.0\.1:\d+\}:8000$", port) for port in service.get("ports", [])), name
-    assert SERVICES["api"]["environment"]["INSECURE"] == "${PERCEPTRON_INSECURE:-true}"
+def interpolated(text: str, **variables: str) -> str:
+    """Fill in variables as compose does; a value in the file stands behind `:-`."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: variables.get(found[1]) or found[2], text)
+
+
+def test_each_port_of_the_api_is_told_to_the_api_and_is_of_this_machine_by_default() -> None:
+    environment = SERVICES["api"]["environment"]
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(published) == 2
+    assert " ".join(port.removesuffix(":8000") for port in published) == environment["PUBLISHED"]
+    assert interpolated(environment["PUBLISHED"]) == "127.0.0.1:8000 127.0.0.1:8080"
+    assert interpolated(environment["INSECURE"]) == "false"
+    assert SERVICES["api-2"]["environment"] == environment
+
+
+def test_whoever_publishes_a_port_elsewhere_needs_a_key_first(redis: Redis) -> None:
+    text = SERVICES["api"]["environment"]["PUBLISHED"]
+    check_may_listen(published_hosts({"PUBLISHED": interpolated(text)}), redis, is_insecure=False)
+    for variable in ("PERCEPTRON_PUBLISH", "PERCEPTRON_FRONT"):
+        for elsewhere in ("0.0.0.0:9000", "9000", "[::]:9000", "192.0.2.1:9000"):
+            hosts = published_hosts({"PUBLISHED": interpolated(text, **{variable: elsewhere})})
+            with pytest.raises(OpenToAllError):
+                check_may_listen(hosts, redis, is_insecure=False)
+    hosts = published_hosts({"PUBLISHED": interpolated(text, PERCEPTRON_PUBLISH="[::1]:9000")})
+    check_may_listen(hosts, redis, is_insecure=False)
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -1,7 +1,11 @@
 """A backup that is taken while jobs run, and restored in another place: `perceptron backup` and `restore`."""
 
+import errno
+import hashlib
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +24,7 @@ from storage import keys
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.snapshot import write_snapshot
+from tests.faults.proxy import Proxy
 from tests.faults.rig import wait_for
 from tests.stack import ROOT, SETTINGS, Stack
 
@@ -228,3 +233,91 @@ def test_a_snapshot_that_redis_refuses_is_no_backup(tmp_path: Path) -> None:
         ran = perceptron("backup", tmp_path / "backup", "--data-dir", tmp_path / "data", REDIS_URL=url)
         assert ran.returncode == 1 and "SYNC" in ran.stderr, ran.stderr
         assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ("silent", "a store cannot be used now: Redis does not answer in time"),
+        ("ended", "(Redis ended the connection before its snapshot was complete)"),
+        ("reset", "(the connection broke before the snapshot was complete: Connection reset by peer)"),
+        ("full disk", "a file cannot be written or read: No space left on device"),
+    ],
+)
+def test_a_backup_that_fails_says_why_and_leaves_nothing(
+    trouble: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder = BlobStore((tmp_path / "blobs").as_uri()), tmp_path / "backups" / "today"
+    source.put(b"instances")
+    source.write_mark(keys.STORE_IDENTITY_MARK, b"ours")
+    monkeypatch.setenv("BLOB_URL", (tmp_path / "blobs").as_uri())
+    with EmbeddedServer(tmp_path / "own") as server, Proxy(Path(server.url.removeprefix("unix://"))) as proxy:
+        with connect(server.url, timeout_s=5, n_retries=0) as redis:
+            redis.set(keys.STORE_IDENTITY, "ours")
+
+        def fail(redis: Redis, path: Path) -> int:
+            assert list(folder.parent.glob("today.partial-*/blobs/*/*")), "the blobs are there already"
+            if trouble == "full disk":
+                with path.open("xb") as file:
+                    monkeypatch.setattr(os, "fsync", no_space)
+                    os.fsync(file.fileno())
+            proxy.is_hanging = True
+            if trouble == "ended":
+                threading.Timer(0.3, proxy.cut).start()
+            if trouble == "reset":
+                monkeypatch.setattr(socket.socket, "recv", reset)
+            return write_snapshot(redis, path, timeout_s=0.5)
+
+        monkeypatch.setattr("cli.backup.write_snapshot", fail)
+        with pytest.raises(StandaloneError) as caught:
+            backup(folder, tmp_path / "data", f"redis://127.0.0.1:{proxy.port}")
+        monkeypatch.undo()
+    assert said in str(caught.value)
+    assert list(folder.parent.iterdir()) == []
+
+
+def reset(_socket: socket.socket, _n_bytes: int) -> bytes:
+    raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+
+
+def no_space(_descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write does: it names no file
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BLOB_URL", raising=False)
+    source, folder, data = tmp_path / "source", tmp_path / "backup", tmp_path / "data"
+    init(source, None, is_loss_accepted=False)
+    BlobStore((source / "blobs").as_uri()).put(b"instances")
+    backup(folder, source, None)
+    snapshot, manifest = folder / "redis.rdb", folder / "manifest.json"
+    whole, described = snapshot.read_bytes(), json.loads(manifest.read_bytes())
+    mark = (folder / "blobs" / keys.STORE_IDENTITY_MARK).read_text()
+    assert described == {
+        "store_identity": mark,
+        "redis_bytes": len(whole),
+        "redis_sha256": hashlib.sha256(whole).hexdigest(),
+    }
+
+    def refusal() -> str:
+        with pytest.raises(StandaloneError, match="the backup is damaged: ") as caught:
+            restore(folder, data, None)
+        assert not EmbeddedServer(data).has_data and not (data / "blobs").exists()
+        return str(caught.value).removeprefix("the backup is damaged: ")
+
+    half = len(whole) // 2
+    snapshot.write_bytes(whole[:half])
+    assert refusal() == f"{snapshot} has {half:,} bytes, and had {len(whole):,}"
+    snapshot.write_bytes(whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :])
+    assert refusal() == f"{snapshot} has other content than its sha256 says"
+    snapshot.write_bytes(whole)
+    text = manifest.read_text()
+    manifest.write_text(text.replace(mark, "0" * len(mark)))
+    assert refusal() == f"its blobs are not those of {snapshot}"
+    manifest.write_text(text[:-20])
+    assert refusal() == f"{manifest} cannot be read"
+    manifest.unlink()  # as an older release makes a backup
+    assert "1 blobs were missing" in restore(folder, data, None)
+    assert "belong together" in init(data, None, is_loss_accepted=False)

@@ -1,6 +1,8 @@
 """One trace from a request to train to the published version, as a collector of OpenTelemetry receives it."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -98,3 +100,24 @@ print([name for name in sys.modules if name.startswith(PARTS)])
 """
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_an_end_waits_for_a_silent_collector_two_seconds_in_all() -> None:
+    # 1,200 spans are three batches, and each of them may take 2 s to send.
+    program = """
+import os, time
+from storage.log import traces
+traces.begin("worker", os.environ)
+for _ in range(1200):
+    with traces.span("train"):
+        pass
+began_at = time.monotonic()
+traces.end()
+print(time.monotonic() - began_at)
+"""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        env = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
+        result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert 1.9 < float(result.stdout) < 2.5

@@ -59,6 +59,11 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def memory_mb(pid: int, what: str = "VmRSS") -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) // 1024
+
+
 def send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)

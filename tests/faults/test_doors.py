@@ -25,7 +25,7 @@ import pytest
 from service.server.guarded_protocol import HEAD_S, MAX_HEAD_BYTES, UNREAD_S
 from tests.api_process import Api, running_api
 from tests.builders import publish, publish_layers, publish_network
-from tests.faults.rig import ROOT, children_of, send, wait_for
+from tests.faults.rig import ROOT, children_of, memory_mb, send, wait_for
 from tests.free_port import free_port
 
 OR = {"model": "or", "data": {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 1, 1, 1]}}
@@ -122,11 +122,6 @@ def worker_of(api: Api) -> int:
     return worker
 
 
-def memory_mb(pid: int, what: str = "VmRSS") -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) // 1024
-
-
 def connected(api: Api, receive_bytes: int | None = None) -> socket.socket:
     connection = socket.socket()
     if receive_bytes is not None:
@@ -166,7 +161,7 @@ HEADERS = b"".join(b"X-%06d: %s\r\n" % (number, b"a" * 50) for number in range(2
         (b"GET /livez HTTP/1.1\r\nHost: h\r\n", HEADERS, 431),
         (b"GET /livez HTTP/1.1\r\nHost: h\r\nX-Long: ", b"a" * 100_000, 431),
         (b"GET /livez?", b"a" * 100_000, 414),
-        (b"POST /jobs HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: ", b"a" * 100_000, 0),
+        (b"POST /jobs HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: ", b"a" * 100_000, 411),
         (b"", b"\r\n" * 50_000, 431),
     ],
     ids=["many headers", "a long header", "a long URL", "a long trailer", "empty lines"],
@@ -175,7 +170,7 @@ def test_a_head_without_end_is_refused(api: Api, start: bytes, piece: bytes, exp
     """R34. On 15a4f66, 400 MB of each were taken (1.5 GB of memory), and `/livez` waited 6.6 s for a URL of 100 MB."""
     before_mb = memory_mb(worker_of(api), "VmHWM")
     status, n_sent = answer_to_endless(api, start, piece)
-    assert status == expected
+    assert status in (expected, 0)  # 0: the connection was cut before the client could read the answer
     assert n_sent < 400_000_000
     assert memory_mb(worker_of(api), "VmHWM") - before_mb < 100
     assert api.http.get("/livez").elapsed.total_seconds() < 0.2

@@ -3,17 +3,21 @@
 import gzip
 import io
 import json
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perceptron import Dataset
+from service.datasets.reading.options import ReadOptions
+from service.datasets.reading.read import read_table
 from storage.codec import encode_dataset, encode_model
 from storage.jobs.checkpoints import Checkpoint, encode_checkpoint
 from tests.fuzz.corpus import keep
-from tests.fuzz.targets import COLUMNS, NUMBERS
+from tests.fuzz.targets import COLUMNS, LIMITS, NUMBERS
 
 CSV = b'age,plan\n31,pro\n,"ba""sic"\n4.5e1,pro\n'
 ROWS = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 1e300]])
@@ -64,6 +68,12 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield "stored-model", content
         yield "stored-columns", content
     yield "stored-dataset", encode_dataset(Dataset(ROWS.clip(-9, 9), np.array([[0.0], [1.0]])), ("a", "b", "c"))
+    for text in (CSV, b"flag,x\ntrue,1.5\nfalse,\n"):
+        yield "stored-table", _stored_table(text)
+    length = b"Content-Length: 12\r\n"
+    for path in (b"/predict?model=or", b"/v1/models/m:predict"):
+        for more in (b"", b"X-API-Key: psk_1\r\n", b"transfer-encoding:chunked\r\n", b"Expect: 100-continue\r\n"):
+            yield "request-head", b"POST " + path + b" HTTP/1.1\r\nHost: test\r\n" + more + length + b"\r\n"
     yield "stored-checkpoint", encode_checkpoint(Checkpoint("job_" + 32 * "0", 3, 0.5, None))
 
 
@@ -78,6 +88,21 @@ def _arrow(table: pa.Table, compression: str | None) -> bytes:
     with pa.ipc.new_stream(file, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
         writer.write_table(table)
     return file.getvalue()
+
+
+def _stored_table(csv: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        source, stored = Path(folder) / "table.csv", Path(folder) / "table.parquet"
+        source.write_bytes(csv)
+        read_table(
+            source,
+            media_type="text/csv",
+            content_encoding="",
+            options=ReadOptions(),
+            limits=LIMITS.tables,
+            destination=stored,
+        )
+        return stored.read_bytes()
 
 
 def _infer(header: dict[str, object], data: bytes) -> bytes:

@@ -5,6 +5,7 @@ answer with 5xx, an answer with NaN, or an exception that the reader does not do
 """
 
 import contextlib
+import io
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h11
 import numpy as np
 
 from perceptron import Column, Layer, Network, TableEncoder, Task
@@ -27,8 +29,10 @@ from service.predict.memory.statistics import Statistics
 from service.predict.native import read_native
 from service.predict.predict import Read, predict
 from service.predict.protocols.open_inference.infer import read_infer
+from service.server.request_head import END, parse_plain_head
 from service.settings import Limits
 from storage.codec import decode_columns, decode_dataset, decode_model
+from storage.datasets.table import Table
 from storage.errors import CorruptDataError
 from storage.jobs.checkpoints import decode_checkpoint
 from storage.models.trained_model import TrainedModel
@@ -134,6 +138,37 @@ def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
+def _request_head(content: bytes) -> None:
+    """What is taken without uvicorn, h11 must read in the same way: else a proxy and we may see different requests."""
+    head = content[: content.find(END) + len(END)] if END in content else content
+    plain = parse_plain_head(head)
+    connection = h11.Connection(h11.SERVER)
+    try:
+        connection.receive_data(head)
+        request = connection.next_event()
+    except h11.RemoteProtocolError:
+        return
+    if plain is None:
+        return
+    assert isinstance(request, h11.Request), request
+    assert request.method == b"POST" and request.http_version == b"1.1"
+    assert request.target == plain.path.encode() + (b"?" + plain.query if b"?" in request.target else b"")
+    assert [(name, value.strip()) for name, value in request.headers] == [
+        (name, value.strip()) for name, value in plain.headers.items()
+    ]
+    assert int(dict(request.headers)[b"content-length"]) == plain.n_body_bytes > 0
+
+
+def _stored_table(content: bytes) -> None:
+    with contextlib.suppress(CorruptDataError):
+        table = Table(io.BytesIO(content))
+        table.rows(10)
+        for names in (table.names[:1], table.names[1:]):
+            for categorical in (frozenset[str](), frozenset(names)):
+                columns = table.columns(names, categorical)
+                assert table.matrix(columns, 1_000).shape[1] == len(columns)
+
+
 def _stored(decode: Callable[[bytes], object]) -> Target:
     def target(content: bytes) -> None:
         with contextlib.suppress(CorruptDataError):
@@ -143,6 +178,7 @@ def _stored(decode: Callable[[bytes], object]) -> Target:
 
 
 TARGETS: Mapping[str, Target] = {
+    "request-head": _request_head,
     "predict-npy": _predicts(read_native, NUMBERS, content_type=b"application/x-npy"),
     "predict-arrow": _predicts(read_native, COLUMNS, content_type=b"application/vnd.apache.arrow.stream"),
     "predict-gzip": _predicts(read_native, NUMBERS, content_type=b"text/csv", content_encoding=b"gzip"),
@@ -161,4 +197,5 @@ TARGETS: Mapping[str, Target] = {
     "stored-columns": _stored(decode_columns),
     "stored-dataset": _stored(decode_dataset),
     "stored-checkpoint": _stored(decode_checkpoint),
+    "stored-table": _stored_table,
 }

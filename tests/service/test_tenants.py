@@ -1,5 +1,6 @@
 """Tenants: each sees its own jobs, models and data sets, and of the others' not even that they are there."""
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -7,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -17,6 +21,7 @@ from service.http.caller import SCOPES, Caller
 from service.settings import Limits
 from storage import keys
 from storage.blobs import BlobStore
+from storage.datasets.store import DatasetStore
 from storage.errors import DatasetNotFoundError, JobNotFoundError, ModelNotFoundError
 from storage.jobs.store import JobStore
 from storage.models.store import ModelStore
@@ -281,8 +286,15 @@ def test_one_tenants_full_queue_is_no_others(redis: Redis, blobs: BlobStore) -> 
     assert post("bolt").status_code == post("").status_code == 202
 
 
+def stored_bytes(redis: Redis, blobs: BlobStore) -> int:
+    """How large the table becomes in the blob store: larger than its short text."""
+    http = app_by_header(redis, blobs).test_client()
+    answer = http.post("/datasets", data=CSV, headers={"X-Tenant": "scales", "Content-Type": "text/csv"})
+    return DatasetStore(redis).get(f"scales/{answer.json['id']}").n_stored_bytes
+
+
 def test_what_is_refused_for_a_limit_leaves_no_blob(redis: Redis, blobs: BlobStore, tmp_path: Path) -> None:
-    http = limited(redis, blobs, max_tenant_queued_jobs=1, max_tenant_dataset_bytes=len(CSV))
+    http = limited(redis, blobs, max_tenant_queued_jobs=1, max_tenant_dataset_bytes=stored_bytes(redis, blobs))
     http.post("/jobs", json={"model": "gate", "data": OR})
     http.post("/datasets", data=CSV, headers={"Content-Type": "text/csv"})
     before = files_below(tmp_path)
@@ -291,8 +303,24 @@ def test_what_is_refused_for_a_limit_leaves_no_blob(redis: Redis, blobs: BlobSto
     assert files_below(tmp_path) == before
 
 
+def test_a_small_file_with_a_large_table_counts_as_it_is_stored(redis: Redis, blobs: BlobStore, tmp_path: Path) -> None:
+    # 20,000 numbers five times over: too far apart for the compression of the blob store, so 8 bytes for each
+    file = io.BytesIO()
+    table = pa.table({"x": np.resize(np.random.default_rng(0).normal(size=20_000), 100_000)})
+    pq.write_table(table, file, compression="zstd", use_dictionary=True)
+    assert len(file.getvalue()) < 400_000
+    http = limited(redis, blobs, max_tenant_dataset_bytes=500_000)
+    headers = {"X-Tenant": "acme", "Content-Type": "application/vnd.apache.parquet"}
+    refused = http.post("/datasets", data=file.getvalue(), headers=headers)
+    assert (refused.status_code, refused.json["code"]) == (413, "too_large")
+    n_bytes = int(refused.json["detail"].split(" take ")[1].split(" bytes")[0].replace(",", ""))
+    assert 800_000 < n_bytes < 810_000
+    assert files_below(tmp_path) == []
+
+
 def test_a_tenants_data_sets_have_a_limit_together(redis: Redis, blobs: BlobStore) -> None:
-    http = limited(redis, blobs, max_tenant_dataset_bytes=2 * len(CSV))
+    size = stored_bytes(redis, blobs)
+    http = limited(redis, blobs, max_tenant_dataset_bytes=2 * size)
 
     def upload(tenant: str, more: bytes) -> Any:
         headers = {"X-Tenant": tenant, "Content-Type": "text/csv"}
@@ -300,7 +328,7 @@ def test_a_tenants_data_sets_have_a_limit_together(redis: Redis, blobs: BlobStor
 
     assert [upload("acme", name).status_code for name in (b"aga", b"agb", b"agc")] == [201, 201, 413]
     refused = upload("acme", b"agd")
-    assert f"{3 * len(CSV)} bytes of at most {2 * len(CSV)} (MAX_TENANT_DATASET_BYTES)" in refused.json["detail"]
+    assert f"{2 * size + len(CSV):,} bytes of at most {2 * size:,} (MAX_TENANT_DATASET_BYTES)" in refused.json["detail"]
     assert refused.json["code"] == "too_large"
     assert upload("bolt", b"agd").status_code == 201
     one = upload("acme", b"aga").json["id"]  # there already

@@ -14,7 +14,7 @@ from storage.availability import is_unavailable, is_wrong_type
 from storage.jobs.record import Job
 from storage.jobs.shown import JobEndedPayload
 from storage.jobs.store import JobStore
-from storage.log.members import members_of
+from storage.log.form import members_of
 from storage.log.unexpected import log_unexpected
 from storage.tenants import tenant_of
 from storage.webhooks.outbox import WebhookOutbox

@@ -66,7 +66,7 @@ def test_the_table_names_routes_that_exist_and_every_way_to_predict(redis: Redis
         ("predict", ["POST /predict", "POST /invocations", "POST /v2/models/<name:name>/infer"]),
         ("train", ["POST /jobs", "POST /jobs/<job_id>/cancel", "POST /datasets", "DELETE /datasets/<dataset_id>"]),
         ("train", ["PUT /models/<name>/aliases/<alias>", "DELETE /models/<name>/aliases/<alias>"]),
-        ("", ["DELETE /models/<name>", "DELETE /models/<name>/versions/<version:version>"]),
+        ("train", ["DELETE /models/<name>", "DELETE /models/<name>/versions/<version:version>"]),
     ],
 )
 def test_what_the_routes_need(scopes: str, routes: list[str]) -> None:

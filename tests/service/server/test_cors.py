@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from service.app import create_app
+from service.http.errors import RateLimitedError
 from service.server.shell import Shell
 from service.settings import Limits, Settings
 from standalone import EmbeddedServer
@@ -66,6 +67,12 @@ def test_every_answer_can_be_read_from_an_origin_of_the_list(
     assert "Location" in answer.headers["Access-Control-Expose-Headers"]
     assert "Access-Control-Allow-Credentials" not in answer.headers
     assert answer.headers.get_list("Cross-Origin-Resource-Policy") == ["cross-origin"]
+
+
+def test_a_page_can_read_how_long_to_wait_and_that_a_key_is_wanted(shell: Callable[..., Ask]) -> None:
+    exposed = shell(PAGE)("GET", "/livez").headers["Access-Control-Expose-Headers"].lower().split(", ")
+    of_refusals = [name.decode() for name, _ in RateLimitedError("key", 5, "MAX_KEY_REQUESTS_PER_S").headers]
+    assert len(of_refusals) == 5 and {*of_refusals, "retry-after", "www-authenticate", "x-warnings"} <= set(exposed)
 
 
 @pytest.mark.parametrize(("method", "path", "options", "status"), REQUESTS)

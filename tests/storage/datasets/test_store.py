@@ -9,7 +9,13 @@ from storage import keys
 from storage.datasets.record import DatasetRecord
 from storage.datasets.schema import ColumnSchema, TableSchema
 from storage.datasets.store import DatasetStore
-from storage.errors import CorruptDataError, DatasetInUseError, DatasetNotFoundError, UnavailableError
+from storage.errors import (
+    CorruptDataError,
+    DatasetInUseError,
+    DatasetNotFoundError,
+    DatasetsFullError,
+    UnavailableError,
+)
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from tests.builders import training_spec
@@ -119,3 +125,18 @@ def test_a_job_on_a_deleted_data_set_is_not_recorded(datasets: DatasetStore, job
     with pytest.raises(DatasetNotFoundError):
         jobs.submit("or", replace(spec, data=replace(spec.data, dataset=a_dataset().id)), metadata={})
     assert jobs.page(limit=1) == ([], False)
+
+
+def test_a_data_set_counts_with_the_larger_of_its_two_files(datasets: DatasetStore, redis: Redis) -> None:
+    datasets.add(replace(a_dataset(1), n_bytes=100, n_stored_bytes=30))
+    datasets.add(replace(a_dataset(2), n_bytes=10, n_stored_bytes=250))
+    datasets.add(replace(a_dataset(3), n_bytes=7, n_stored_bytes=0))
+    redis.hdel(keys.dataset(a_dataset(3).id), "n_stored_bytes")  # as an older release left it
+    datasets.check_room("", 43, 400)
+    fourth = replace(a_dataset(4), n_bytes=20, n_stored_bytes=44)
+    with pytest.raises(DatasetsFullError, match="401 bytes of at most 400"):  # 100 + 250 + 7 + 44
+        datasets.check_room("", 44, 400)
+    with pytest.raises(DatasetsFullError, match="401 bytes of at most 400"):
+        datasets.add(fourth, max_bytes=400)
+    assert datasets.add(fourth, max_bytes=401)
+    assert datasets.get(a_dataset(3).id).n_stored_bytes == 0

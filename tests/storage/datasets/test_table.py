@@ -1,5 +1,6 @@
 """Reading the columns of a data set's file, against numbers worked out by hand."""
 
+import errno
 import io
 from typing import Any
 
@@ -83,3 +84,32 @@ def test_the_schema_of_the_file_is_made_once_however_many_columns_are_asked_for(
     table = a_table(COLUMNS)
     table.columns(table.names)
     assert n_made == 1
+
+
+def test_a_file_of_which_one_byte_is_damaged_is_read_or_said_to_be_damaged() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"age": [1.5, None], "member": [True, False]}), file)
+    content, n_damaged = file.getvalue(), 0
+    for k in range(len(content)):
+        damaged = io.BytesIO(content[:k] + bytes([content[k] ^ 0xFF]) + content[k + 1 :])
+        try:
+            table = Table(damaged)
+            table.rows(2)
+            table.matrix(table.columns(table.names))
+        except CorruptDataError:
+            n_damaged += 1
+    assert n_damaged > 100
+
+
+def test_a_fault_of_the_disk_is_no_damage() -> None:
+    class Failing(io.BytesIO):
+        def read(self, _size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        Table(Failing(b"PAR1" * 100))
+
+
+def test_a_column_of_a_type_that_is_never_stored_is_damage() -> None:
+    with pytest.raises(CorruptDataError, match="has a column of type int64"):
+        a_table({"age": [1, 2]})
