@@ -140,8 +140,14 @@ def test_what_is_no_json_is_refused_as_elsewhere(http: FlaskClient) -> None:
 
 @pytest.mark.parametrize("weights", [b"\x80\x04cos\nsystem\n", None])
 def test_a_changed_version_in_redis_is_not_served_and_rings_an_alarm(
-    http: FlaskClient, jobs: JobStore, redis: Redis, caplog: pytest.LogCaptureFixture, weights: bytes | None
+    http: FlaskClient,
+    jobs: JobStore,
+    redis: Redis,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    weights: bytes | None,
 ) -> None:
+    monkeypatch.setattr("storage.alarm._said_at_s", {})  # the same alarm is said once a minute
     publish(jobs, weight=1.0), publish(jobs, weight=2.0)
     # not only bytes that are no network: those of another version, too
     redis.hset(keys.version("or", 1), "weights", weights or redis.hget(keys.version("or", 2), "weights"))  # type: ignore[arg-type]
