@@ -43,7 +43,7 @@ class Workload:
     n_runnable: int | None
     """How many queued jobs a free worker may begin now: those of tenants at their limit must wait."""
     oldest_queued_s: float | None
-    """Since the oldest queued job was created; 0 when none is queued."""
+    """Since the oldest queued job was created, those of tenants at their limit left out; 0 when there is none."""
     workers: Sequence[WorkerFigures] | None
     counters: Mapping[str, int] | None
     """How often each thing has happened since Redis was empty. What is not among them has not happened."""

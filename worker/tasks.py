@@ -27,9 +27,9 @@ from storage.jobs.attempt import Attempt
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.log import traces
-from storage.log.alarm_codes import UNEXPECTED_ERROR
 from storage.log.faults import message_of
 from storage.log.form import add, doing, members_of
+from storage.log.unexpected import log_unexpected
 from storage.models.store import ModelStore
 from storage.queue import TrainingQueue
 from storage.tenants import local
@@ -178,10 +178,7 @@ def _train(attempt: Attempt, models: ModelStore, blobs: BlobStore, settings: Set
             return "left"
         failure = _failure(error)
         if failure.code == "internal":
-            extra = {"code": UNEXPECTED_ERROR}
-            _log.error(
-                "job %s: attempt %d met an unexpected error", job.id, attempt.number, exc_info=error, extra=extra
-            )
+            log_unexpected(_log, error, "job %s: attempt %d met an unexpected error", job.id, attempt.number)
         patience.with_store(lambda: attempt.fail(failure))
         # Its details may quote the data: they are for the owner of the job, in its record.
         _log.info("job %s: failed: %s", job.id, failure.code, extra={"duration_ms": _ms_since(began_at)})

@@ -26,58 +26,64 @@ def quantiles(name: str, by: str = "") -> dict[str, str]:
     }
 
 
+def of_instance(query: str) -> dict[str, str]:
+    return {"{{instance}}": query}
+
+
+def by_label(over: str, query: str, labels: str) -> dict[str, str]:
+    legend = " ".join(f"{{{{{label}}}}}" for label in labels.split(", "))
+    return {legend: f"{over} by ({labels}) ({query})"}
+
+
+def rate(metric: str) -> str:
+    return f"rate({metric}{RATE})"
+
+
+def increase(metric: str) -> str:
+    return f"increase({metric}{RATE})"
+
+
 ROWS: dict[str, list[Panel]] = {
     "Is it up?": [
-        Panel("Ready", "none", {"{{instance}}": "perceptron_ready"}),
-        Panel("Redis answers", "none", {"{{instance}}": "perceptron_redis_up"}),
+        Panel("Ready", "none", of_instance("perceptron_ready")),
+        Panel("Redis answers", "none", of_instance("perceptron_redis_up")),
         Panel("Workers", "none", {"registered": "max(perceptron_workers)", "busy": "max(perceptron_workers_busy)"}),
         Panel(
             "Alarms about damaged data",
             "none",
             {
-                "API": f"sum(increase(perceptron_alarms_total{RATE}))",
-                "workers": f"max(increase(perceptron_worker_alarms_total{RATE}))",
+                "API": f"sum({increase('perceptron_alarms_total')})",
+                "workers": f"max({increase('perceptron_worker_alarms_total')})",
             },
         ),
     ],
     "Requests": [
-        Panel("By route", "reqps", {"{{route}}": f"sum by (route) (rate(perceptron_http_requests_total{RATE}))"}),
-        Panel(
-            "By code",
-            "reqps",
-            {"{{method}} {{code}}": f"sum by (method, code) (rate(perceptron_http_requests_total{RATE}))"},
-        ),
+        Panel("By route", "reqps", by_label("sum", rate("perceptron_http_requests_total"), "route")),
+        Panel("By code", "reqps", by_label("sum", rate("perceptron_http_requests_total"), "method, code")),
         Panel("Until the answer begins", "s", quantiles("perceptron_http_request_duration_seconds", "route")),
         Panel("Event-loop lag", "s", quantiles("perceptron_event_loop_lag_seconds")),
     ],
     "Predictions": [
         Panel(
-            "Predictions by version",
-            "reqps",
-            {"{{model}}/{{version}}": f"sum by (model, version) (rate(perceptron_predictions_total{RATE}))"},
+            "Predictions by version", "reqps", by_label("sum", rate("perceptron_predictions_total"), "model, version")
         ),
-        Panel(
-            "Rows by protocol",
-            "rowsps",
-            {"{{protocol}}": f"sum by (protocol) (rate(perceptron_prediction_rows_total{RATE}))"},
-        ),
+        Panel("Rows by protocol", "rowsps", by_label("sum", rate("perceptron_prediction_rows_total"), "protocol")),
         Panel("Time of a predict", "s", quantiles("perceptron_predict_duration_seconds", "protocol")),
-        Panel("Stale answers", "reqps", {"stale": f"sum(rate(perceptron_stale_predictions_total{RATE}))"}),
+        Panel("Stale answers", "reqps", {"stale": f"sum({rate('perceptron_stale_predictions_total')})"}),
         Panel(
             "Versions in memory",
             "none",
             {
                 "versions": "sum(perceptron_version_cache_versions)",
-                "loads": f"sum(increase(perceptron_version_cache_loads_total{RATE}))",
-                "misses": f"sum(increase(perceptron_version_cache_misses_total{RATE}))",
-                "evictions": f"sum(increase(perceptron_version_cache_evictions_total{RATE}))",
+                "loads": f"sum({increase('perceptron_version_cache_loads_total')})",
+                "misses": f"sum({increase('perceptron_version_cache_misses_total')})",
+                "evictions": f"sum({increase('perceptron_version_cache_evictions_total')})",
             },
         ),
-        Panel("Memory of versions", "bytes", {"{{instance}}": "perceptron_version_cache_bytes"}),
-        Panel("Found in memory", "reqps", {"hits": f"sum(rate(perceptron_version_cache_hits_total{RATE}))"}),
+        Panel("Memory of versions", "bytes", of_instance("perceptron_version_cache_bytes")),
     ],
     "Training": [
-        Panel("Jobs by state", "none", {"{{status}}": "max by (status) (perceptron_jobs)"}),
+        Panel("Jobs by state", "none", by_label("max", "perceptron_jobs", "status")),
         Panel(
             "Queue",
             "none",
@@ -93,47 +99,35 @@ ROWS: dict[str, list[Panel]] = {
             "Jobs per second",
             "ops",
             {
-                "submitted": f"max(rate(perceptron_jobs_submitted_total{RATE}))",
-                "{{status}}": f"max by (status) (rate(perceptron_jobs_ended_total{RATE}))",
+                "submitted": f"max({rate('perceptron_jobs_submitted_total')})",
+                **by_label("max", rate("perceptron_jobs_ended_total"), "status"),
             },
         ),
         Panel(
             "Attempts per second",
             "ops",
             {
-                "started": f"max(rate(perceptron_attempts_started_total{RATE}))",
-                "died": f"max(rate(perceptron_attempts_died_total{RATE}))",
-                "handed back": f"max(rate(perceptron_attempts_handed_back_total{RATE}))",
+                "started": f"max({rate('perceptron_attempts_started_total')})",
+                "died": f"max({rate('perceptron_attempts_died_total')})",
+                "handed back": f"max({rate('perceptron_attempts_handed_back_total')})",
             },
         ),
-        Panel("Epochs per second", "ops", {"epochs": f"max(rate(perceptron_epochs_total{RATE}))"}),
-        Panel("Checkpoints per second", "ops", {"checkpoints": f"max(rate(perceptron_checkpoints_total{RATE}))"}),
-        Panel(
-            "RQ workers",
-            "none",
-            {"{{state}}": "sum by (state) (max by (name, state) (rq_workers))"},
-        ),
+        Panel("Epochs per second", "ops", {"epochs": f"max({rate('perceptron_epochs_total')})"}),
+        Panel("Checkpoints per second", "ops", {"checkpoints": f"max({rate('perceptron_checkpoints_total')})"}),
+        Panel("RQ workers", "none", by_label("sum", "max by (name, state) (rq_workers)", "state")),
         Panel("RQ jobs", "none", {"{{status}}": "max by (queue, status) (rq_jobs)"}),
         Panel(
             "Attempts by worker",
             "ops",
             {
-                "{{name}} succeeded": f"max by (name) (rate(rq_workers_success_total{RATE}))",
-                "{{name}} failed": f"max by (name) (rate(rq_workers_failed_total{RATE}))",
+                "{{name}} succeeded": f"max by (name) ({rate('rq_workers_success_total')})",
+                "{{name}} failed": f"max by (name) ({rate('rq_workers_failed_total')})",
             },
         ),
-        Panel(
-            "Time spent training",
-            "percentunit",
-            {"{{name}}": f"max by (name) (rate(rq_workers_working_time_total{RATE}))"},
-        ),
+        Panel("Time spent training", "percentunit", by_label("max", rate("rq_workers_working_time_total"), "name")),
     ],
     "Webhooks": [
-        Panel(
-            "Deliveries per second",
-            "ops",
-            {"{{outcome}}": f"max by (outcome) (rate(perceptron_webhook_deliveries_total{RATE}))"},
-        ),
+        Panel("Deliveries per second", "ops", by_label("max", rate("perceptron_webhook_deliveries_total"), "outcome")),
         Panel("Ends of jobs to be told", "none", {"waiting": "max(perceptron_webhooks_waiting)"}),
         Panel("Overdue", "s", {"overdue": "max(perceptron_webhooks_overdue_seconds)"}),
     ],
@@ -146,14 +140,14 @@ ROWS: dict[str, list[Panel]] = {
                 "maxmemory": "max(perceptron_redis_memory_limit_bytes)",
             },
         ),
-        Panel("Round trips", "ops", {"{{instance}}": f"rate(perceptron_redis_round_trip_seconds_count{RATE})"}),
+        Panel("Round trips", "ops", of_instance(rate("perceptron_redis_round_trip_seconds_count"))),
         Panel("Time of a round trip", "s", quantiles("perceptron_redis_round_trip_seconds")),
-        Panel("Circuit breaker open", "none", {"{{instance}}": "perceptron_redis_breaker_open"}),
-        Panel("CPU", "percentunit", {"{{instance}}": f"rate(perceptron_process_cpu_seconds_total{RATE})"}),
-        Panel("Memory", "bytes", {"{{instance}}": "perceptron_process_resident_memory_bytes"}),
-        Panel("Open files", "none", {"{{instance}}": "perceptron_process_open_fds"}),
-        Panel("Processes", "none", {"{{instance}}": "perceptron_processes"}),
-        Panel("Uptime", "s", {"{{instance}}": "time() - perceptron_process_start_time_seconds"}),
+        Panel("Circuit breaker open", "none", of_instance("perceptron_redis_breaker_open")),
+        Panel("CPU", "percentunit", of_instance(rate("perceptron_process_cpu_seconds_total"))),
+        Panel("Memory", "bytes", of_instance("perceptron_process_resident_memory_bytes")),
+        Panel("Open files", "none", of_instance("perceptron_process_open_fds")),
+        Panel("Processes", "none", of_instance("perceptron_processes")),
+        Panel("Uptime", "s", of_instance("time() - perceptron_process_start_time_seconds")),
         Panel(
             "Versions",
             "none",

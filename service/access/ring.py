@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from storage.access.record import AccessKey
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import UnavailableError
+from storage.log.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from storage.access.store import AccessKeyStore
@@ -218,5 +219,5 @@ class KeyRing:
             read()
         except UnavailableError:
             pass  # a second later the keys are compared with Redis again
-        except Exception:
-            _log.exception("the access keys could not be read")
+        except Exception as error:
+            log_unexpected(_log, error, "the access keys could not be read")

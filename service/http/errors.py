@@ -51,7 +51,7 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
-from storage.log.alarm_codes import UNEXPECTED_ERROR
+from storage.log.unexpected import log_unexpected
 
 RETRY_AFTER_S = 1
 
@@ -336,8 +336,7 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
             return problem_answer(
                 status, code, str(error), request_id=request_id, faults=_faults(error), headers=headers
             )
-    extra = about | {"code": UNEXPECTED_ERROR}
-    _log.error("request %s met an unexpected error", request_id, exc_info=error, extra=extra)
+    log_unexpected(_log, error, "request %s met an unexpected error", request_id, **about)
     detail = "an unexpected error; the service's log has the details under the request_id"
     return problem_answer(500, "internal", detail, request_id=request_id)
 

@@ -26,6 +26,9 @@ _CHECK_STORE_EVERY_S = 1.0
 
 _SAFE = {name.decode().title(): value.decode() for name, value in SAFE}
 
+COMPLETE_NS = "perceptron.complete_ns"
+"""The member of an ASGI scope that says when all of the request was here, if a thread has to be waited for."""
+
 ROOM = "perceptron-room"
 """The app's `Room`, among its extensions."""
 
@@ -79,6 +82,7 @@ def http_request(request: Request) -> HttpRequest:
         caller=current_caller(),
         rule=request.url_rule.rule if request.url_rule is not None else "",
         remote=request.remote_addr or "",
+        complete_ns=request.environ.get("asgi.scope", {}).get(COMPLETE_NS) or time.perf_counter_ns(),
     )
 
 

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, TypeAlias
 
 from service.http.caller import ANYONE, Caller
@@ -61,6 +62,8 @@ class HttpRequest:
     """The rule that the path matches, in Flask's notation."""
     remote: str = ""
     """The address of whoever connected, for the log."""
+    complete_ns: int = field(default_factory=perf_counter_ns)
+    """When all of it was here, by the clock of `perf_counter_ns`: what follows, the client waits for."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from storage.availability import as_unavailable, is_unavailable
 from storage.errors import BlobStoreUnavailableError, UnavailableError, WrongBlobStoreError
+from storage.log.unexpected import log_unexpected
 
 _EVERY_S = 1.0
 _FIRST_LOOK_S = 2.0
@@ -61,7 +62,7 @@ class BlobWatch:
             except Exception as error:
                 # Redis is away: that is noticed elsewhere, and tells nothing about the blob store.
                 if not is_unavailable(error):
-                    _log.exception("the blob store could not be looked at")
+                    log_unexpected(_log, error, "the blob store could not be looked at")
             self._has_looked.set()
             time.sleep(_EVERY_S)
 

@@ -175,7 +175,7 @@ def _add(
         name = found.model.trained.name
         by_version, is_one_stale = compare(name, payload.versions, payload.instances, models, limits, http.room)
         members, is_stale = members | by_version, is_stale or is_one_stale
-    return Found(found.model, is_stale, members)
+    return found._replace(is_stale=is_stale, members=members)
 
 
 def _writer(answer: Format | None) -> Callable[[Found, Instances, Rows], HttpAnswer]:

@@ -77,7 +77,8 @@ def predict(
     Raises:
         WouldWaitError: answering takes long, and `may_wait` is False.
     """
-    started_ns = perf_counter_ns()
+    complete_ns = http.complete_ns
+    began_ns = perf_counter_ns() if may_wait else complete_ns  # a thread may have been waited for
     request = found = None
     n_rows = 0
     held = ExitStack() if may_wait else _NOTHING_HELD
@@ -115,7 +116,7 @@ def predict(
         if warnings is not None:
             answer.headers += ((b"x-warnings", b"%d" % warnings.n),)
         if request.is_counted:
-            trained, times_ns = found.model.trained, (started_ns, read_ns, computed_ns, perf_counter_ns())
+            trained, times_ns = found.model.trained, (complete_ns, began_ns, read_ns, computed_ns, perf_counter_ns())
             models.statistics.succeeded(trained.name, trained.version, n_instances=len(outputs), times_ns=times_ns)
     except WouldWaitError:
         raise
@@ -123,15 +124,16 @@ def predict(
         answer = answer_to(error, request_id=http.request_id)
         if request is not None and request.is_counted and found is not None:
             trained = found.model.trained
-            models.statistics.failed(trained.name, trained.version, ns=perf_counter_ns() - started_ns)
+            models.statistics.failed(trained.name, trained.version, ns=perf_counter_ns() - complete_ns)
     finally:
         if may_wait:
             held.close()
     if found is None:
-        model, version, is_stale = "", 0, False
+        model, version, is_stale, was_loaded = "", 0, False, False
     else:
-        model, version, is_stale = found.model.trained.name, found.model.trained.version, found.is_stale
-    ns = models.traffic.predicted(http.rule, answer.status, model, version, n_rows, is_stale, started_ns)
+        model, version = found.model.trained.name, found.model.trained.version
+        is_stale, was_loaded = found.is_stale, found.was_loaded
+    ns = models.traffic.predicted(http.rule, answer.status, model, version, n_rows, is_stale, was_loaded, complete_ns)
     if (access_log := models.traffic.access_log).is_due(answer.status, ns):
         _log_access(access_log, http, answer, ns, model)
     answer.headers += ((SERVER_TIMING, b"predict;dur=%.3f" % (1e-6 * ns)),)

@@ -12,6 +12,7 @@ from redis.asyncio.client import PubSub
 
 from storage import keys
 from storage.availability import explain, is_unavailable
+from storage.log.unexpected import log_unexpected
 
 SILENCE_S = 3.0
 """The server is pinged every second; a connection that is silent for this long is dropped."""
@@ -107,7 +108,7 @@ class Changes:
                     await self._hear(subscription)
             except Exception as error:
                 if not is_unavailable(error):
-                    _log.exception("unexpected error while listening for changes")
+                    log_unexpected(_log, error, "unexpected error while listening for changes")
                 elif (reason := explain(error)) != said or loop.time() >= say_again_at:
                     _log.warning("waiting for Redis: %s", reason)
                     said, say_again_at = reason, loop.time() + _SAY_EVERY_S

@@ -16,6 +16,7 @@ from storage.connection import connect
 from storage.errors import OpenToAllError, RedisUrlError
 from storage.log.form import configure
 from storage.log.settings import LogSettings
+from storage.log.unexpected import log_unexpected
 from storage.output import never_block
 from storage.store_settings import is_insecure, published_hosts, read_secret_files
 
@@ -103,8 +104,9 @@ def child_exit(server: Any, worker: Any) -> None:
     if (shared := folder.current()) is not None:
         try:
             folder.leave(shared, worker.pid)
-        except Exception:  # gunicorn would end
-            logging.getLogger(__name__).exception("the metrics of process %d are shown as it left them", worker.pid)
+        except Exception as error:  # gunicorn would end
+            log = logging.getLogger(__name__)
+            log_unexpected(log, error, "the metrics of process %d are shown as it left them", worker.pid)
 
 
 def on_reload(server: Any) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from time import perf_counter_ns
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -139,14 +140,21 @@ class PredictOnLoop:
             return None
 
     async def answer_in_thread(
-        self, head: PredictHead, parts: list[bytes], is_gone: Callable[[], bool] | None = None, remote: str = ""
+        self,
+        head: PredictHead,
+        parts: list[bytes],
+        is_gone: Callable[[], bool] | None = None,
+        remote: str = "",
+        *,
+        complete_ns: int,
     ) -> Answered:
         """Answer a request with a body in parts, whatever that takes. The list is empty then.
 
         Args:
             is_gone: ends long work early.
+            complete_ns: when the request was complete: the wait for a thread is part of its time.
         """
-        answered = partial(self._answered, head, parts, remote, is_gone=is_gone)
+        answered = partial(self._answered, head, parts, remote, is_gone=is_gone, complete_ns=complete_ns)
         return await asyncio.get_running_loop().run_in_executor(self._threads, answered)
 
     def _answered(
@@ -157,6 +165,7 @@ class PredictOnLoop:
         *,
         may_wait: bool = True,
         is_gone: Callable[[], bool] | None = None,
+        complete_ns: int | None = None,
     ) -> Answered:
         headers, body = head.headers, b"".join(parts)
         if may_wait:
@@ -174,6 +183,7 @@ class PredictOnLoop:
             caller=head.caller,
             rule=head.match.rule,
             remote=remote,
+            complete_ns=complete_ns or perf_counter_ns(),
         )
         if is_gone is not None:
             http.is_gone = is_gone
@@ -183,8 +193,11 @@ class PredictOnLoop:
         self, scope: Scope, match: Match, headers: Mapping[bytes, bytes], caller: Caller, body: bytes, send: Send
     ) -> None:
         """Answer a request of the shell, whose body has been received."""
+        complete_ns = perf_counter_ns()
         head = PredictHead(b"", match, headers, scope["query_string"], len(body), caller)
         remote = remote_of(scope)
         answered = self.answer_now(head, [body], remote)
-        answer, of_request = answered or await self.answer_in_thread(head, [body], remote=remote)
+        answer, of_request = answered or await self.answer_in_thread(
+            head, [body], remote=remote, complete_ns=complete_ns
+        )
         await send_parts(send, answer.status, all_headers(answer, of_request), answer.body)

@@ -9,6 +9,7 @@ were not there.
 import os
 import socket
 from asyncio import TimerHandle, Transport
+from time import perf_counter_ns
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -77,7 +78,9 @@ class PredictProtocol(GuardedProtocol):
             elif not self._is_answered():
                 self._is_answering = True
                 self.flow.pause_reading()
-                task = self.loop.create_task(self._answer_in_thread(self._head, self._forget(), data))
+                task = self.loop.create_task(
+                    self._answer_in_thread(self._head, self._forget(), data, perf_counter_ns())
+                )
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
                 return
@@ -135,10 +138,12 @@ class PredictProtocol(GuardedProtocol):
         self._write(*answered, head)
         return True
 
-    async def _answer_in_thread(self, head: PredictHead, parts: list[bytes], rest: bytes) -> None:
+    async def _answer_in_thread(self, head: PredictHead, parts: list[bytes], rest: bytes, complete_ns: int) -> None:
         answered = None
         try:
-            answered = await self._predict.answer_in_thread(head, parts, self._is_gone, self._remote)
+            answered = await self._predict.answer_in_thread(
+                head, parts, self._is_gone, self._remote, complete_ns=complete_ns
+            )
         finally:
             self._is_answering = False
             self._give_back()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from time import perf_counter_ns
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,7 @@ from service.access.gate import Gate
 from service.access.needs import PREDICT, need_of
 from service.http.caller import ANYONE, NOBODY
 from service.http.errors import RequestError, UnauthenticatedError, answer_to, problem_body
+from service.http.flask_requests import COMPLETE_NS
 from service.http.room import Room
 from service.observe.metrics.metrics import Metrics
 from service.observe.payloads import ALIVE, READINESS_PATHS
@@ -215,7 +217,7 @@ class Shell:
             return
         receive = once(body)
         del body
-        await self._flask(scope, receive, send)
+        await self._flask({**scope, COMPLETE_NS: perf_counter_ns()}, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Listen for changes as long as the process lives."""

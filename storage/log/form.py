@@ -21,9 +21,10 @@ import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
-from storage.log.alarm_codes import PROCESS_FAILED, UNEXPECTED_ERROR
+from storage.log.alarm_codes import PROCESS_FAILED
 from storage.log.faults import Fault, faults_of, without_commands
 from storage.log.settings import Format, LogSettings
+from storage.log.unexpected import log_unexpected
 from storage.output import LossyOutput
 from storage.tenants import local, tenant_of
 
@@ -217,6 +218,4 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, where: Traceb
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
         name = args.thread.name if args.thread is not None else "-"
-        info = (args.exc_type, args.exc_value, args.exc_traceback)
-        extra = {"code": UNEXPECTED_ERROR}
-        _log.error("the thread %s ended because of an unexpected error", name, exc_info=info, extra=extra)
+        log_unexpected(_log, args.exc_value, "the thread %s ended because of an unexpected error", name)

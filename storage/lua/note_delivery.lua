@@ -1,15 +1,13 @@
 -- Note what became of an attempt to tell a webhook the end of a job. Sent twice, it changes nothing the second time.
 -- KEYS: job. ARGV: id of the job with its tenant, number of the attempt, error or '', ms until the next attempt or -1
 --       for none, name of the outcome's counter.
--- Returns 1, or 0 when there is no such job, or it was delivered meanwhile by another process: then nothing is due.
-local state = redis.call('HMGET', KEYS[1], 'webhook', 'webhook_delivered_at_ms', 'webhook_attempts')
-only_as(WEBHOOK_OUTBOX, 'zset')
-if not state[1] or state[2] then
-  redis.call('ZREM', WEBHOOK_OUTBOX, ARGV[1])
+-- Returns 1, or 0 when there is nothing to tell: there is no such job, or another process has delivered it meanwhile.
+if not has_to_be_told(KEYS[1], ARGV[1]) then
   return 0
 end
+only_as(WEBHOOK_OUTBOX, 'zset')
 even_when_full(KEYS[1])
-if state[3] ~= ARGV[2] then
+if redis.call('HGET', KEYS[1], 'webhook_attempts') ~= ARGV[2] then
   count(ARGV[5], 1)
 end
 redis.call('HSET', KEYS[1], 'webhook_attempts', ARGV[2])

@@ -122,6 +122,25 @@ local function tell_webhook(job)
   end
 end
 
+-- Return whether the end of a job has yet to be told to its webhook. If not, the job leaves the outbox, and the second
+-- value says what is wrong with it; none if it was forgotten, or delivered by another process.
+local function has_to_be_told(job, id)
+  local state = redis.pcall('HMGET', job, 'status', 'webhook', 'webhook_delivered_at_ms')
+  if state.err then
+    return true  -- of another type, which whoever reads the job reports
+  end
+  local is_done = state[1] and state[1] ~= 'queued' and state[1] ~= 'running'
+  if is_done and state[2] and not state[3] then
+    return true
+  end
+  only_as(WEBHOOK_OUTBOX, 'zset')
+  redis.call('ZREM', WEBHOOK_OUTBOX, id)
+  if state[1] and not is_done then
+    return false, 'is ' .. state[1]
+  end
+  return false, state[1] and not state[2] and 'has no webhook'
+end
+
 -- Count the change of the record, and add its new state as an event, with the reason. Once the job is done,
 -- the best network so far is deleted, and its webhook has to be told.
 local function note_status(job, reason)

@@ -3,8 +3,9 @@
 --       workers, counters, queue of the jobs that belong to no tenant.
 -- ARGV: how many jobs of one tenant may run at once.
 -- Returns the time in ms, how many jobs are in each of the five states, how many entries there are, the oldest queued
--- job with its time of creation, what each worker tells of itself, the counters, how many queued jobs may run now, how
--- many events are in the outbox, and the first one with the time at which it is due.
+-- job with its time of creation among those of tenants that may run one more, what each worker tells of itself, the
+-- counters, how many queued jobs may run now, how many events are in the outbox, and the first one with the time at
+-- which it is due.
 local function tried(...)
   local answer = redis.pcall(...)
   return not (type(answer) == 'table' and answer.err) and answer
@@ -20,23 +21,21 @@ for k = 1, 5 do
     counts[k] = counts[k] and counts[k] + (tried('ZCARD', (index(tenant, k))) or 0)
   end
 end
-local n_entries, n_runnable = tried('LLEN', KEYS[6]), 0
-local function add(queued, running, queue)
-  queued, running, queue = tried('ZCARD', queued), tried('ZCARD', running), tried('ZCARD', queue)
+local n_entries, n_runnable, oldest = tried('LLEN', KEYS[6]), 0, {}
+local function add(jobs_queued, jobs_running, queue)
+  local queued, running = tried('ZCARD', jobs_queued), tried('ZCARD', jobs_running)
+  local free = math.max(tonumber(ARGV[1]) - (running or 0), 0)
+  queue = tried('ZCARD', queue)
   n_entries = n_entries and queue and n_entries + queue
-  n_runnable = n_runnable and queued and running
-    and n_runnable + math.min(queued, math.max(tonumber(ARGV[1]) - running, 0))
+  n_runnable = n_runnable and queued and running and n_runnable + math.min(queued, free)
+  local first = free > 0 and tried('ZRANGE', jobs_queued, 0, 0, 'WITHSCORES')
+  if first and first[2] and not (oldest[2] and tonumber(oldest[2]) <= tonumber(first[2])) then
+    oldest = first
+  end
 end
 add(KEYS[1], KEYS[2], KEYS[9])
 for _, tenant in ipairs(tenants) do
   add((index(tenant, 1)), (index(tenant, 2)), (index(tenant, 9)))
-end
-local oldest = tried('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-for _, tenant in ipairs(tenants) do
-  local its = tried('ZRANGE', (index(tenant, 1)), 0, 0, 'WITHSCORES')
-  if oldest and its and its[2] and (not oldest[2] or tonumber(its[2]) < tonumber(oldest[2])) then
-    oldest = its
-  end
 end
 local registered = tried('SMEMBERS', KEYS[7])
 local workers = registered and {}
@@ -47,6 +46,6 @@ for _, key in ipairs(registered or {}) do
   end
 end
 return {
-  now_ms(), counts, n_entries, oldest, workers, tried('HGETALL', KEYS[8]), n_runnable, tried('ZCARD', WEBHOOK_OUTBOX),
+  now_ms(), counts, n_entries, counts[1] and oldest, workers, tried('HGETALL', KEYS[8]), n_runnable, tried('ZCARD', WEBHOOK_OUTBOX),
   tried('ZRANGE', WEBHOOK_OUTBOX, 0, 0, 'WITHSCORES'),
 }

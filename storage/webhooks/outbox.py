@@ -1,13 +1,15 @@
 """The ends of jobs that still have to be told to a webhook. The step that ends a job puts it here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from redis import Redis
 
 from storage import keys
 from storage.alarm import report
+from storage.damage import reported
 from storage.scripts import load_script
+from storage.workload import share_alarms
 
 LEASE_S = 30.0
 """A job that was taken is due again after this time: whoever took it may have died. No attempt takes longer."""
@@ -74,11 +76,21 @@ class WebhookOutbox:
         else:
             self._note(job_id, attempts, error, round(wait_s * 1000), "retried" if was_sent else "refused")
 
-    def drop_gone(self, job_ids: Iterable[str]) -> None:
-        """Drop those of the jobs that are no more: they were forgotten before their webhook answered."""
-        for job_id in job_ids:
-            if not self._redis.exists(keys.job(job_id)):
-                self._redis.zrem(keys.WEBHOOK_OUTBOX, job_id)
+    def drop_unless_due(self, job_ids: Sequence[str]) -> None:
+        """Drop those of the jobs whose end is not to be told.
+
+        They were forgotten, or another process has told them meanwhile. One that has no webhook, or is not done, is
+        reported: no step puts such a job here.
+        """
+        faults = load_script(self._redis, "drop_webhooks")(keys=[keys.job(each) for each in job_ids], args=job_ids)
+        for job_id, fault in zip(job_ids, faults, strict=True):
+            if fault:
+                report(f"{keys.WEBHOOK_OUTBOX} had the job {job_id!r}, which {fault.decode(errors='replace')[:100]}")
+
+    def share_alarms(self) -> None:
+        """Add the alarms of this process to those that the metrics count."""
+        with reported(keys.COUNTERS):
+            share_alarms(self._redis)
 
     def _note(self, job_id: str, attempts: int, error: str, wait_ms: int, outcome: Outcome) -> None:
         load_script(self._redis, "note_delivery")(

@@ -5,12 +5,15 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from redis import Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from cli.main import COMMANDS
 from service.app import create_app
@@ -55,7 +58,8 @@ def containers_of(each: Object) -> list[Object]:
 BASE, PRODUCTION = resources_of(FOLDER / "base"), resources_of(FOLDER / "production")
 PODS = {each["metadata"]["name"]: pod for each in PRODUCTION if (pod := pod_of(each)) is not None}
 API, WORKER, REDIS = (PODS[f"perceptron-{name}"]["spec"] for name in ("api", "worker", "redis"))
-DOCUMENTED = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE))
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+DOCUMENTED = set(re.findall(r"^\| `([A-Z_]+)`", OPERATIONS, re.MULTILINE))
 
 
 def one(kind: str, name: str) -> Object:
@@ -68,10 +72,46 @@ def env_of(pod: Object) -> dict[str, Any]:
     return {entry["name"]: entry.get("value") for entry in container.get("env", ())}
 
 
+OF_OPERATORS: Object = {
+    "ScaledObject": {
+        "scaleTargetRef": {"name": str},
+        "minReplicaCount": int,
+        "maxReplicaCount": int,
+        "pollingInterval": int,
+        "cooldownPeriod": int,
+        "triggers": [{"type": str, "metadata": dict}],
+    },
+    "ServiceMonitor": {
+        "selector": {"matchLabels": dict},
+        "endpoints": [
+            {"port": str, "path": str, "interval": str, "authorization": {"credentials": {"name": str, "key": str}}}
+        ],
+    },
+    "PrometheusRule": {
+        "groups": [
+            {
+                "name": str,
+                "rules": [{"alert": str, "expr": str, "for": str, "labels": dict, "annotations": dict}],
+            }
+        ]
+    },
+}
+"""The members that KEDA and the operator of Prometheus know, as far as we use them: they ignore what they do not."""
+
+
+def fits(value: Any, form: Any) -> bool:
+    if isinstance(form, dict):
+        return isinstance(value, dict) and all(name in form and fits(value[name], form[name]) for name in value)
+    if isinstance(form, list):
+        return isinstance(value, list) and value != [] and all(fits(each, form[0]) for each in value)
+    return isinstance(value, form)
+
+
 @pytest.mark.parametrize("each", PRODUCTION, ids=lambda each: f"{each['kind']}/{each['metadata']['name']}")
 def test_every_resource_has_the_form_that_kubernetes_wants(each: Object) -> None:
-    if each["apiVersion"].startswith(("keda.sh/", "monitoring.coreos.com/")):
-        return  # looked at by hand below
+    if each["apiVersion"] in ("keda.sh/v1alpha1", "monitoring.coreos.com/v1"):
+        assert fits(each["spec"], OF_OPERATORS[each["kind"]])
+        return
     if importlib.util.find_spec("kubernetes_validate") is None:
         pytest.skip("pip install kubernetes-validate")
     import kubernetes_validate  # type: ignore[import-not-found, unused-ignore]
@@ -257,6 +297,78 @@ def test_the_autoscalers_scale_what_there_is_by_what_there_is() -> None:
     assert all(isinstance(value, str) for value in told.values())  # KEDA takes nothing else
     assert (told["threshold"], told["ignoreNullValues"]) == ("1", "false")
     assert metrics_in(told["query"]) == {"perceptron_jobs", "perceptron_jobs_runnable"} <= documented().keys()
-    (endpoint,) = next(each["spec"]["endpoints"] for each in PRODUCTION if each["kind"] == "ServiceMonitor")
+
+
+def test_prometheus_scrapes_the_service_with_a_key_under_the_name_that_the_alerts_look_for() -> None:
+    (endpoint,) = one("ServiceMonitor", "perceptron")["spec"]["endpoints"]
+    service = one("Service", "perceptron")
+    assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]] and endpoint["path"] == "/metrics"
     secret, key = (endpoint["authorization"]["credentials"][name] for name in ("name", "key"))
-    assert f"create secret generic {secret} --from-literal={key}=" in (ROOT / "docs" / "operations.md").read_text()
+    assert f"create secret generic {secret} --from-literal={key}=" in OPERATIONS
+    rules = one("PrometheusRule", "perceptron")["spec"]
+    assert rules == yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()), "see its first lines"
+    jobs = set(re.findall(r'job="([^"]+)"', str(rules)))
+    assert jobs == {service["metadata"]["name"]}  # where a ServiceMonitor says nothing, the Service names the job
+
+
+def test_the_ingress_takes_bodies_as_large_as_the_front_of_nginx_does() -> None:
+    nginx = (ROOT / "deploy" / "nginx.conf").read_text()
+    common, of_datasets = re.findall(r"client_max_body_size (\w+);", nginx)
+    (timeout,) = re.findall(r"proxy_read_timeout (\d+)s;", nginx)
+    own = "nginx.ingress.kubernetes.io/proxy-"
+    taken: dict[tuple[str, str], dict[str, str]] = {}
+    for each in PRODUCTION:
+        if each["kind"] == "Ingress":
+            (rule,) = each["spec"]["rules"]
+            (path,) = rule["http"]["paths"]
+            (tls,) = each["spec"]["tls"]
+            assert tls["hosts"] == [rule["host"]] and f"create secret tls {tls['secretName']} " in OPERATIONS
+            taken[path["path"], path["pathType"]] = each["metadata"]["annotations"]
+    assert taken == {
+        ("/", "Prefix"): {f"{own}body-size": common, f"{own}read-timeout": timeout},
+        ("/datasets", "Exact"): {
+            f"{own}body-size": of_datasets, f"{own}read-timeout": timeout, f"{own}request-buffering": "off",
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+def test_the_line_that_restores_redis_in_its_pod_does_so_while_it_runs(tmp_path: Path) -> None:
+    """The pod's shell, with another folder for /data and other names for the commands; Kubernetes starts it again."""
+    (line,) = re.findall(r"exec perceptron-redis-0 -- sh -c '(.+)'", OPERATIONS)
+    data, backup, socket = tmp_path / "data", tmp_path / "backup", tmp_path / "s"
+    line = line.replace("/data", str(data)).replace("redis-cli", f"redis-cli -s {socket}")
+    with running_redis(backup, socket) as redis:
+        redis.set("which", "that of the backup")
+        redis.save()
+    with running_redis(data, socket, *one_config()) as redis:
+        redis.set("which", "what came later")
+        shutil.copy(backup / "dump.rdb", data / "restored.rdb")
+        subprocess.run(["sh", "-c", line], check=True, timeout=30)
+    with running_redis(data, socket, *one_config()) as redis:
+        assert redis.get("which") == b"that of the backup"
+        redis.set("which", "what came afterwards")
+    with running_redis(data, socket, *one_config()) as redis:
+        assert redis.get("which") == b"what came afterwards"
+
+
+def one_config() -> list[str]:
+    """The settings of redis.conf in the ConfigMap, as arguments."""
+    config = one("ConfigMap", "perceptron-redis")["data"]["redis.conf"]
+    pairs = [line.split() for line in config.splitlines() if not line.startswith("#")]
+    return [text for name, value in pairs if name != "dir" for text in (f"--{name}", value)]
+
+
+@contextmanager
+def running_redis(folder: Path, socket: Path, *arguments: str) -> Iterator[Redis]:
+    """A server until the end of the block, if it runs so long."""
+    folder.mkdir(exist_ok=True)
+    command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        redis = Redis(unix_socket_path=str(socket), retry=Retry(ConstantBackoff(0.05), 200))
+        redis.ping()
+        yield redis
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -168,8 +168,8 @@ def test_it_counts(client: triton.InferenceServerClient) -> None:
     assert (first["version"], first["inference_count"], first["execution_count"]) == ("1", 3, 1)
     assert (second["version"], second["inference_count"], second["execution_count"]) == ("2", 6, 2)
     stats = second["inference_stats"]
-    assert (stats["success"]["count"], stats["fail"]["count"], stats["queue"]["count"]) == (2, 1, 0)
-    parts = ("compute_input", "compute_infer", "compute_output")
+    assert (stats["success"]["count"], stats["fail"]["count"], stats["queue"]["count"]) == (2, 1, 2)
+    parts = ("queue", "compute_input", "compute_infer", "compute_output")
     assert 0 < sum(stats[part]["ns"] for part in parts) == stats["success"]["ns"] < 1_000_000_000
     assert client.get_inference_statistics("counted", "2")["model_stats"] == [second]
     everything = client.get_inference_statistics()["model_stats"]

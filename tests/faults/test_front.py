@@ -4,7 +4,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -104,19 +105,29 @@ def test_a_prediction_that_a_replica_dropped_goes_to_the_other_one_and_a_new_job
 def test_without_any_replica_the_answer_is_503_in_the_form_of_the_api(tmp_path: Path) -> None:
     with running_nginx(tmp_path, free_port(), free_port()) as port:
         answer = httpx.post(f"http://127.0.0.1:{port}/predict", json=QUESTION)
-    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "1")
+    assert problem_in(answer) == ("Service Unavailable", 503, "unavailable", "no replica answers", "1")
+
+
+def problem_in(answer: httpx.Response) -> tuple[str, int, str, str, str | None]:
+    problem = answer.json()
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.status_code == problem["status"] and problem["error"] == problem["detail"]
+    assert set(problem) == {"type", "title", "status", "code", "detail", "error"} and problem["type"] == "about:blank"
+    return problem["title"], problem["status"], problem["code"], problem["detail"], answer.headers.get("retry-after")
 
 
 def test_limits_of_head_body_and_connections(port: int) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-            client.sendall(b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: 67108865\r\n\r\n")
-            answer = client.recv(65536)
-        assert answer.startswith(b"HTTP/1.1 413") and b'"code":"too_large"' in answer
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as client:
+            client.request("POST", "/predict", headers={"Content-Length": "67108865"})  # and nothing of it
+            answer = client.getresponse()
+            too_long = httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+        detail = "the body is longer than the front takes"
+        assert problem_in(too_long) == ("Content Too Large", 413, "too_large", detail, None)
         assert http.get("/livez", headers={"X-Long": "a" * 9000}).status_code == 400  # as nginx says it
         with held_connections(port, 300):
-            assert http.get("/livez").status_code == 429
+            detail = "this address has too many connections"
+            assert problem_in(http.get("/livez")) == ("Too Many Requests", 429, "rate_limited", detail, "1")
         wait_for(lambda: http.get("/livez").status_code == 200)
 
 

@@ -166,6 +166,26 @@ def test_the_jobs_that_may_run_are_those_of_each_tenant_up_to_its_limit(
     assert read_workload(redis, max_running=1).n_runnable is None
 
 
+def test_the_oldest_queued_job_is_looked_for_among_those_that_may_run(redis: Redis, jobs: JobStore) -> None:
+    seconds, _ = redis.time()  # type: ignore[misc]
+
+    def submit(model: str, age_s: float) -> None:
+        tenant, _, job_id = jobs.submit(model, training_spec(), metadata={}).id.rpartition("/")
+        redis.zadd(keys.jobs_with_status("queued", tenant), {job_id: 1000 * (seconds - age_s)})
+
+    claimed(jobs, "acme/or")
+    submit("acme/or", 5_000)
+    assert read_workload(redis, max_running=1).oldest_queued_s == 0.0
+    submit("bolt/or", 300)
+    submit("or", 200)
+    assert read_workload(redis, max_running=1).oldest_queued_s == pytest.approx(300, abs=5)
+    assert read_workload(redis, max_running=2).oldest_queued_s == pytest.approx(5_000, abs=5)
+    assert read_workload(redis).oldest_queued_s == pytest.approx(5_000, abs=5)
+    redis.delete(keys.jobs_with_status("queued"))
+    redis.set(keys.jobs_with_status("queued"), "x")
+    assert read_workload(redis).oldest_queued_s is None
+
+
 def test_the_outbox_is_told_by_its_length_and_by_what_should_have_been_tried_long_ago(
     redis: Redis, jobs: JobStore
 ) -> None:

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import orjson
 
@@ -13,9 +14,12 @@ from storage.availability import is_unavailable, is_wrong_type
 from storage.jobs.record import Job
 from storage.jobs.shown import JobEndedPayload
 from storage.jobs.store import JobStore
+from storage.log.form import members_of
+from storage.log.unexpected import log_unexpected
 from storage.tenants import tenant_of
 from storage.webhooks.outbox import WebhookOutbox
 from storage.webhooks.receivers import Receiver, ReceiverRefusedError
+from storage.webhooks.record import Webhook
 from storage.webhooks.settings import WebhookSettings
 from worker.webhooks.sending import DeliveryError, Sender
 from worker.webhooks.signing import signed_headers
@@ -96,24 +100,25 @@ class Deliverer:
         if n_free == 0:
             return 0
         # Store calls block, so they have threads: what is under way keeps its time limits.
+        await asyncio.to_thread(self._outbox.share_alarms)
         job_ids = await asyncio.to_thread(self._outbox.take, TAKEN_AT_ONCE)
         if not job_ids:
             return 0
         jobs = await asyncio.to_thread(self._jobs.get_many, job_ids)
-        put_off = [job.id for job in jobs if not self._start(job)]
+        due = [(job, job.webhook) for job in jobs if job.is_done and _is_due(job.webhook)]
+        put_off = [job.id for job, webhook in due if not self._start(job, webhook)]
         if put_off:
             await asyncio.to_thread(self._outbox.postpone, put_off, PUT_OFF_S)
-        if len(jobs) < len(job_ids):
-            await asyncio.to_thread(self._outbox.drop_gone, set(job_ids) - {job.id for job in jobs})
+        if others := set(job_ids) - {job.id for job, _ in due}:
+            await asyncio.to_thread(self._outbox.drop_unless_due, sorted(others))
         return len(job_ids)
 
-    def _start(self, job: Job) -> bool:
+    def _start(self, job: Job, webhook: Webhook) -> bool:
         """Begin to deliver the end of a job, unless there are too many under way."""
-        assert job.webhook is not None, "only such jobs are in the outbox"
         receiver: Receiver | None = None
         refusal = ""
         try:
-            receiver = self._settings.receiver(job.webhook.url)  # once more: the settings may be others now
+            receiver = self._settings.receiver(webhook.url)  # once more: the settings may be others now
         except ReceiverRefusedError as error:
             refusal = str(error)
         limits = [(f"{tenant_of(job.id)}/", MAX_OF_TENANT)]
@@ -123,33 +128,28 @@ class Deliverer:
             return False
         names = [name for name, _ in limits]
         self._n_of.update(names)
-        task = asyncio.create_task(self._deliver(job, receiver, refusal))
+        task = asyncio.create_task(self._deliver(job, webhook.attempts + 1, receiver, refusal))
         self._under_way.add(task)
-        task.add_done_callback(lambda done: self._forget(done, names))
+        task.add_done_callback(lambda done: self._forget(done, job.id, names))
         return True
 
-    def _forget(self, done: asyncio.Task[None], names: Sequence[str]) -> None:
+    def _forget(self, done: asyncio.Task[None], job_id: str, names: Sequence[str]) -> None:
         self._under_way.discard(done)
         self._n_of.subtract(names)
         self._n_of += Counter()  # drops what is 0
         if not done.cancelled() and (error := done.exception()) is not None:
-            self._tell(error)
+            self._tell(error, **members_of(job_id))
 
-    async def _deliver(self, job: Job, receiver: Receiver | None, refusal: str) -> None:
-        assert job.webhook is not None
-        attempts = job.webhook.attempts + 1
-        event = JobEndedPayload.of(job)
-        body = orjson.dumps(event.model_dump())
+    async def _deliver(self, job: Job, attempts: int, receiver: Receiver | None, refusal: str) -> None:
+        extra = members_of(job.id)
         try:
             if receiver is None:
                 raise DeliveryError(f"its URL {refusal}", was_sent=False)
-            secrets = self._settings.secrets_of(tenant_of(job.id))
-            headers = signed_headers(event.id, body, secrets=secrets, timestamp_s=int(self._clock()))
-            await self._sender.post(receiver, body, headers)
+            await self._send(job, receiver)
         except DeliveryError as error:
             wait_s = None if error.is_final or attempts > len(WAITS_S) else self._wait_s(attempts)
             what = "given up" if wait_s is None else f"again in {wait_s:.0f} s"
-            _log.warning("webhook of job %s: attempt %d: %s; %s", job.id, attempts, error, what)
+            _log.warning("webhook of job %s: attempt %d: %s; %s", job.id, attempts, error, what, extra=extra)
             await asyncio.to_thread(
                 self._outbox.note_failed,
                 job.id,
@@ -160,14 +160,34 @@ class Deliverer:
             )
         else:
             await asyncio.to_thread(self._outbox.note_delivered, job.id, attempts=attempts)
-            _log.info("webhook of job %s: delivered", job.id)
+            _log.info("webhook of job %s: delivered", job.id, extra=extra)
+
+    async def _send(self, job: Job, receiver: Receiver) -> None:
+        """Write the event of a job, sign it and send it.
+
+        Raises:
+            DeliveryError: it was not accepted, or cannot be written: the other attempts come as with any failure.
+        """
+        try:
+            event = JobEndedPayload.of(job)
+            body = orjson.dumps(event.model_dump())
+            secrets = self._settings.secrets_of(tenant_of(job.id))
+            headers = signed_headers(event.id, body, secrets=secrets, timestamp_s=int(self._clock()))
+        except Exception as error:
+            log_unexpected(_log, error, "webhook of job %s: no event could be written", job.id, **members_of(job.id))
+            raise DeliveryError("the event could not be written (internal error)") from error
+        await self._sender.post(receiver, body, headers)
 
     def _wait_s(self, attempts: int) -> float:
         return WAITS_S[attempts - 1] * (1 + JITTER * (2 * self._draw() - 1))
 
-    def _tell(self, error: BaseException) -> None:
+    def _tell(self, error: BaseException, **members: str) -> None:
         if not is_unavailable(error) and not is_wrong_type(error):
-            _log.error("unexpected error while delivering to webhooks", exc_info=error)
+            log_unexpected(_log, error, "unexpected error while delivering to webhooks", **members)
         elif (now := time.monotonic()) >= self._say_again_at_s:
             _log.warning("webhooks wait for Redis: %s", error)
             self._say_again_at_s = now + _SAY_EVERY_S
+
+
+def _is_due(webhook: Webhook | None) -> TypeGuard[Webhook]:
+    return webhook is not None and webhook.delivered_at_ms is None

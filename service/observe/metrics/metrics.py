@@ -18,6 +18,7 @@ from service.observe.metrics.traffic import Traffic
 from service.observe.metrics.work_metrics import state_of_service
 from storage.availability import is_unavailable
 from storage.circuit_breaker import CircuitBreaker
+from storage.log.unexpected import log_unexpected
 from storage.workload import Workload, read_workload
 
 _POUR_EVERY_S = 1.0
@@ -100,8 +101,8 @@ class Metrics:
             try:
                 with folder.reading(shared):
                     return list(MultiProcessCollector(None, str(shared)).collect())
-            except Exception:  # somebody changed the files
-                _log.exception("the metrics of the other processes cannot be read from %s", shared)
+            except Exception as error:  # somebody changed the files
+                log_unexpected(_log, error, "the metrics of the other processes cannot be read from %s", shared)
         return list(families.registry.collect())
 
     def _families(self) -> ProcessMetrics:
@@ -115,8 +116,8 @@ class Metrics:
         while True:
             try:
                 self.pour()
-            except Exception:
-                _log.exception("the metrics could not be brought up to date")
+            except Exception as error:
+                log_unexpected(_log, error, "the metrics could not be brought up to date")
             time.sleep(_POUR_EVERY_S)
 
     def _look(self) -> tuple[Workload | None, bool]:
@@ -131,7 +132,7 @@ class Metrics:
                     is_ready = True
                 except Exception as error:
                     if not is_unavailable(error):
-                        _log.exception("what Redis says could not be read for the metrics")
+                        log_unexpected(_log, error, "what Redis says could not be read for the metrics")
                 self._seen, self._looked_at_s = (workload, is_ready), time.monotonic()
             return self._seen
 

@@ -62,8 +62,7 @@ class ProcessMetrics:
         self._predictions = counter("predictions", "Successful predicts.", by_version)
         self._rows = counter("prediction_rows", "Instances of successful predicts.", by_version)
         self._stale = counter("stale_predictions", "Predicts answered from memory while Redis could not be asked.")
-        self._hits = counter("version_cache_hits", "Predicts that found their version in memory.")
-        self._misses = counter("version_cache_misses", "Predicts that had to wait for their version.")
+        self._misses = counter("version_cache_misses", "Successful predicts that had to wait for their version.")
         self._loads = counter("version_cache_loads", "Versions loaded from Redis.")
         self._evictions = counter("version_cache_evictions", "Versions evicted because memory was full.")
         self._versions = gauge("version_cache_versions", "Versions in memory, all processes together.", "livesum")
@@ -83,10 +82,8 @@ class ProcessMetrics:
     def pour(self) -> None:
         """Bring all families up to date."""
         with self._lock:
-            n_found = 0
             for labels, tally in self._traffic.predicts().items():
                 self._pour_predicts(labels, tally)
-                n_found += tally.n if labels.version else 0
             for at, (times, n) in self._traffic.requests().items():
                 route = as_route(at.rule)
                 self._pour(self._requests.labels(route, at.method, at.status), at, n)
@@ -97,8 +94,6 @@ class ProcessMetrics:
             ):
                 self._pour_times(histogram, name, times.buckets, times.sum_ns)
             readings = self._read()
-            self._pour(self._hits, "hits", n_found - readings.n_misses)
-            self._pour(self._misses, "misses", readings.n_misses)
             self._pour(self._loads, "loads", readings.n_loads)
             self._pour(self._evictions, "evictions", readings.n_evictions)
             self._versions.set(readings.n_versions)
@@ -119,6 +114,7 @@ class ProcessMetrics:
             self._pour(self._predictions.labels(*of_version), ("predictions", labels), sum(buckets))
             self._pour(self._rows.labels(*of_version), ("rows", labels), tally.n_rows)
             self._pour(self._stale, ("stale", labels), tally.n_stale)
+            self._pour(self._misses, ("misses", labels), tally.n_loaded)
             self._pour_times(self._predict_times.labels(protocol), ("predict", labels), buckets, sum_ns)
         self._pour_times(self._request_times.labels(route, "POST"), labels, buckets, sum_ns)
 

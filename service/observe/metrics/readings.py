@@ -7,8 +7,6 @@ from dataclasses import dataclass
 class Readings:
     """The versions in memory and the circuit breaker. Counts are since the process started."""
 
-    n_misses: int
-    """Predicts that did not find their version in memory."""
     n_loads: int
     n_evictions: int
     n_versions: int

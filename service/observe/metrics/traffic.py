@@ -49,6 +49,8 @@ class PredictTally:
 
     n_rows: int = 0
     n_stale: int = 0
+    n_loaded: int = 0
+    """Those that had to wait until their version was loaded."""
     sum_ns: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * _N_BUCKETS)
 
@@ -99,22 +101,32 @@ class Traffic:
         """Written by the event loop alone."""
 
     def predicted(
-        self, rule: str, status: int, model: str, version: int, n_rows: int, is_stale: bool, started_ns: int
+        self,
+        rule: str,
+        status: int,
+        model: str,
+        version: int,
+        n_rows: int,
+        is_stale: bool,
+        was_loaded: bool,
+        complete_ns: int,
     ) -> int:
-        """Count an answer of the one predict; return how many nanoseconds it took.
+        """Count an answer of the one predict; return for how many nanoseconds its client has waited.
 
         Args:
             model, version: of the version that was found, else empty and 0. They come from loaded models only: a
                 request must not be able to add labels.
+            complete_ns: when the request was complete.
         """
         labels = (rule, status, model, version)
         with self._lock:
             tally = self._predicts.get(labels)
             if tally is None:
                 tally = self._tally(rule, status, model, version)
-            ns = perf_counter_ns() - started_ns
+            ns = perf_counter_ns() - complete_ns
             tally.n_rows += n_rows
             tally.n_stale += is_stale
+            tally.n_loaded += was_loaded
             tally.sum_ns += ns
             tally.buckets[bisect_left(_BOUNDS_NS, ns)] += 1
         return ns

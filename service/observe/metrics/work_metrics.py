@@ -68,7 +68,7 @@ def _jobs(workload: Workload) -> Iterator[Metric]:
         text = "Queued jobs that free workers may begin: not those of tenants with as many running jobs as may be."
         yield GaugeMetricFamily("perceptron_jobs_runnable", text, workload.n_runnable)
     if workload.oldest_queued_s is not None:
-        text = "Time since the oldest queued job was created; 0: none is queued."
+        text = "Time since the oldest queued job that may begin was created; 0: there is none."
         yield GaugeMetricFamily("perceptron_queue_oldest_age_seconds", text, workload.oldest_queued_s)
 
 

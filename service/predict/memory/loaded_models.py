@@ -18,6 +18,7 @@ from storage.alarm import report
 from storage.circuit_breaker import CircuitBreaker
 from storage.errors import CorruptDataError, ModelNotFoundError, UnavailableError, VersionNotFoundError
 from storage.log.faults import describe
+from storage.log.unexpected import log_unexpected
 from storage.models.trained_model import TrainedModel
 from storage.models.versions import Model, ModelReference
 
@@ -52,6 +53,8 @@ class Found(NamedTuple):
     """Redis could not be asked: a pointer may have moved, or the version may be deleted."""
     members: Mapping[str, Any] = MappingProxyType({})
     """What the native JSON answer has besides the outputs."""
+    was_loaded: bool = False
+    """Whether the version was not in memory when it was asked for."""
 
 
 class LoadedModels:
@@ -85,7 +88,6 @@ class LoadedModels:
         self.breaker = breaker
         self.statistics = Statistics()
         self.traffic = traffic or Traffic()
-        self._n_misses = 0
         self.versions = VersionCache(self._load, max_bytes=max_bytes)
         self.pointers = PointerCache(models, breaker, check_store=check_store, on_deleted=self.versions.discard)
         self._models = models
@@ -143,7 +145,6 @@ class LoadedModels:
     def readings(self) -> Readings:
         """Return what metrics show of the versions in memory."""
         return Readings(
-            n_misses=self._n_misses,
             n_loads=self.versions.n_loads,
             n_evictions=self.versions.n_evictions,
             n_versions=len(self.versions),
@@ -162,6 +163,7 @@ class LoadedModels:
         found = self.find(reference)
         if found is not None:
             return found
+        was_loaded = False
         for is_last in (False, True):
             model, is_stale = self._model(reference)
             number = model.number(reference.version, reference.alias)
@@ -170,7 +172,7 @@ class LoadedModels:
             digest = model.digests.get(number)
             try:
                 if (loaded := self.versions.get(model.name, number, digest)) is None:
-                    self._n_misses += 1  # no lock: metrics can miss one of two that come at the same moment
+                    was_loaded = True
                     loaded = self.versions.get_or_load(model.name, number, digest)
                     self._use(model.name, number)
             except VersionNotFoundError:
@@ -178,7 +180,7 @@ class LoadedModels:
                     raise
             else:
                 if digest in (None, loaded.trained.digest):
-                    return Found(loaded, is_stale)
+                    return Found(loaded, is_stale, was_loaded=was_loaded)
             self._hear(model.name)  # it was deleted or replaced a moment ago, so its pointer has moved
         raise CorruptDataError(f"version {number} of model {model.name!r} is not the one published under this number")
 
@@ -258,8 +260,8 @@ class LoadedModels:
                     self.pointers.read(due[first : first + _MAX_MODELS_PER_READ])
             except UnavailableError:
                 pass  # the next turn tries again
-            except Exception:
-                _log.exception("the pointers of models could not be read")
+            except Exception as error:
+                log_unexpected(_log, error, "the pointers of models could not be read")
 
     def _preload(self) -> None:
         """Load the versions that aliases name, until half of the memory is used."""

@@ -19,6 +19,7 @@ class Counters:
     success_ns: int = 0
     n_failures: int = 0
     failure_ns: int = 0
+    queue_ns: int = 0
     input_ns: int = 0
     infer_ns: int = 0
     output_ns: int = 0
@@ -36,20 +37,23 @@ class Statistics:
         """Return the counters of a version; all are zero if it had no request."""
         return self._by_version.get((model, version)) or Counters()
 
-    def succeeded(self, model: str, version: int, *, n_instances: int, times_ns: tuple[int, int, int, int]) -> None:
+    def succeeded(
+        self, model: str, version: int, *, n_instances: int, times_ns: tuple[int, int, int, int, int]
+    ) -> None:
         """Count an answer.
 
         Args:
-            times_ns: when the request came, was read, was computed, and was written.
+            times_ns: when the request was complete, had a thread, was read, was computed, and was written.
         """
-        started, read, computed, written = times_ns
+        complete, began, read, computed, written = times_ns
         with self._lock:
             counters = self._counters(model, version)
             counters.last_inference_ms = time.time_ns() // 1_000_000
             counters.n_instances += n_instances
             counters.n_successes += 1
-            counters.success_ns += written - started
-            counters.input_ns += read - started
+            counters.success_ns += written - complete
+            counters.queue_ns += began - complete
+            counters.input_ns += read - began
             counters.infer_ns += computed - read
             counters.output_ns += written - computed
 

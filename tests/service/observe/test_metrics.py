@@ -56,8 +56,27 @@ def test_predictions_are_counted_by_model_version_and_protocol(http: FlaskClient
         ("200", "POST", "/v1/models/{name}:predict"): 1,
     }
     assert found["perceptron_version_cache_misses_total"] == {(): 1}
-    assert found["perceptron_version_cache_hits_total"] == {(): 3}
     assert found["perceptron_version_cache_versions"] == {(): 1}
+
+
+def test_only_a_successful_predict_that_had_to_load_its_version_is_a_miss(
+    http: FlaskClient, redis: Redis, train: Callable[..., Any]
+) -> None:
+    for model in ("described", "compared", "damaged", "or"):
+        train({**OR, "model": model})
+    redis.hset(keys.version("damaged", 1), "weights", b"junk")
+    assert http.get("/v2/models/described").status_code == 200  # loads it
+    http.post("/predict", json={"model": "damaged", "instances": [[0, 0]]})  # 503
+    http.post("/predict", json={"model": "or", "instances": [[0]]})  # 422, and loads it
+    http.post("/predict", json={"model": "nobody", "instances": [[0]]})  # 404
+    for _ in range(3):
+        http.post("/predict", json={"model": "described", "instances": [[0, 0]]})
+    assert scraped(http)["perceptron_version_cache_misses_total"] == {(): 0}
+    http.post("/predict", json={"model": "compared", "instances": [[0, 0]], "versions": [1]})
+    http.post("/predict", json={"model": "compared", "instances": [[0, 0]]})
+    found = scraped(http)
+    assert found["perceptron_version_cache_misses_total"] == {(): 1}
+    assert sum(found["perceptron_predictions_total"].values()) == 5
 
 
 def test_a_scrape_adds_only_what_has_come_since_the_one_before(http: FlaskClient, train: Callable[..., Any]) -> None:

@@ -113,7 +113,7 @@ def test_a_stopping_process_lets_a_thread_answer_before_it_closes_the_connection
     async def stop_meanwhile() -> PredictProtocol:
         is_computed = asyncio.Event()
 
-        async def answer_in_thread(head: Any, parts: Any, is_gone: Any, remote: str) -> Any:
+        async def answer_in_thread(head: Any, parts: Any, is_gone: Any, remote: str, *, complete_ns: int) -> Any:
             await is_computed.wait()
             return HttpAnswer(200, b"text/plain", b""), "id"
 

@@ -1,6 +1,7 @@
 """The outbox: whatever ends a job puts its webhook there in the same step, and nothing takes it out but its outcome."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from redis import Redis
@@ -105,13 +106,41 @@ def test_a_failed_attempt_is_shown_and_tried_again_after_its_wait(
     assert jobs.get(job_id).webhook == webhook and outbox.take(1) == []
 
 
-def test_a_job_that_is_given_up_or_gone_leaves_the_outbox(redis: Redis, jobs: JobStore, outbox: WebhookOutbox) -> None:
-    given_up, gone = submitted(jobs), submitted(jobs)
-    jobs.cancel(given_up)
-    jobs.cancel(gone)
+def test_jobs_with_nothing_to_tell_leave_the_outbox_and_those_that_no_step_puts_there_are_reported(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    given_up, delivered, gone, silent, queued, running, damaged, due = ids = [submitted(jobs, ACME) for _ in range(8)]
+    jobs.claim(running)
+    for job_id in set(ids) - {queued, running}:
+        jobs.cancel(job_id)
     outbox.note_failed(given_up, attempts=11, error="it answered with status 500", wait_s=None)
+    outbox.note_delivered(delivered, attempts=1)
+    assert redis.zcard(keys.WEBHOOK_OUTBOX) == 4
     redis.delete(keys.job(gone))
-    outbox.drop_gone([given_up, gone])
+    redis.hdel(keys.job(silent), "webhook")
+    redis.delete(keys.job(damaged))
+    redis.set(keys.job(damaged), "no record")
+    redis.zadd(keys.WEBHOOK_OUTBOX, dict.fromkeys((delivered, queued, running), 0))
+    outbox.drop_unless_due([delivered, gone, silent, queued, running, damaged, due])
+    assert set(redis.zrange(keys.WEBHOOK_OUTBOX, 0, -1)) == {damaged.encode(), due.encode()}
+    assert [each.message.rpartition(" had the job ")[2] for each in caplog.records if "outbox" in each.message] == [
+        f"{silent!r}, which has no webhook",
+        f"{queued!r}, which is queued",
+        f"{running!r}, which is running",
+    ]
+
+
+@pytest.mark.parametrize("note", [WebhookOutbox.note_delivered, partial(WebhookOutbox.note_failed, error="", wait_s=9)])
+def test_the_outcome_for_a_job_that_was_forgotten_or_is_not_done_changes_no_record(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox, note: Callable[..., None]
+) -> None:
+    gone, queued = submitted(jobs), submitted(jobs)
+    redis.delete(keys.job(gone))
+    redis.zadd(keys.WEBHOOK_OUTBOX, {gone: 0, queued: 0})
+    before = jobs.get(queued)
+    for job_id in (gone, queued):
+        note(outbox, job_id, attempts=1)
+    assert not redis.exists(keys.job(gone)) and jobs.get(queued) == before
     assert redis.zcard(keys.WEBHOOK_OUTBOX) == 0
 
 

@@ -12,14 +12,14 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from service.app import create_app
 from service.settings import Limits
-from storage import keys
+from storage import alarm, keys
 from storage.blobs import BlobStore
 from storage.jobs.reports import JobError
 from storage.jobs.store import JobStore
 from storage.tenants import local, owned
 from storage.webhooks.outbox import WebhookOutbox
 from storage.webhooks.settings import WebhookSettings, secret_text
-from storage.workload import read_workload
+from storage.workload import ALARMS, read_workload
 from tests.builders import RESULT, description, training_spec
 from tests.receiver import SECRET, Receiver, trusting
 from worker.webhooks import deliverer as module
@@ -198,6 +198,71 @@ def test_damaged_and_forgotten_jobs_hold_up_no_other(
         redis.hset(keys.job(damaged), "webhook_attempts", "many")
         redis.delete(keys.job(gone))
         deliver(lambda: is_delivered(jobs, good) and redis.zcard(keys.WEBHOOK_OUTBOX) == 1, receiver)
+
+
+def test_members_of_the_outbox_that_have_nothing_to_tell_hold_up_no_other_and_are_dropped(
+    redis: Redis, jobs: JobStore, deliver: Callable[..., None]
+) -> None:
+    with Receiver() as receiver:
+        silent, queued, good = (submitted(jobs, receiver) for _ in range(3))
+        jobs.cancel(silent)
+        jobs.cancel(good)
+        redis.hdel(keys.job(silent), "webhook")
+        redis.zadd(keys.WEBHOOK_OUTBOX, {queued: 0, silent: 1, good: 2})
+        deliver(lambda: is_delivered(jobs, good) and redis.zcard(keys.WEBHOOK_OUTBOX) == 0, receiver)
+        jobs.cancel(queued)  # its end is told all the same
+        deliver(lambda: is_delivered(jobs, queued), receiver)
+    assert len(receiver.received) == 2
+
+
+def test_alarms_of_the_process_are_counted_with_those_of_the_workers(
+    redis: Redis, deliver: Callable[..., None]
+) -> None:
+    alarm.take()
+    redis.zadd(keys.WEBHOOK_OUTBOX, {"no job": 0})
+    deliver(lambda: (read_workload(redis).counters or {}).get(ALARMS) == 1)
+
+
+def test_an_unexpected_error_after_a_delivery_names_its_job_and_has_the_code_of_its_alarm(
+    redis: Redis,
+    jobs: JobStore,
+    deliver: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no such outcome")
+
+    monkeypatch.setattr(WebhookOutbox, "note_delivered", fail)
+    with Receiver() as receiver:
+        job_id = submitted(jobs, receiver, model="acme/or")
+        jobs.cancel(job_id)
+        deliver(lambda: any(each.levelname == "ERROR" for each in caplog.records), receiver)
+    (line,) = (vars(each) for each in caplog.records if each.levelname == "ERROR")
+    assert (line["code"], line["tenant"], line["job_id"]) == ("unexpected_error", "acme", local(job_id))
+
+
+def test_an_event_that_cannot_be_written_is_noted_logged_and_given_up(
+    redis: Redis,
+    jobs: JobStore,
+    deliver: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(job: object) -> None:
+        raise ValueError("no such field")
+
+    monkeypatch.setattr(module.JobEndedPayload, "of", fail)
+    with Receiver() as receiver:
+        job_id = submitted(jobs, receiver, model="acme/or")
+        jobs.cancel(job_id)
+        deliver(lambda: redis.zcard(keys.WEBHOOK_OUTBOX) == 0, receiver)
+    webhook = jobs.get(job_id).webhook
+    assert webhook is not None and webhook.attempts == 4 and "internal error" in str(webhook.last_error)
+    errors = [vars(each) for each in caplog.records if each.levelname == "ERROR"]
+    assert [(each["code"], each["tenant"], each["job_id"]) for each in errors] == [
+        ("unexpected_error", "acme", local(job_id))
+    ] * 4
 
 
 def test_attempts_go_on_for_about_a_day() -> None:

@@ -92,7 +92,7 @@ class InferenceStatistics(BaseModel):
 
     success: Duration
     fail: Duration
-    queue: Duration = Field(Duration(), description="Always 0: requests are not queued.")
+    queue: Duration = Field(description="The wait for a thread: 0 for small requests, which need none.")
     compute_input: Duration
     compute_infer: Duration
     compute_output: Duration
@@ -126,6 +126,7 @@ class VersionStatistics(BaseModel):
             inference_stats=InferenceStatistics(
                 success=Duration(count=n, ns=counters.success_ns),
                 fail=Duration(count=counters.n_failures, ns=counters.failure_ns),
+                queue=Duration(count=n, ns=counters.queue_ns),
                 compute_input=Duration(count=n, ns=counters.input_ns),
                 compute_infer=Duration(count=n, ns=counters.infer_ns),
                 compute_output=Duration(count=n, ns=counters.output_ns),
