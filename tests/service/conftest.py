@@ -24,6 +24,12 @@ LIMITS = Limits(
 )
 
 
+@pytest.fixture(autouse=True)
+def every_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what other tests have reported in the last minute."""
+    monkeypatch.setattr("storage.alarm._said_at_s", {})
+
+
 @pytest.fixture
 def http(redis: Redis, blobs: BlobStore) -> FlaskClient:
     app = create_app(redis, blobs, LIMITS)

@@ -14,12 +14,6 @@ from tests.builders import claimed, publish
 Damage = Callable[[Redis, str], object]
 
 
-@pytest.fixture(autouse=True)
-def every_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what other tests have reported in the last minute."""
-    monkeypatch.setattr("storage.alarm._said_at_s", {})
-
-
 JOBS: dict[str, Damage] = {
     "wrong type": lambda redis, job_id: redis.set(keys.job(job_id), "text"),
     "no fields": lambda redis, job_id: (redis.delete(keys.job(job_id)), redis.hset(keys.job(job_id), "attempt", 1)),
