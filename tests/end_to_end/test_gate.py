@@ -1,9 +1,13 @@
 """Hosts and rates as they are shipped: on the fast path of predicts, and on every other way."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -128,3 +132,29 @@ def test_a_body_of_a_route_that_is_free_takes_no_room_and_a_revoke_ends_a_reques
             time.sleep(0.5)
             client.sendall(body[10:])
             assert client.recv(65_536).startswith(b"HTTP/1.1 401")
+
+
+def test_once_a_loss_is_accepted_the_same_process_is_ready_and_lets_new_keys_in(tmp_path: Path) -> None:
+    with running_api(tmp_path) as api, connect(api.server.url, timeout_s=5, n_retries=1) as redis:
+
+        def becomes(path: str, status: int, text: str = "") -> None:
+            deadline = time.monotonic() + 10
+            while api.http.get(path, headers={"X-API-Key": text}, timeout=5).status_code != status:
+                assert time.monotonic() < deadline, (path, status)
+                time.sleep(0.05)
+
+        store = AccessKeyStore(redis)
+        _, lost = store.create(["admin"])
+        becomes("/jobs", 200, lost)
+        redis.flushall()
+        becomes("/readyz", 503)
+        init = [sys.executable, "-m", "cli", "init", "--accept-loss", "--redis-url", api.server.url]
+        # Its own data directory: that of the API is open. Both have the blob store in common.
+        init += ["--data-dir", str(tmp_path / "other")]
+        env = {**os.environ, "BLOB_URL": (tmp_path / "blobs").as_uri()}
+        subprocess.run(init, cwd=ROOT, env=env, check=True, capture_output=True, timeout=30)
+        becomes("/readyz", 200)
+        becomes("/jobs", 200)  # there is no key
+        _, made = store.create(["admin"])
+        becomes("/jobs", 401, lost)
+        becomes("/jobs", 200, made)
