@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from service.access.gate import Gate
-from service.access.needs import need_of
+from service.access.needs import LOOKS, need_of
 from service.http.caller import ANYONE, NOBODY, Caller
 from service.http.errors import UnauthenticatedError
 
@@ -27,7 +27,7 @@ def caller_of(request: Request, gate: Gate | None) -> Caller:
     need = need_of(request.method, None if request.url_rule is None else request.url_rule.rule)
     caller: Caller | None = request.environ.get("asgi.scope", {}).get(CALLER)
     if caller is None:
-        return gate.let_in(need, _headers(request))
+        return gate.let_in(need, _headers(request), is_look=request.method in LOOKS)
     if caller is not NOBODY and not gate.is_in_force(caller):
         raise UnauthenticatedError("ended meanwhile", caller.key_id)  # while the body arrived, or the request waited
     if need is not None:

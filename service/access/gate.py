@@ -11,6 +11,7 @@ from typing import NamedTuple
 from service.access.authenticate import UNKNOWN, WRONG_SECRET, authenticate
 from service.access.hosts import check_allowed, check_no_page_can_have
 from service.access.needs import PREDICT, Need
+from service.access.origins import check_origin
 from service.access.proxied import check_came_directly
 from service.access.rates import Rates
 from service.access.ring import KeyRing, Keys, Listener
@@ -44,6 +45,7 @@ class Gate:
     Args:
         rates: how many requests may come in a second; None: as many as do.
         allowed_hosts: see `check_allowed`; none of them: any host, but for `check_no_page_can_have`.
+        cors_origins: those whose pages may send requests while there is no access key, see `check_origin`.
         is_insecure: whether everybody comes in while there is no access key, wherever the API listens.
     """
 
@@ -53,10 +55,12 @@ class Gate:
         rates: Rates | None = None,
         *,
         allowed_hosts: Collection[str] = (),
+        cors_origins: Collection[str] = (),
         is_insecure: bool = False,
     ) -> None:
         self._ring = ring
         self._allowed_hosts = frozenset(allowed_hosts)
+        self._cors_origins = frozenset(cors_origins)
         self._is_insecure = is_insecure
         self._rates = rates if rates is not None and rates.is_any else None
         self._may_be_open = is_insecure
@@ -77,16 +81,18 @@ class Gate:
             self._say_that_it_is_open(self._ring.keys)
         self._ring.follow(listener)
 
-    def admit(self, headers: Mapping[bytes, bytes]) -> Admission:
+    def admit(self, headers: Mapping[bytes, bytes], *, is_look: bool = False) -> Admission:
         """Return who sends a request, from memory.
 
         Args:
             headers: by name in lower case.
+            is_look: whether the request changes nothing, by its method.
 
         Raises:
             UnauthenticatedError: there is no key in force among the headers.
             MisdirectedError: they name a host that is not answered for.
             ProxiedError: they came through a proxy, and there is no access key.
+            OtherOriginError: a page of another origin sent them, and there is no access key.
             UnavailableError: the keys were never read.
         """
         host = headers.get(b"host")
@@ -97,6 +103,8 @@ class Gate:
             raise UnavailableError("the access keys could not be read yet")
         if not keys.is_any and self._may_be_open:
             self._say_that_it_is_open(keys)
+            if not is_look:
+                check_origin(headers, self._cors_origins)
             if not self._is_insecure:
                 check_came_directly(headers)
                 if host is not None and not self._allowed_hosts:  # browsers always send one
@@ -117,22 +125,24 @@ class Gate:
         key = keys.by_id.get(caller.key_id)
         return key is not None and key.refusal(_now_ms()) is None
 
-    def let_in(self, need: Need | None, headers: Mapping[bytes, bytes]) -> Caller:
+    def let_in(self, need: Need | None, headers: Mapping[bytes, bytes], *, is_look: bool = False) -> Caller:
         """Return who sends a request if he may; a key that was made a moment ago is looked up in Redis.
 
         Args:
             need: None: there is no such route, as whoever has a key may know.
+            is_look: see `admit`.
 
         Raises:
             UnauthenticatedError, ForbiddenError: he may not.
-            MisdirectedError, ProxiedError: not under this name of a host, or not through a proxy.
+            MisdirectedError, ProxiedError, OtherOriginError: not under this name of a host, not through a proxy, or not
+                from this page.
             RateLimitedError: not now.
             UnavailableError: the keys were never read, or the key is unknown and Redis is away.
         """
         if need is not None and need.is_free:
             return NOBODY
         try:
-            caller = self.admit(headers).caller
+            caller = self.admit(headers, is_look=is_look).caller
         except UnauthenticatedError as error:
             self._look_up(error).result()
             caller = self._admit_after_look_up(headers)
@@ -142,17 +152,18 @@ class Gate:
         return caller
 
     async def let_in_on_loop(
-        self, need: Need | None, headers: Mapping[bytes, bytes], *, is_counted: bool = False
+        self, need: Need | None, headers: Mapping[bytes, bytes], *, is_look: bool = False, is_counted: bool = False
     ) -> Caller:
         """Do the same on the event loop, which does not wait for Redis; predicts are counted in memory.
 
         Args:
+            is_look: see `admit`.
             is_counted: whether this predict was taken from the limits before, by `is_one_too_many`.
         """
         if need is not None and need.is_free:
             return NOBODY
         try:
-            caller = self.admit(headers).caller
+            caller = self.admit(headers, is_look=is_look).caller
         except UnauthenticatedError as error:
             await asyncio.shield(asyncio.wrap_future(self._look_up(error)))  # others may wait for it, too
             caller = self._admit_after_look_up(headers)

@@ -88,6 +88,10 @@ NEEDS: Mapping[tuple[str, str], Need] = MappingProxyType(
 """By method and rule, which is a path in Flask's notation."""
 
 
+LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The methods of requests that change nothing."""
+
+
 def need_of(method: str, rule: str | None) -> Need | None:
     """Return what a route needs; None if there is no such route: then any valid key learns that.
 

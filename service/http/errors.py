@@ -6,6 +6,7 @@ RequestError
 |-- UnauthenticatedError
 |-- ForbiddenError
 |-- ProxiedError
+|-- OtherOriginError
 |-- RateLimitedError
 |-- MisdirectedError
 |-- UnsupportedMediaTypeError
@@ -98,6 +99,17 @@ class ProxiedError(RequestError):
             f"this request came through a proxy, as its header {header} says, and there is no access key, so whoever "
             "reaches the proxy could do everything: make a key with 'perceptron keys create --scope admin', or let "
             "everybody in with --insecure (INSECURE=true)"
+        )
+
+
+class OtherOriginError(RequestError):
+    """A page of another origin sent the request, and there is no access key."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"a page of another origin, {origin[:255]!r}, sent this request, and there is no access key, so any page "
+            "that is open in a browser here could do everything: name its origin in CORS_ORIGINS, or make a key with "
+            "'perceptron keys create --scope admin'"
         )
 
 
@@ -236,6 +248,7 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     UnauthenticatedError: (401, "unauthenticated"),
     ForbiddenError: (403, "forbidden"),
     ProxiedError: (403, "forbidden"),
+    OtherOriginError: (403, "forbidden"),
     RateLimitedError: (429, "rate_limited"),
     MisdirectedError: (421, "unknown_host"),
     NotAcceptableError: (406, "not_acceptable"),

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from service.access.authenticate import by_name
 from service.access.flask_admission import CALLER, rule_finder
 from service.access.gate import Gate
-from service.access.needs import PREDICT, need_of
+from service.access.needs import LOOKS, PREDICT, need_of
 from service.http.caller import ANYONE, NOBODY
 from service.http.errors import RequestError, UnauthenticatedError, answer_to, problem_body
 from service.http.room import Room
@@ -246,7 +246,9 @@ class Shell:
         assert self._rule_of is not None, "there is a gate"
         is_predict = self.predict.find(method, path) is not None
         need = PREDICT if is_predict else need_of(method, self._rule_of(method, path))
-        caller = await gate.let_in_on_loop(need, by_name(scope["headers"]), is_counted=scope.get(COUNTED, False))
+        caller = await gate.let_in_on_loop(
+            need, by_name(scope["headers"]), is_look=method in LOOKS, is_counted=scope.get(COUNTED, False)
+        )
         add(key_id=caller.key_id, tenant=caller.tenant or None)
         return {**scope, CALLER: caller}
 

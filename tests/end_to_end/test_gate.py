@@ -62,6 +62,37 @@ def test_a_proxy_on_this_machine_lets_nobody_use_a_service_without_keys(api: Api
     assert "proxy_set_header X-Forwarded-For $remote_addr;" in nginx
 
 
+def test_a_page_of_another_origin_changes_nothing_in_a_service_without_keys(api: Api) -> None:
+    """A browser sends these bodies without asking first: they have no type, or one that a form may have."""
+    pages = ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"})
+    own = {"Origin": api.url, "Sec-Fetch-Site": "same-origin"}
+    table, job = b"a,b\n1,2\n3,4\n", b'{"model": "m", "data": {"features": [[0], [1]], "targets": [0, 1]}}'
+    routes: list[tuple[str, str, str, bytes, int]] = [
+        ("POST", "/datasets", "text/plain", table, 201),
+        ("POST", "/jobs", "", job, 202),
+        ("POST", "/jobs/job_1/cancel", "", b"", 404),
+        ("POST", "/predict", "", PREDICT, 200),
+        ("POST", "/predict?model=or", "text/plain", b"a,b\n0,1\n", 415),
+        ("POST", "/invocations?model=or", "", b'{"instances": [[0, 1]]}', 200),
+        ("POST", "/v1/models/or:predict", "application/x-www-form-urlencoded", b'{"instances": [[0, 1]]}', 200),
+        ("POST", "/v2/models/or/infer", "text/plain", b"{}", 422),
+        ("POST", "/v2/repository/index", "", b"", 200),
+        ("POST", "/none", "", b"", 404),
+        ("DELETE", "/models/none", "", b"", 404),
+        ("GET", "/jobs", "", b"", 200),  # whose answer the page cannot read
+    ]
+    for method, path, kind, body, status in routes:
+        typed = {"Content-Type": kind} if kind else {}
+        for page in pages:
+            answer = api.http.request(method, path, content=body, headers=typed | page)
+            assert answer.status_code == (200 if method == "GET" else 403), (method, path, page, answer.text)
+            assert "Access-Control-Allow-Origin" not in answer.headers
+        answer = api.http.request(method, path, content=body, headers=typed | own)
+        assert answer.status_code == status, (method, path, answer.text)
+    refused = api.http.post("/datasets", content=table, headers=pages[0])
+    assert "'https://evil.example'" in refused.json()["detail"] and "CORS_ORIGINS" in refused.json()["detail"]
+
+
 def test_of_many_requests_at_once_as_many_pass_as_may(api: Api) -> None:
     with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
         _, text = AccessKeyStore(redis).create(["admin"])
