@@ -107,8 +107,8 @@ class Gate:
                 check_origin(headers, self._cors_origins)
             if not self._is_insecure:
                 check_came_directly(headers)
-                if host is not None and not self._allowed_hosts:  # browsers always send one
-                    check_no_page_can_have(host)
+            if host is not None and not self._allowed_hosts:  # browsers always send one
+                check_no_page_can_have(host)
             return Admission(ANYONE, float("inf"), keys)
         caller, until_ms = authenticate(headers, keys.by_id, _now_ms())
         return Admission(caller, until_ms, keys)

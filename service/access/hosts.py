@@ -1,8 +1,8 @@
 """Which Host headers are answered.
 
 A page of the web can make a browser send requests to this machine under a name of the page's own domain (DNS
-rebinding), and read the answers. Without an access key it could do everything that way. So while nobody needs one, only
-names are answered that no such page can have.
+rebinding), and read the answers. Without an access key it could do everything that way. So while nobody needs one, and
+no names are listed, only names are answered that no such page can have.
 """
 
 import ipaddress
@@ -14,12 +14,17 @@ from service.http.errors import MisdirectedError
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:]*)(?::[0-9]{0,5})?")
 
 
+ANY = "*"
+
+
 def check_allowed(host: bytes, allowed: Collection[str]) -> None:
-    """Check a Host header against a list of names; `*.example.com` stands for all names below.
+    """Check a Host header against a list of names; `*.example.com` stands for all names below, `*` for all there are.
 
     Raises:
         MisdirectedError: it is not in the list.
     """
+    if ANY in allowed:
+        return
     name = _name_of(host)
     parents = (f"*.{name[k + 1 :]}" for k, sign in enumerate(name) if sign == ".")
     if name not in allowed and not any(each in allowed for each in parents):
@@ -35,8 +40,8 @@ def check_no_page_can_have(host: bytes) -> None:
     name = _name_of(host)
     if "." in name and not name.endswith(".localhost") and not _is_address(name):
         raise MisdirectedError(
-            f"while there is no access key, this service answers for localhost and addresses, not for the host "
-            f"{name[:255]!r}: make a key with 'perceptron keys create', or set ALLOWED_HOSTS"
+            "while there is no access key, this service answers for localhost, addresses and names without a dot, not "
+            f"for the host {name!r}: name it in ALLOWED_HOSTS, or make a key with 'perceptron keys create'"
         )
 
 

@@ -16,7 +16,7 @@ from service.access.needs import LOOK
 from service.access.ring import KeyRing
 from service.app import create_app
 from service.http.caller import ANYONE
-from service.http.errors import ProxiedError, UnauthenticatedError
+from service.http.errors import MisdirectedError, ProxiedError, UnauthenticatedError
 from service.server.shell import Shell
 from service.settings import Limits
 from standalone import EmbeddedServer
@@ -83,6 +83,28 @@ def test_a_request_through_a_proxy_comes_in_with_a_key_or_where_everybody_does(
     assert local.let_in(LOOK, proxied | sent(text)).key_id == key.id
     with pytest.raises(UnauthenticatedError):
         local.let_in(LOOK, proxied)
+
+
+def test_a_page_under_a_name_of_its_own_does_not_come_in_where_everybody_does(
+    ring: KeyRing, access: AccessKeyStore
+) -> None:
+    """DNS rebinding: the page has the same origin as the service then."""
+    ring.read()
+    page = {
+        b"host": b"rebound.example.com",
+        b"origin": b"http://rebound.example.com",
+        b"sec-fetch-site": b"same-origin",
+    }
+    insecure = Gate(ring, is_insecure=True)
+    with pytest.raises(MisdirectedError, match="name it in ALLOWED_HOSTS"):
+        insecure.let_in(LOOK, page)
+    for host in (b"api:8000", b"10.0.0.7", b"localhost"):
+        assert insecure.let_in(LOOK, {b"host": host}) is ANYONE
+    for allowed in ("rebound.example.com", "*"):
+        assert Gate(ring, is_insecure=True, allowed_hosts=[allowed]).let_in(LOOK, page) is ANYONE
+    _, text = access.create(["read"])
+    ring.read()
+    assert insecure.let_in(LOOK, page | sent(text)).key_id is not None, "the page would have to know the key"
 
 
 def test_a_gate_that_listens_nowhere_is_closed(ring: KeyRing) -> None:

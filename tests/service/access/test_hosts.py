@@ -4,6 +4,7 @@ import pytest
 
 from service.access.hosts import check_allowed, check_no_page_can_have
 from service.http.errors import MisdirectedError
+from service.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,9 @@ def test_a_list_of_hosts_holds_for_names_and_those_below() -> None:
     for host in (b"example.com", b"internal", b"xinternal", b"api.example.com.evil.org", b"", b"localhost"):
         with pytest.raises(MisdirectedError, match="ALLOWED_HOSTS"):
             check_allowed(host, allowed)
+
+
+def test_a_star_stands_for_every_host() -> None:
+    assert Settings.from_env({"REDIS_URL": "redis://r", "ALLOWED_HOSTS": "*, api"}).allowed_hosts == ("*", "api")
+    for host in (b"example.com", b"", b"a:b:c"):
+        check_allowed(host, ("*", "api"))
