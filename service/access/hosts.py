@@ -11,6 +11,9 @@ from collections.abc import Collection
 
 from service.http.errors import MisdirectedError
 
+_LONGEST = 253
+"""Of a name in the DNS. The time that a check takes grows with the square of the number of dots."""
+
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:]*)(?::[0-9]{0,5})?")
 
 
@@ -28,7 +31,7 @@ def check_allowed(host: bytes, allowed: Collection[str]) -> None:
     name = _name_of(host)
     parents = (f"*.{name[k + 1 :]}" for k, sign in enumerate(name) if sign == ".")
     if name not in allowed and not any(each in allowed for each in parents):
-        raise MisdirectedError(f"the host {name[:255]!r} is not one that this service answers for (ALLOWED_HOSTS)")
+        raise MisdirectedError(f"the host {name!r} is not one that this service answers for (ALLOWED_HOSTS)")
 
 
 def check_no_page_can_have(host: bytes) -> None:
@@ -55,7 +58,12 @@ def _name_of(host: bytes) -> str:
     match = _HOST.fullmatch(text)
     if match is None:
         raise MisdirectedError(f"the header Host is malformed: {text[:255]!r} (ALLOWED_HOSTS)")
-    return match[1].strip("[]").removesuffix(".")
+    name = match[1].strip("[]").removesuffix(".")
+    if len(name) > _LONGEST:
+        raise MisdirectedError(
+            f"the name in the header Host has {len(name)} characters, and may have {_LONGEST} (ALLOWED_HOSTS)"
+        )
+    return name
 
 
 def _is_address(name: str) -> bool:
