@@ -99,6 +99,13 @@ class PredictOnLoop:
             return None
         return known.head
 
+    def may_still(self, head: PredictHead) -> bool:
+        """Whether the sender of a head that came earlier may predict now: the key may have ended meanwhile."""
+        if self._gate is None:
+            return True
+        known = self._known_head(head.raw)
+        return known is not None and self._is_let_in(self._gate, known)
+
     @staticmethod
     def _is_let_in(gate: Gate, known: _KnownHead) -> bool:
         if known.admission is not None and gate.still_holds(known.admission):

@@ -165,6 +165,34 @@ def test_a_body_of_a_route_that_is_free_takes_no_room_and_a_revoke_ends_a_reques
             assert client.recv(65_536).startswith(b"HTTP/1.1 401")
 
 
+def test_a_key_that_is_revoked_while_the_body_of_a_predict_arrives_does_not_predict(api: Api) -> None:
+    with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
+        store = AccessKeyStore(redis)
+        (key, text), (_, other), (third, _) = (store.create(["predict"]) for _ in range(3))
+        for headers in ({"X-API-Key": text}, {"X-API-Key": other}):
+            deadline = time.monotonic() + 10
+            while api.http.post("/predict", content=PREDICT, headers=headers).status_code != 200:
+                assert time.monotonic() < deadline
+        time.sleep(1.2)  # the buckets are full
+        for each, revoked, status in ((other, third, b"200"), (text, key, b"401")):
+            head = f"X-API-Key: {each}\r\nContent-Type: application/json\r\nContent-Length: {len(PREDICT)}\r\n\r\n"
+            whole = b"POST /predict HTTP/1.1\r\nHost: x\r\n" + head.encode() + PREDICT
+            with socket.create_connection(("127.0.0.1", api.port), timeout=10) as client:
+                client.sendall(whole[:-10])
+                time.sleep(0.1)
+                store.revoke(revoked.id)
+                time.sleep(0.3)  # less than the second after which the shell gets the request
+                client.sendall(whole[-10:] + whole)  # and the next one
+                answers = client.makefile("rb")
+                for _ in range(2):
+                    assert answers.readline().split()[1] == status
+                    length = 0
+                    while (line := answers.readline()) != b"\r\n":
+                        if line.lower().startswith(b"content-length:"):
+                            length = int(line.split()[1])
+                    answers.read(length)
+
+
 def test_once_a_loss_is_accepted_the_same_process_is_ready_and_lets_new_keys_in(tmp_path: Path) -> None:
     with running_api(tmp_path) as api, connect(api.server.url, timeout_s=5, n_retries=1) as redis:
 
