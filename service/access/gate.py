@@ -95,9 +95,7 @@ class Gate:
             OtherOriginError: a page of another origin sent them, and there is no access key.
             UnavailableError: the keys were never read.
         """
-        host = headers.get(b"host")
-        if self._allowed_hosts:
-            check_allowed(host or b"", self._allowed_hosts)
+        self._check_host(headers)
         keys = self._ring.keys
         if keys is None:
             raise UnavailableError("the access keys could not be read yet")
@@ -107,8 +105,8 @@ class Gate:
                 check_origin(headers, self._cors_origins)
             if not self._is_insecure:
                 check_came_directly(headers)
-            if host is not None and not self._allowed_hosts:  # browsers always send one
-                check_no_page_can_have(host)
+            if b"host" in headers and not self._allowed_hosts:  # browsers always send one
+                check_no_page_can_have(headers[b"host"])
             return Admission(ANYONE, float("inf"), keys)
         caller, until_ms = authenticate(headers, keys.by_id, _now_ms())
         return Admission(caller, until_ms, keys)
@@ -140,6 +138,8 @@ class Gate:
             UnavailableError: the keys were never read, or the key is unknown and Redis is away.
         """
         if need is not None and need.is_free:
+            if not need.is_health:
+                self._check_host(headers)
             return NOBODY
         try:
             caller = self.admit(headers, is_look=is_look).caller
@@ -161,6 +161,8 @@ class Gate:
             is_counted: whether this predict was taken from the limits before, by `is_one_too_many`.
         """
         if need is not None and need.is_free:
+            if not need.is_health:
+                self._check_host(headers)
             return NOBODY
         try:
             caller = self.admit(headers, is_look=is_look).caller
@@ -185,6 +187,10 @@ class Gate:
         except RateLimitedError:
             return True
         return False
+
+    def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        if self._allowed_hosts:
+            check_allowed(headers.get(b"host", b""), self._allowed_hosts)
 
     def _look_up(self, error: UnauthenticatedError) -> "Future[None]":
         """Begin to look up a key that may have been made a moment ago.

@@ -107,6 +107,20 @@ def test_a_page_under_a_name_of_its_own_does_not_come_in_where_everybody_does(
     assert insecure.let_in(LOOK, page | sent(text)).key_id is not None, "the page would have to know the key"
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/version", "/v2", "/jobs", "/none"])
+def test_all_but_health_checks_are_answered_under_the_listed_names_alone(
+    ring: KeyRing, redis: Redis, blobs: BlobStore, path: str
+) -> None:
+    ring.read()
+    http = create_app(redis, blobs, Limits(), gate=Gate(ring, allowed_hosts=["api.example.com"])).test_client()
+    other, listed = {"Host": "evil.example"}, {"Host": "api.example.com"}
+    assert http.get(path, headers=other).status_code == 421
+    assert http.options(path, headers=other).status_code == 421
+    assert http.get(path, headers=listed).status_code in (200, 302, 401)
+    for health in ("/livez", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"):
+        assert http.get(health, headers=other).status_code != 421
+
+
 def test_a_gate_that_listens_nowhere_is_closed(ring: KeyRing) -> None:
     ring.read()
     gate = Gate(ring)

@@ -1,7 +1,7 @@
 """The access keys in memory after a loss of Redis was accepted: the thread that reads them is told of it meanwhile."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from redis import Redis
@@ -25,7 +25,7 @@ def in_time(call: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def ring(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> KeyRing:
+def ring(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> Iterator[KeyRing]:
     """The keys of a process that saw one before Redis was emptied, and has no connection any more."""
     identity = StoreIdentity(blobs)
     own = connect(server.url, timeout_s=2, n_retries=0, identity=identity)
@@ -37,7 +37,8 @@ def ring(server: EmbeddedServer, redis: Redis, blobs: BlobStore) -> KeyRing:
     redis.flushall()
     with pytest.raises(ReplacedRedisError):
         identity.check(own)
-    return ring
+    yield ring
+    own.close()
 
 
 def test_a_read_that_opens_the_first_connection_after_an_accepted_loss_ends(
