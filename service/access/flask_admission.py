@@ -1,11 +1,8 @@
-"""Flask's side of the gate: the caller of a request, and the rule that Flask's router finds for a path."""
+"""Flask's side of the gate: the caller of a request."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from flask import Flask, Request
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
+from flask import Request
 
 from service.access.gate import Gate
 from service.access.needs import LOOKS, need_of
@@ -33,20 +30,6 @@ def caller_of(request: Request, gate: Gate | None) -> Caller:
     if need is not None:
         need.check(caller)  # again, as the shell's idea of a path must not be the only one
     return caller
-
-
-def rule_finder(app: Flask) -> Callable[[str, str], str | None]:
-    """Return what finds the rule for a method and a path as Flask will, before Flask is asked; None: there is none."""
-    router = app.url_map.bind("")
-
-    def rule_of(method: str, path: str) -> str | None:
-        try:
-            rule: Any = router.match(path, method, return_rule=True)[0]
-        except (HTTPException, RequestRedirect):
-            return None
-        return str(rule.rule)
-
-    return rule_of
 
 
 def _headers(request: Request) -> Mapping[bytes, bytes]:

@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
-from typing import NamedTuple
 
-from service.access.authenticate import UNKNOWN, WRONG_SECRET, authenticate
+from service.access.authenticate import MISSING, UNKNOWN, WRONG_SECRET, Admission, authenticate
+from service.access.failures import Failures
 from service.access.hosts import check_allowed, check_no_page_can_have
 from service.access.needs import PREDICT, Need
 from service.access.origins import check_origin
@@ -19,24 +19,12 @@ from service.http.caller import ANYONE, NOBODY, Caller
 from service.http.errors import RateLimitedError, UnauthenticatedError
 from storage.access.opening import is_of_this_machine
 from storage.errors import UnavailableError
+from storage.log.throttle import Throttle
 
 _FIRST_READ_S = 2.0
 """A start waits at most this long for the keys."""
 
-_LINES_PER_S = 5
-"""Of the log, about requests that were not let in."""
-
 _log = logging.getLogger(__name__)
-
-
-class Admission(NamedTuple):
-    """Who sends a request, and how long that is known."""
-
-    caller: Caller
-    until_ms: float
-    """When the key expires, in milliseconds since 1970."""
-    keys: Keys
-    """The keys that said so: once others are in force, the question must be asked again."""
 
 
 class Gate:
@@ -65,8 +53,8 @@ class Gate:
         self._rates = rates if rates is not None and rates.is_any else None
         self._may_be_open = is_insecure
         self._has_said = False
-        self._log_second = 0
-        self._n_logged = 0
+        self._failures = Failures()
+        self._throttle = Throttle()
 
     def listens_on(self, hosts: Iterable[str]) -> None:
         """Let everybody in while there is no access key, if only this machine reaches these hosts."""
@@ -108,8 +96,7 @@ class Gate:
             if b"host" in headers and not self._allowed_hosts:  # browsers always send one
                 check_no_page_can_have(headers[b"host"])
             return Admission(ANYONE, float("inf"), keys)
-        caller, until_ms = authenticate(headers, keys.by_id, _now_ms())
-        return Admission(caller, until_ms, keys)
+        return authenticate(headers, keys, _now_ms())
 
     def still_holds(self, admission: Admission) -> bool:
         """Whether the same headers would be admitted again in the same way."""
@@ -123,12 +110,23 @@ class Gate:
         key = keys.by_id.get(caller.key_id)
         return key is not None and key.refusal(_now_ms()) is None
 
-    def let_in(self, need: Need | None, headers: Mapping[bytes, bytes], *, is_look: bool = False) -> Caller:
+    async def let_in_on_loop(
+        self,
+        need: Need | None,
+        headers: Mapping[bytes, bytes],
+        *,
+        is_look: bool = False,
+        address: str | None = None,
+        is_counted: bool = False,
+    ) -> Caller:
         """Return who sends a request if he may; a key that was made a moment ago is looked up in Redis.
 
         Args:
             need: None: there is no such route, as whoever has a key may know.
+            headers: by name in lower case.
             is_look: see `admit`.
+            address: of the client, see `Failures`.
+            is_counted: whether this predict was taken from the limits before, by `is_one_too_many`.
 
         Raises:
             UnauthenticatedError, ForbiddenError: he may not.
@@ -144,39 +142,22 @@ class Gate:
         try:
             caller = self.admit(headers, is_look=is_look).caller
         except UnauthenticatedError as error:
-            self._look_up(error).result()
-            caller = self._admit_after_look_up(headers)
-        _check(caller, need)
-        if self._rates is not None:
-            self._rates.take_shared(caller)
-        return caller
-
-    async def let_in_on_loop(
-        self, need: Need | None, headers: Mapping[bytes, bytes], *, is_look: bool = False, is_counted: bool = False
-    ) -> Caller:
-        """Do the same on the event loop, which does not wait for Redis; predicts are counted in memory.
-
-        Args:
-            is_look: see `admit`.
-            is_counted: whether this predict was taken from the limits before, by `is_one_too_many`.
-        """
-        if need is not None and need.is_free:
-            if not need.is_health:
-                self._check_host(headers)
-            return NOBODY
-        try:
-            caller = self.admit(headers, is_look=is_look).caller
-        except UnauthenticatedError as error:
+            if error.reason != MISSING:
+                self._failures.take(address)
             await asyncio.shield(asyncio.wrap_future(self._look_up(error)))  # others may wait for it, too
             caller = self._admit_after_look_up(headers)
-        _check(caller, need)
         if self._rates is not None:
-            if need is PREDICT:
-                if not is_counted:
-                    self._rates.take(caller)
-            else:
+            if need is not PREDICT:
                 await asyncio.to_thread(self._rates.take_shared, caller)
+            elif not is_counted:
+                self._rates.take(caller)
+        if need is not None:
+            need.check(caller)
         return caller
+
+    def let_in(self, need: Need | None, headers: Mapping[bytes, bytes], *, is_look: bool = False) -> Caller:
+        """Do the same in a thread, for the Flask app without the shell."""
+        return asyncio.run(self.let_in_on_loop(need, headers, is_look=is_look))
 
     def is_one_too_many(self, caller: Caller) -> bool:
         """Whether a predict of this caller is one too many in this second; takes it if it is not."""
@@ -215,11 +196,7 @@ class Gate:
 
     def _note(self, error: UnauthenticatedError) -> None:
         """Log why somebody was not let in, which he is not told."""
-        second = int(time.monotonic())
-        if second != self._log_second:
-            self._log_second, self._n_logged = second, 0
-        self._n_logged += 1
-        if self._n_logged <= _LINES_PER_S:
+        if self._throttle.allows():
             _log.info("a request was not let in: access key %s: %s", error.key_id or "-", error.reason)
 
     def _say_that_it_is_open(self, keys: Keys) -> None:
@@ -233,11 +210,6 @@ class Gate:
             )
         else:
             _log.warning("nobody comes in: there is no access key, and other machines reach the API; %s", remedy)
-
-
-def _check(caller: Caller, need: Need | None) -> None:
-    if need is not None:
-        need.check(caller)
 
 
 def _now_ms() -> float:

@@ -88,7 +88,6 @@ class ForbiddenError(RequestError):
             has = f"this access key has {', '.join(scopes)}"
             detail = f"this needs an access key with the scope {' or '.join(enough)}; {has}"
         super().__init__(detail)
-        self.enough = tuple(enough)
 
 
 class ProxiedError(RequestError):
@@ -113,16 +112,22 @@ class OtherOriginError(RequestError):
         )
 
 
+_SETTINGS_OF_RATES = {"key": "MAX_KEY_REQUESTS_PER_S", "tenant": "MAX_TENANT_REQUESTS_PER_S"}
+
+
 class RateLimitedError(RequestError):
     """One request too many in a second.
 
     Args:
-        whose: "key" or "tenant".
-        setting: where the limit stands.
+        whose: "key", "tenant" or "address".
+        what: is limited.
     """
 
-    def __init__(self, whose: str, most_per_s: int, setting: str) -> None:
-        super().__init__(f"this {whose} may send {most_per_s:,} requests a second ({setting}): send it again later")
+    def __init__(self, whose: str, most_per_s: int, what: str = "requests") -> None:
+        limit = f"{most_per_s:,} {what} a second"
+        if whose in _SETTINGS_OF_RATES:
+            limit += f" ({_SETTINGS_OF_RATES[whose]})"
+        super().__init__(f"this {whose} may send {limit}: send it again later")
         fields = {
             "ratelimit-policy": f'"{whose}";q={most_per_s};w=1',
             "ratelimit": f'"{whose}";r=0;t={RETRY_AFTER_S}',

@@ -7,7 +7,8 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from service.access.gate import Admission, Gate
+from service.access.authenticate import Admission
+from service.access.gate import Gate
 from service.access.needs import PREDICT
 from service.http.caller import ANYONE, Caller
 from service.http.errors import RequestError

@@ -120,6 +120,32 @@ def test_of_many_requests_at_once_as_many_pass_as_may(api: Api) -> None:
         assert http.get("/livez").status_code == 200  # whoever asks for health is not counted
 
 
+def test_an_address_that_tries_many_keys_is_told_to_wait_and_others_are_not(api: Api) -> None:
+    with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
+        AccessKeyStore(redis).create(["read"])
+        deadline = time.monotonic() + 10
+        while api.http.get("/jobs").status_code == 200:
+            assert time.monotonic() < deadline
+
+        def n_looked_up() -> int:
+            return int(redis.info("commandstats").get("cmdstat_hgetall", {}).get("calls", 0))
+
+        for source in ("127.0.0.2", "127.0.0.3"):  # no proxy, unlike 127.0.0.1
+            n_before, began = n_looked_up(), time.monotonic()
+            with httpx.Client(base_url=api.url, transport=httpx.HTTPTransport(local_address=source)) as http:
+                answers = [
+                    http.post("/predict", content=PREDICT, headers={"X-API-Key": f"psk_{k:016x}_{'a' * 43}"})
+                    for k in range(80)
+                ]
+            n_seconds = int(time.monotonic() - began) + 2
+            statuses = Counter(answer.status_code for answer in answers)
+            assert statuses.keys() == {401, 429}
+            assert 20 <= statuses[401] <= 20 * n_seconds
+            limited = next(answer for answer in answers if answer.status_code == 429)
+            assert (limited.json()["code"], limited.headers["Retry-After"]) == ("rate_limited", "1")
+            assert n_looked_up() - n_before <= 10 * n_seconds
+
+
 def test_a_predict_whose_body_comes_slowly_takes_one_request_and_not_two(api: Api) -> None:
     with connect(api.server.url, timeout_s=5, n_retries=1) as redis:
         _, text = AccessKeyStore(redis).create(["predict"])

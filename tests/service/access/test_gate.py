@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,10 +14,11 @@ from redis import Redis
 
 from service.access.gate import Gate
 from service.access.needs import LOOK
+from service.access.rates import Rates
 from service.access.ring import KeyRing
 from service.app import create_app
 from service.http.caller import ANYONE
-from service.http.errors import MisdirectedError, ProxiedError, UnauthenticatedError
+from service.http.errors import ForbiddenError, MisdirectedError, ProxiedError, RateLimitedError, UnauthenticatedError
 from service.server.shell import Shell
 from service.settings import Limits
 from standalone import EmbeddedServer
@@ -29,6 +31,7 @@ from storage.connection import connect, connect_on_loop
 from storage.errors import UnavailableError
 from storage.models.store import ModelStore
 from tests.builders import loaded_models
+from tests.clock import Clock
 
 
 @pytest.fixture
@@ -313,6 +316,31 @@ def test_the_log_names_id_and_reason_and_not_the_key(
     assert f"access key {key.id}: revoked" in caplog.text
     assert text[21:] not in caplog.text
     assert len(caplog.records) <= 10  # five per second, and the second may have changed
+
+
+def test_a_request_that_its_key_does_not_allow_counts_against_the_limit_of_the_key(
+    ring: KeyRing, access: AccessKeyStore
+) -> None:
+    _, text = access.create(["predict"])
+    ring.read()
+    gate = Gate(ring, Rates(replace(Limits(), max_key_requests_per_s=4), clock=Clock()))
+    for _ in range(4):
+        with pytest.raises(ForbiddenError):
+            gate.let_in(LOOK, sent(text))
+    with pytest.raises(RateLimitedError):
+        gate.let_in(LOOK, sent(text))
+
+
+def test_options_asks_redis_nothing(ring: KeyRing, access: AccessKeyStore, redis: Redis, blobs: BlobStore) -> None:
+    asked: list[str] = []
+    app = create_app(redis, blobs, Limits(), check_store=lambda: asked.append("store"), gate=Gate(ring))
+    http = app.test_client()
+    _, text = access.create(["read"])
+    ring.read()
+    assert [http.options(path).status_code for path in ("/jobs", "/models/a")] == [200, 200]
+    assert asked == []
+    assert http.get("/jobs", headers={"X-API-Key": text}).status_code == 200
+    assert asked == ["store"]
 
 
 def test_the_flask_app_alone_asks_for_keys_too(
