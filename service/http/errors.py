@@ -26,6 +26,7 @@ StartingError is an UnavailableError of `storage`.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -53,8 +54,12 @@ from storage.errors import (
     VersionNotFoundError,
 )
 from storage.log.alarm_codes import UNEXPECTED_ERROR
+from storage.log.throttle import Throttle
 
 RETRY_AFTER_S = 1
+
+_throttles: defaultdict[type[BaseException], Throttle] = defaultdict(Throttle)
+"""Of warnings about stores that are away, by their reason: one must not hide another."""
 
 _log = logging.getLogger(__name__)
 
@@ -343,8 +348,11 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
         detail = "what is stored is not what was written there; the service's log has the details under the request_id"
         return problem_answer(503, "unavailable", detail, request_id=request_id)
     if isinstance(error, UnavailableError):
-        level = logging.DEBUG if isinstance(error, StartingError) else logging.WARNING
-        _log.log(level, "request %s: %s", request_id, error.__cause__ or error, extra=about)
+        reason = error.__cause__ or error
+        if isinstance(error, StartingError):
+            _log.debug("request %s: %s", request_id, reason, extra=about)
+        elif _throttles[type(reason)].allows():  # each request has its own line, too, with its status
+            _log.warning("request %s: %s", request_id, reason, extra=about)
     if isinstance(error, TableError):
         return problem_answer(error.status, error.code, str(error), request_id=request_id, members=error.members)
     for kind in type(error).__mro__:
