@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 
 from service.access.authenticate import MISSING, UNKNOWN, WRONG_SECRET, Admission, authenticate
@@ -116,7 +116,7 @@ class Gate:
         headers: Mapping[bytes, bytes],
         *,
         is_look: bool = False,
-        address: str | None = None,
+        find_address: Callable[[], str | None] = lambda: None,
         is_counted: bool = False,
     ) -> Caller:
         """Return who sends a request if he may; a key that was made a moment ago is looked up in Redis.
@@ -125,7 +125,7 @@ class Gate:
             need: None: there is no such route, as whoever has a key may know.
             headers: by name in lower case.
             is_look: see `admit`.
-            address: of the client, see `Failures`.
+            find_address: returns that of the client, see `Failures`; called only for a bad key.
             is_counted: whether this predict was taken from the limits before, by `is_one_too_many`.
 
         Raises:
@@ -143,7 +143,7 @@ class Gate:
             caller = self.admit(headers, is_look=is_look).caller
         except UnauthenticatedError as error:
             if error.reason != MISSING:
-                self._failures.take(address)
+                self._failures.take(find_address())
             await asyncio.shield(asyncio.wrap_future(self._look_up(error)))  # others may wait for it, too
             caller = self._admit_after_look_up(headers)
         if self._rates is not None:

@@ -248,7 +248,7 @@ class Shell:
             PREDICT if is_predict else need_of(method, scope[ROUTE].rule),
             headers,
             is_look=method in LOOKS,
-            address=self.proxies.client_of((scope.get("client") or (None,))[0], headers),
+            find_address=lambda: self.proxies.client_of((scope.get("client") or (None,))[0], headers),
             is_counted=scope.get(COUNTED, False),
         )
         add(key_id=caller.key_id, tenant=caller.tenant or None)

@@ -77,7 +77,7 @@ def test_after_twenty_bad_keys_no_key_of_the_address_is_looked_up_and_good_keys_
 
     async def let_in(text: str) -> Caller:
         sent = {b"x-api-key": text.encode()} if text else {}
-        return await gate.let_in_on_loop(LOOK, sent, address="203.0.113.9")
+        return await gate.let_in_on_loop(LOOK, sent, find_address=lambda: "203.0.113.9")
 
     for k in range(20):
         with pytest.raises(UnauthenticatedError):
