@@ -26,21 +26,27 @@ from storage.store_settings import blob_url
 
 
 @contextmanager
-def store_of(data_dir: Path, redis_url: str | None) -> Iterator[AccessKeyStore]:
+def store_of(data_dir: Path, redis_url: str | None, *, may_begin: bool = False) -> Iterator[AccessKeyStore]:
     """Give the access keys in a Redis, and explain what goes wrong with them.
 
     Args:
         redis_url: None for the embedded server of the data directory; it is started if it does not run.
+        may_begin: whether it is also started without any data.
 
     Raises:
-        StandaloneError: the embedded server cannot be started; or Redis is not the one of the blob store, or a newer
-            release wrote what is in it.
+        StandaloneError: the embedded server cannot be started, or has no data; or Redis is not the one of the blob
+            store, or a newer release wrote what is in it.
         click.ClickException: Redis cannot be used, or there is no such key.
     """
     blobs = blob_url(os.environ, data_dir.absolute())
     with ExitStack() as on_exit:
         url = redis_url or url_of_running(data_dir)
         if url is None:
+            if not may_begin and not EmbeddedServer(data_dir).has_data:
+                raise StandaloneError(
+                    f"{data_dir} has no data, so no access key: name another directory with --data-dir, or set "
+                    "REDIS_URL; 'perceptron keys create --scope admin' makes the first key"
+                )
             data = on_exit.enter_context(DataDirectory.open(data_dir, "perceptron keys"))
             url = on_exit.enter_context(EmbeddedServer(data.path)).url
         try:

@@ -75,7 +75,13 @@ def create_shell() -> Shell:
     )
     ring = KeyRing(AccessKeyStore(redis), models.breaker, check_store=check_redis)
     rates = Rates(settings.limits, RateStore(redis), models.breaker)
-    gate = Gate(ring, rates, allowed_hosts=settings.allowed_hosts, is_insecure=settings.is_insecure)
+    gate = Gate(
+        ring,
+        rates,
+        allowed_hosts=settings.allowed_hosts,
+        cors_origins=settings.cors_origins,
+        is_insecure=settings.is_insecure,
+    )
 
     def forget() -> None:
         models.forget()

@@ -16,7 +16,7 @@ from storage.webhooks.settings import WebhookSettings
 
 _ROUTE = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]{0,1000}")
 
-_ALLOWED_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
+_ALLOWED_HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 """As browsers send it: in lower case, without a path."""
@@ -93,7 +93,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     """The origins whose pages may read answers; `*` stands for all."""
     allowed_hosts: tuple[str, ...] = ()
-    """The names in the Host header that are answered for; none of them: any."""
+    """The names in the Host header that are answered for; `*` stands for all; none of them: see `Gate`."""
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     """The proxies whose X-Forwarded-Proto is believed: addresses and networks; `*`: every client."""
     is_insecure: bool = False
@@ -186,7 +186,7 @@ def _hosts(env: Mapping[str, str], setting: str) -> tuple[str, ...]:
     for host in hosts:
         if not _ALLOWED_HOST.fullmatch(host):
             raise ValueError(
-                f"{setting} must be names without ports like api.example.com or *.example.com, not {host[:200]!r}"
+                f"{setting} must be * or names without ports like api.example.com or *.example.com, not {host[:200]!r}"
             )
     return hosts
 

@@ -5,9 +5,8 @@
     |   |-- MissingCommandsError
     |   `-- RedisAwayError
     |       `-- RedisSilentError
-    |-- LimitError
-    |   |-- QueueFullError
-    |   `-- DatasetsFullError
+    |-- QueueFullError
+    |-- DatasetsFullError
     |-- JobNotFoundError
     |-- JobAlreadyDoneError
     |-- NoNetworkError
@@ -93,18 +92,14 @@ class RedisSilentError(RedisAwayError):
         super().__init__(message)
 
 
-class LimitError(StorageError):
-    """A tenant has as much of something as it may have."""
-
-
-class QueueFullError(LimitError):
+class QueueFullError(StorageError):
     """As many jobs of the tenant wait as may."""
 
     def __init__(self, max_queued: int) -> None:
         super().__init__(f"{max_queued:,} jobs wait, and no more may (MAX_TENANT_QUEUED_JOBS): send it again later")
 
 
-class DatasetsFullError(LimitError):
+class DatasetsFullError(StorageError):
     """The data sets of the tenant would take more bytes than they may."""
 
     def __init__(self, n_bytes: int, max_bytes: int) -> None:

@@ -218,9 +218,10 @@ class StoreIdentity:
             error = ReplacedRedisError(None if found is None else found.decode(), expected.decode())
             self._alarm(error)
             raise error
-        if self._taken not in (None, found):
+        is_loss = self._taken not in (None, found)
+        self._known = self._taken = found  # first: what drops its caches may connect, and so come here again
+        if is_loss:
             self.on_loss()
-        self._known = self._taken = found
 
     @contextmanager
     def _alarmed(self) -> Iterator[None]:

@@ -1,8 +1,6 @@
 """`perceptron keys`: the access keys of a service. It works on Redis, as the first key has to come from somewhere."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,6 @@ from cli.remote.watching import moment
 
 if TYPE_CHECKING:
     from storage.access.record import AccessKey
-    from storage.access.store import AccessKeyStore
 
 _DURATION = re.compile(r"(\d{1,7})([smhd])")
 _LONGEST_S = 36_500 * 86_400
@@ -23,9 +20,16 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 class Duration(click.ParamType[float]):
-    """A time such as 90d or 24h, in seconds."""
+    """A time such as 90d or 24h, in seconds.
+
+    Args:
+        shortest_s: what is shorter is refused.
+    """
 
     name = "duration"
+
+    def __init__(self, shortest_s: int = 0) -> None:
+        self._shortest_s = shortest_s
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the seconds."""
@@ -36,6 +40,8 @@ class Duration(click.ParamType[float]):
         seconds = float(int(found[1]) * _UNITS[found[2]])
         if seconds > _LONGEST_S:
             self.fail(f"{value!r} is longer than 36500d: leave it out for a key that does not expire", param, ctx)
+        if seconds < self._shortest_s:
+            self.fail(f"{value!r} is shorter than {self._shortest_s}s", param, ctx)
         return seconds
 
 
@@ -79,19 +85,6 @@ def keys_options(command: Decorated) -> Decorated:
     return data_dir_option(redis_url(json_option(common_options(command))))
 
 
-@contextmanager
-def _store(data_dir: Path, redis_url: str | None) -> Iterator["AccessKeyStore"]:
-    """Give the access keys in Redis. An embedded one that does not run is started for this call.
-
-    Raises:
-        click.ClickException: Redis cannot be used, or there is no such key.
-    """
-    from cli.keys_in_redis import store_of  # here, so that the other commands do not load the storage
-
-    with store_of(data_dir, redis_url) as store:
-        yield store
-
-
 @click.group(cls=Family, invoke_without_command=True)
 @keys_options
 @click.pass_context
@@ -107,7 +100,7 @@ def keys(ctx: click.Context, data_dir: Path, redis_url: str | None) -> None:
     Make, list, rotate and revoke access keys. From the first one on, nobody comes in without a key.
 
     The keys are in Redis: that of REDIS_URL, else the embedded one of the data directory, which is started for the
-    call if it does not run.
+    call if it does not run. Only 'create' begins an empty one.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_keys, data_dir=data_dir, redis_url=redis_url)
@@ -123,7 +116,9 @@ def keys(ctx: click.Context, data_dir: Path, redis_url: str | None) -> None:
 )
 @click.option("--tenant", default="", callback=_tenant, help="Whose models and data it sees; without: the operator's.")
 @click.option("--name", default="", callback=_name, help="What to call it in lists.")
-@click.option("--expires", type=Duration(), help="How long it works, such as 90d; without: until it is revoked.")
+@click.option(
+    "--expires", type=Duration(shortest_s=1), help="How long it works, such as 90d; without: until it is revoked."
+)
 @keys_options
 def create_key(
     scopes: tuple[Any, ...], tenant: str, name: str, expires: float | None, data_dir: Path, redis_url: str | None
@@ -139,7 +134,9 @@ def create_key(
     Clients send it as 'Authorization: Bearer psk_...'; the command and the Python client take it from
     PERCEPTRON_API_KEY.
     """
-    with _store(data_dir, redis_url) as store:
+    from cli.keys_in_redis import store_of  # here, so that help and completion do not load the storage
+
+    with store_of(data_dir, redis_url, may_begin=True) as store:
         key, text = store.create(scopes, tenant=tenant, name=name, lifetime_s=expires)
     _print_new(key, text)
 
@@ -154,7 +151,9 @@ def list_keys(data_dir: Path, redis_url: str | None) -> None:
 
     List the access keys, the oldest first, with those that have ended.
     """
-    with _store(data_dir, redis_url) as store:
+    from cli.keys_in_redis import store_of
+
+    with store_of(data_dir, redis_url) as store:
         found = list(store.all().keys.values())
     if this_call().is_json:
         print_json({"data": [_as_json(key) for key in found]})
@@ -181,11 +180,13 @@ def revoke_key(key_id: str, data_dir: Path, redis_url: str | None) -> None:
 
     Access stays on, also when the last key is revoked.
     """
-    with _store(data_dir, redis_url) as store:
+    from cli.keys_in_redis import store_of
+
+    with store_of(data_dir, redis_url) as store:
         key = store.revoke(key_id)
     if this_call().is_json:
-        print_json(_as_json(key))
-    say(f"{key.id} is revoked.")
+        print_json({"id": key_id, "state": "revoked"} if key is None else _as_json(key))
+    say(f"{key_id} is revoked." if key is not None else f"{key_id} is revoked, though its record is damaged.")
 
 
 @keys.command("rotate")
@@ -204,7 +205,9 @@ def rotate_key(key_id: str, overlap: float, data_dir: Path, redis_url: str | Non
     The old one expires after the overlap, in which you give its holders the new one. It cannot be rotated again
     meanwhile: rotate the new one, or revoke the old one to end it earlier.
     """
-    with _store(data_dir, redis_url) as store:
+    from cli.keys_in_redis import store_of
+
+    with store_of(data_dir, redis_url) as store:
         key, text = store.rotate(key_id, overlap_s=overlap)
         old = store.get(key_id)
     _print_new(key, text)
@@ -224,7 +227,9 @@ def _times(key: "AccessKey") -> tuple[int | None, ...]:
 
 
 def _as_json(key: "AccessKey") -> dict[str, Any]:
-    created_at, expires_at, revoked_at = map(_rfc3339, _times(key))
+    from storage.times import rfc3339
+
+    created_at, expires_at, revoked_at = map(rfc3339, _times(key))
     return {
         "id": key.id,
         "name": key.name,
@@ -240,13 +245,6 @@ def _as_json(key: "AccessKey") -> dict[str, Any]:
 
 def _state(key: "AccessKey") -> str:
     return key.refusal(datetime.now(UTC).timestamp() * 1000) or "in force"
-
-
-def _rfc3339(at_ms: int | None) -> str | None:
-    """Return the text of a time as the service writes it; None for none."""
-    if at_ms is None:
-        return None
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _shown(at_ms: int | None) -> str | None:

@@ -4,31 +4,33 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from service.access.ring import Keys
 from service.http.caller import Caller
 from service.http.errors import UnauthenticatedError
 from storage.access.key_text import read_text
-from storage.access.record import AccessKey
 
 _NOBODYS_DIGEST = "0" * 64
 
-UNKNOWN, WRONG_SECRET = "unknown", "wrong secret"
+MISSING, UNKNOWN, WRONG_SECRET = "missing", "unknown", "wrong secret"
 
 AUTHORIZATION, API_KEY = b"authorization", b"x-api-key"
 
 
-class Admitted(NamedTuple):
-    """A caller, and when his key expires."""
+class Admission(NamedTuple):
+    """Who sends a request, and how long that is known."""
 
     caller: Caller
     until_ms: float
+    """When the key expires, in milliseconds since 1970."""
+    keys: Keys
+    """The keys that said so: once others are in force, the question must be asked again."""
 
 
-def authenticate(headers: Mapping[bytes, bytes], keys: Mapping[str, AccessKey], now_ms: float) -> Admitted:
+def authenticate(headers: Mapping[bytes, bytes], keys: Keys, now_ms: float) -> Admission:
     """Return who sends a request.
 
     Args:
         headers: by name in lower case.
-        keys: by id.
 
     Raises:
         UnauthenticatedError: there is no key in force. The message is the same for whatever is wrong with a key.
@@ -36,8 +38,8 @@ def authenticate(headers: Mapping[bytes, bytes], keys: Mapping[str, AccessKey], 
     sent = sent_text(headers)
     given = None if sent is None else read_text(sent)
     if given is None:
-        raise UnauthenticatedError("malformed" if sent else "missing")
-    key = keys.get(given.key_id)
+        raise UnauthenticatedError("malformed" if sent else MISSING)
+    key = keys.by_id.get(given.key_id)
     # An unknown id costs the same compare, so that the time does not tell which ids exist.
     is_right = hmac.compare_digest(given.digest, _NOBODYS_DIGEST if key is None else key.digest)
     if key is None:
@@ -47,7 +49,7 @@ def authenticate(headers: Mapping[bytes, bytes], keys: Mapping[str, AccessKey], 
     if (reason := key.refusal(now_ms)) is not None:
         raise UnauthenticatedError(reason, given.key_id)
     until_ms = float("inf") if key.expires_at_ms is None else key.expires_at_ms
-    return Admitted(Caller(key.id, key.tenant, key.scopes), until_ms)
+    return Admission(Caller(key.id, key.tenant, key.scopes), until_ms, keys)
 
 
 def sent_text(headers: Mapping[bytes, bytes]) -> str | None:

@@ -1,14 +1,11 @@
-"""Flask's side of the gate: the caller of a request, and the rule that Flask's router finds for a path."""
+"""Flask's side of the gate: the caller of a request."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from flask import Flask, Request
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
+from flask import Request
 
 from service.access.gate import Gate
-from service.access.needs import need_of
+from service.access.needs import LOOKS, need_of
 from service.http.caller import ANYONE, NOBODY, Caller
 from service.http.errors import UnauthenticatedError
 
@@ -27,26 +24,12 @@ def caller_of(request: Request, gate: Gate | None) -> Caller:
     need = need_of(request.method, None if request.url_rule is None else request.url_rule.rule)
     caller: Caller | None = request.environ.get("asgi.scope", {}).get(CALLER)
     if caller is None:
-        return gate.let_in(need, _headers(request))
+        return gate.let_in(need, _headers(request), is_look=request.method in LOOKS)
     if caller is not NOBODY and not gate.is_in_force(caller):
         raise UnauthenticatedError("ended meanwhile", caller.key_id)  # while the body arrived, or the request waited
     if need is not None:
         need.check(caller)  # again, as the shell's idea of a path must not be the only one
     return caller
-
-
-def rule_finder(app: Flask) -> Callable[[str, str], str | None]:
-    """Return what finds the rule for a method and a path as Flask will, before Flask is asked; None: there is none."""
-    router = app.url_map.bind("")
-
-    def rule_of(method: str, path: str) -> str | None:
-        try:
-            rule: Any = router.match(path, method, return_rule=True)[0]
-        except (HTTPException, RequestRedirect):
-            return None
-        return str(rule.rule)
-
-    return rule_of
 
 
 def _headers(request: Request) -> Mapping[bytes, bytes]:

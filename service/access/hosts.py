@@ -1,8 +1,8 @@
 """Which Host headers are answered.
 
 A page of the web can make a browser send requests to this machine under a name of the page's own domain (DNS
-rebinding), and read the answers. Without an access key it could do everything that way. So while nobody needs one, only
-names are answered that no such page can have.
+rebinding), and read the answers. Without an access key it could do everything that way. So while nobody needs one, and
+no names are listed, only names are answered that no such page can have.
 """
 
 import ipaddress
@@ -11,19 +11,27 @@ from collections.abc import Collection
 
 from service.http.errors import MisdirectedError
 
+_LONGEST = 253
+"""Of a name in the DNS. The time that a check takes grows with the square of the number of dots."""
+
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:]*)(?::[0-9]{0,5})?")
 
 
+ANY = "*"
+
+
 def check_allowed(host: bytes, allowed: Collection[str]) -> None:
-    """Check a Host header against a list of names; `*.example.com` stands for all names below.
+    """Check a Host header against a list of names; `*.example.com` stands for all names below, `*` for all there are.
 
     Raises:
         MisdirectedError: it is not in the list.
     """
+    if ANY in allowed:
+        return
     name = _name_of(host)
     parents = (f"*.{name[k + 1 :]}" for k, sign in enumerate(name) if sign == ".")
     if name not in allowed and not any(each in allowed for each in parents):
-        raise MisdirectedError(f"the host {name[:255]!r} is not one that this service answers for (ALLOWED_HOSTS)")
+        raise MisdirectedError(f"the host {name!r} is not one that this service answers for (ALLOWED_HOSTS)")
 
 
 def check_no_page_can_have(host: bytes) -> None:
@@ -35,8 +43,8 @@ def check_no_page_can_have(host: bytes) -> None:
     name = _name_of(host)
     if "." in name and not name.endswith(".localhost") and not _is_address(name):
         raise MisdirectedError(
-            f"while there is no access key, this service answers for localhost and addresses, not for the host "
-            f"{name[:255]!r}: make a key with 'perceptron keys create', or set ALLOWED_HOSTS"
+            "while there is no access key, this service answers for localhost, addresses and names without a dot, not "
+            f"for the host {name!r}: name it in ALLOWED_HOSTS, or make a key with 'perceptron keys create'"
         )
 
 
@@ -50,7 +58,12 @@ def _name_of(host: bytes) -> str:
     match = _HOST.fullmatch(text)
     if match is None:
         raise MisdirectedError(f"the header Host is malformed: {text[:255]!r} (ALLOWED_HOSTS)")
-    return match[1].strip("[]").removesuffix(".")
+    name = match[1].strip("[]").removesuffix(".")
+    if len(name) > _LONGEST:
+        raise MisdirectedError(
+            f"the name in the header Host has {len(name)} characters, and may have {_LONGEST} (ALLOWED_HOSTS)"
+        )
+    return name
 
 
 def _is_address(name: str) -> bool:

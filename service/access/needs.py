@@ -17,6 +17,8 @@ class Need:
     """One of them is enough, and `admin` always is."""
     is_free: bool = False
     """Nobody is asked for a key."""
+    is_health: bool = False
+    """It is answered under any name of a host: probes use addresses."""
     is_for_operator: bool = False
     """Only for keys without a tenant: the answer is about all tenants."""
 
@@ -40,6 +42,7 @@ class Need:
 
 
 FREE = Need(is_free=True)
+HEALTH = Need(is_free=True, is_health=True)
 ADMIN = Need()
 PREDICT = Need(("predict",))
 TRAIN = Need(("train",))
@@ -56,7 +59,8 @@ _REGION = "/v2/{}sharedmemory/region/<region>/{}"
 
 def _rows() -> Iterator[tuple[Need, str, tuple[str, ...]]]:
     yield FREE, "GET", ("/", "/docs", "/docs/start.js", "/docs/assets/<path:filename>", "/openapi.json", "/version")
-    yield FREE, "GET", ("/livez", "/readyz", "/ping", "/health", "/v2", "/v2/health/live", "/v2/health/ready")
+    yield FREE, "GET", ("/v2",)
+    yield HEALTH, "GET", ("/livez", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready")
     yield LOOK, "GET", ("/jobs", "/jobs/<job_id>", "/jobs/<job_id>/events")
     yield LOOK, "GET", ("/datasets", "/datasets/<dataset_id>", "/datasets/<dataset_id>/rows", "/models")
     yield LOOK_AT_MODEL, "GET", ("/models/<name>", "/models/<name>/versions/<version:version>")
@@ -86,6 +90,10 @@ NEEDS: Mapping[tuple[str, str], Need] = MappingProxyType(
     {(method, rule): need for need, method, rules in _rows() for rule in rules}
 )
 """By method and rule, which is a path in Flask's notation."""
+
+
+LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The methods of requests that change nothing."""
 
 
 def need_of(method: str, rule: str | None) -> Need | None:

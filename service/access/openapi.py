@@ -26,10 +26,10 @@ def add_security(document: dict[str, Any]) -> dict[str, Any]:
             need = need_of(method.upper(), rules.get((method, path), path))
             assert need is not None, "it has a rule"
             operation["security"] = _alternatives(need)
-            if need.is_free:
-                continue
-            refused = problems(401, 403)
-            operation["responses"] |= {str(status): refused[status] for status in (401, 403)}
+            refused = _refusals(need)
+            operation["responses"] |= {
+                str(status): answer for status, answer in problems(*refused).items() if status in refused
+            }
             if need.is_for_operator:
                 operation["x-operator-only"] = True
     return document
@@ -40,6 +40,13 @@ def _alternatives(need: Need) -> list[dict[str, list[str]]]:
     if need.is_free:
         return []
     return [{scheme: [scope]} for scheme in SCHEMES for scope in need.enough]
+
+
+def _refusals(need: Need) -> tuple[int, ...]:
+    """Return the statuses with which the gate refuses requests."""
+    if need.is_free:
+        return () if need.is_health else (421,)
+    return 401, 403, 421, 429
 
 
 def _in_braces(rule: str) -> str:

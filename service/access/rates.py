@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from service.http.caller import Caller
 from service.http.errors import RateLimitedError
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from storage.access.rates import RateStore
 
 _MAX_BUCKETS = 100_000
+
+
+class _Limit(NamedTuple):
+    whose: str
+    most_per_s: int
 
 
 class Rates:
@@ -58,17 +63,17 @@ class Rates:
         Raises:
             RateLimitedError: it is one too many.
         """
-        most_per_s = self._limits(caller)
+        limits = self._limits(caller)
         with self._lock:
             now_s = self._clock()
-            left = {name: self._left(name, most, now_s) for name, most in most_per_s.items()}
+            left = {name: self._left(name, limit.most_per_s, now_s) for name, limit in limits.items()}
             empty = next((name for name, n in left.items() if n < 1), None)
             if empty is None:
                 if len(self._buckets) > _MAX_BUCKETS:
                     self._buckets.clear()  # of keys that were deleted, most of all
                 self._buckets |= {name: (n - 1, now_s) for name, n in left.items()}
         if empty is not None:
-            raise _refusal(empty, most_per_s[empty])
+            raise RateLimitedError(*limits[empty])
 
     def take_shared(self, caller: Caller) -> None:
         """Take a request that is no predict, counted by all processes together; while Redis is away, by this one.
@@ -76,34 +81,31 @@ class Rates:
         Raises:
             RateLimitedError: it is one too many.
         """
-        most_per_s = self._limits(caller)
-        if not most_per_s:
+        limits = self._limits(caller)
+        if not limits:
             return
         if self._store is None or self._breaker is None:
             self.take(caller)
             return
         try:
             with self._breaker.calling():
-                empty = self._store.take(most_per_s)
+                empty = self._store.take({name: limit.most_per_s for name, limit in limits.items()})
         except UnavailableError:
             self.take(caller)
             return
         if empty is not None:
-            raise _refusal(empty, most_per_s[empty])
+            raise RateLimitedError(*limits[empty])
 
-    def _limits(self, caller: Caller) -> Mapping[str, int]:
+    def _limits(self, caller: Caller) -> Mapping[str, _Limit]:
+        """Return what limits a caller, by the name of the bucket."""
         if caller.key_id is None:
             return {}
-        limits = {f"key:{caller.key_id}": self._of_key, f"tenant:{caller.tenant}": self._of_tenant}
-        return {name: most for name, most in limits.items() if most < UNLIMITED}
+        limits = {
+            f"key:{caller.key_id}": _Limit("key", self._of_key),
+            f"tenant:{caller.tenant}": _Limit("tenant", self._of_tenant),
+        }
+        return {name: limit for name, limit in limits.items() if limit.most_per_s < UNLIMITED}
 
     def _left(self, name: str, most: int, now_s: float) -> float:
         left, at_s = self._buckets.get(name, (float(most), now_s))
         return min(float(most), left + (now_s - at_s) * most)
-
-
-def _refusal(name: str, most: int) -> RateLimitedError:
-    of_key = name.startswith("key:")
-    return RateLimitedError(
-        "key" if of_key else "tenant", most, "MAX_KEY_REQUESTS_PER_S" if of_key else "MAX_TENANT_REQUESTS_PER_S"
-    )

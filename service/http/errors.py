@@ -6,6 +6,7 @@ RequestError
 |-- UnauthenticatedError
 |-- ForbiddenError
 |-- ProxiedError
+|-- OtherOriginError
 |-- RateLimitedError
 |-- MisdirectedError
 |-- UnsupportedMediaTypeError
@@ -25,6 +26,7 @@ StartingError is an UnavailableError of `storage`.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -51,9 +53,13 @@ from storage.errors import (
     VersionInUseError,
     VersionNotFoundError,
 )
+from storage.log.throttle import Throttle
 from storage.log.unexpected import log_unexpected
 
 RETRY_AFTER_S = 1
+
+_throttles: defaultdict[type[BaseException], Throttle] = defaultdict(Throttle)
+"""Of warnings about stores that are away, by their reason: one must not hide another."""
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +93,6 @@ class ForbiddenError(RequestError):
             has = f"this access key has {', '.join(scopes)}"
             detail = f"this needs an access key with the scope {' or '.join(enough)}; {has}"
         super().__init__(detail)
-        self.enough = tuple(enough)
 
 
 class ProxiedError(RequestError):
@@ -101,16 +106,33 @@ class ProxiedError(RequestError):
         )
 
 
+class OtherOriginError(RequestError):
+    """A page of another origin sent the request, and there is no access key."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"a page of another origin, {origin[:255]!r}, sent this request, and there is no access key, so any page "
+            "that is open in a browser here could do everything: name its origin in CORS_ORIGINS, or make a key with "
+            "'perceptron keys create --scope admin'"
+        )
+
+
+_SETTINGS_OF_RATES = {"key": "MAX_KEY_REQUESTS_PER_S", "tenant": "MAX_TENANT_REQUESTS_PER_S"}
+
+
 class RateLimitedError(RequestError):
     """One request too many in a second.
 
     Args:
-        whose: "key" or "tenant".
-        setting: where the limit stands.
+        whose: "key", "tenant" or "address".
+        what: is limited.
     """
 
-    def __init__(self, whose: str, most_per_s: int, setting: str) -> None:
-        super().__init__(f"this {whose} may send {most_per_s:,} requests a second ({setting}): send it again later")
+    def __init__(self, whose: str, most_per_s: int, what: str = "requests") -> None:
+        limit = f"{most_per_s:,} {what} a second"
+        if whose in _SETTINGS_OF_RATES:
+            limit += f" ({_SETTINGS_OF_RATES[whose]})"
+        super().__init__(f"this {whose} may send {limit}: send it again later")
         fields = {
             "ratelimit-policy": f'"{whose}";q={most_per_s};w=1',
             "ratelimit": f'"{whose}";r=0;t={RETRY_AFTER_S}',
@@ -236,6 +258,7 @@ STATUS_AND_CODE: dict[type[Exception], tuple[int, str]] = {
     UnauthenticatedError: (401, "unauthenticated"),
     ForbiddenError: (403, "forbidden"),
     ProxiedError: (403, "forbidden"),
+    OtherOriginError: (403, "forbidden"),
     RateLimitedError: (429, "rate_limited"),
     MisdirectedError: (421, "unknown_host"),
     NotAcceptableError: (406, "not_acceptable"),
@@ -325,8 +348,11 @@ def answer_to(error: Exception, *, request_id: str | None) -> HttpAnswer:
         detail = "what is stored is not what was written there; the service's log has the details under the request_id"
         return problem_answer(503, "unavailable", detail, request_id=request_id)
     if isinstance(error, UnavailableError):
-        level = logging.DEBUG if isinstance(error, StartingError) else logging.WARNING
-        _log.log(level, "request %s: %s", request_id, error.__cause__ or error, extra=about)
+        reason = error.__cause__ or error
+        if isinstance(error, StartingError):
+            _log.debug("request %s: %s", request_id, reason, extra=about)
+        elif _throttles[type(reason)].allows():  # each request has its own line, too, with its status
+            _log.warning("request %s: %s", request_id, reason, extra=about)
     if isinstance(error, TableError):
         return problem_answer(error.status, error.code, str(error), request_id=request_id, members=error.members)
     for kind in type(error).__mro__:

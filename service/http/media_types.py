@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from werkzeug.http import parse_options_header
 
-from service.http.errors import NotAcceptableError, UnsupportedMediaTypeError
+from service.http.errors import NotAcceptableError
 from service.http.wire import HttpRequest
 
 PROBLEM = "application/problem+json"
@@ -34,14 +34,7 @@ class _Range(NamedTuple):
 
 
 def body_type(request: HttpRequest) -> tuple[str, Mapping[str, str]]:
-    """Return the media type of the body and its parameters; JSON when there is no Content-Type.
-
-    Raises:
-        UnsupportedMediaTypeError: there is none, and a page of the web sent it. A browser asks nobody before it sends
-            such a body to another origin, so any page could send jobs to a service on its visitor's machine.
-    """
-    if not request.content_type and b"origin" in request.headers:
-        raise UnsupportedMediaTypeError("a page of the web must name the media type of its body in Content-Type")
+    """Return the media type of the body and its parameters; JSON when there is no Content-Type."""
     name, parameters = parse_options_header(request.content_type.decode("latin-1"))
     name = name.lower()
     return JSON if name == "" or name.endswith("+json") else name, parameters

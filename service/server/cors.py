@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
+from service.access.origins import ANY
 from service.http.wire import RESOURCE_POLICY, SAFE
 from service.server.messages import Headers, Message, Scope, Send
-
-ANY = "*"
 
 _METHODS = b"GET, HEAD, POST, PUT, DELETE"
 _MAX_AGE_S = 600

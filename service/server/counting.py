@@ -4,14 +4,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter_ns
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map
 
-from service.observe.metrics.traffic import METHODS, OTHER, UNKNOWN_ROUTE, Traffic
+from service.observe.metrics.traffic import METHODS, OTHER, Traffic
 from service.observe.payloads import ALIVE, READINESS_PATHS
 from service.predict.predict import SERVER_TIMING
 from service.predict.protocols.table import PREDICT
 from service.server.messages import App, Message, Receive, Scope, Send, header, remote_of, with_request_id
+from service.server.routing import ROUTE, route_finder
 from storage.log import traces
 from storage.log.form import doing
 
@@ -19,7 +19,7 @@ _HEALTH = READINESS_PATHS | ALIVE.keys()
 
 
 def counted(app: App, traffic: Traffic, rules: Map, is_starting: Callable[[], bool] = lambda: False) -> App:
-    """Return an app that answers as `app` does, counts, and logs.
+    """Return an app that answers as `app` does, counts, and logs. It finds the route of each request.
 
     Every line that is logged meanwhile has the id of the request.
 
@@ -27,7 +27,7 @@ def counted(app: App, traffic: Traffic, rules: Map, is_starting: Callable[[], bo
         rules: of the Flask app, which tell the route of a path.
         is_starting: whether the process is not ready yet, as whoever waits for it asks again and again.
     """
-    rule_of = rule_finder(rules)
+    find_route = route_finder(rules)
 
     async def count(scope: Scope, receive: Receive, send: Send) -> None:
         answered = _Answered(is_starting())
@@ -41,8 +41,9 @@ def counted(app: App, traffic: Traffic, rules: Map, is_starting: Callable[[], bo
             answered.read(message)
             return message
 
-        scope = with_request_id(scope)
-        with doing(request_id=header(scope, b"x-request-id").decode("latin-1")), _span_of(scope, rule_of):
+        route = find_route(scope["method"], scope["path"])
+        scope = {**with_request_id(scope), ROUTE: route}
+        with doing(request_id=header(scope, b"x-request-id").decode("latin-1")), _span_of(scope, route.shown):
             try:
                 await app(scope, reading, noting)
             except Exception:
@@ -51,16 +52,16 @@ def counted(app: App, traffic: Traffic, rules: Map, is_starting: Callable[[], bo
             finally:
                 traces.describe(http_response_status_code=answered.status)
                 if answered.status and not answered.is_predict:  # else it is counted, or the client has gone
-                    _count_and_log(scope, answered, traffic, rule_of)
+                    _count_and_log(scope, answered, traffic, route.shown)
 
     return count
 
 
-def _span_of(scope: Scope, rule_of: Callable[[str, str], str]) -> AbstractContextManager[None]:
+def _span_of(scope: Scope, rule: str) -> AbstractContextManager[None]:
     """Return the span of a request. A predict has one only when its client asks for it."""
     if not traces.is_on():
         return nullcontext()
-    method, rule = scope["method"], rule_of(scope["method"], scope["path"])
+    method = scope["method"]
     parent = {name: header(scope, name.encode()).decode("latin-1") for name in ("traceparent", "tracestate")}
     if rule in PREDICT and not traces.is_sampled(parent["traceparent"].encode()):
         return nullcontext()
@@ -106,9 +107,9 @@ class _Answered:
         self.ns_to_begin = perf_counter_ns() - self._complete_ns
 
 
-def _count_and_log(scope: Scope, answered: _Answered, traffic: Traffic, rule_of: Callable[[str, str], str]) -> None:
+def _count_and_log(scope: Scope, answered: _Answered, traffic: Traffic, rule: str) -> None:
     method, status, log = scope["method"], answered.status, traffic.access_log
-    rule, own_ns = rule_of(method, scope["path"]), 0 if answered.is_held else answered.ns_to_begin
+    own_ns = 0 if answered.is_held else answered.ns_to_begin
     traffic.answered(rule, method, status, None if answered.is_held else own_ns)
     if (is_sample := rule in PREDICT) and not log.is_due(status, own_ns):
         return  # a predict that was refused at the door: a client may send thousands of them
@@ -123,19 +124,3 @@ def _count_and_log(scope: Scope, answered: _Answered, traffic: Traffic, rule_of:
         is_sample=is_sample,
         is_probe=rule in _HEALTH and (status < 500 or answered.was_starting),
     )
-
-
-def rule_finder(rules: Map) -> Callable[[str, str], str]:
-    """Return a function that gives the rule of a method and a path, never the path itself."""
-    adapter = rules.bind("")
-
-    def rule_of(method: str, path: str) -> str:
-        try:
-            return adapter.match(path, method, return_rule=True)[0].rule
-        except MethodNotAllowed as error:
-            allowed = next(iter(error.valid_methods or ()), None)
-            return UNKNOWN_ROUTE if allowed is None else rule_of(allowed, path)
-        except HTTPException:
-            return UNKNOWN_ROUTE
-
-    return rule_of

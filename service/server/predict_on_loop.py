@@ -8,7 +8,8 @@ from time import perf_counter_ns
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from service.access.gate import Admission, Gate
+from service.access.authenticate import Admission
+from service.access.gate import Gate
 from service.access.needs import PREDICT
 from service.http.caller import ANYONE, Caller
 from service.http.errors import RequestError
@@ -99,6 +100,13 @@ class PredictOnLoop:
         if self._gate is not None and self._gate.is_one_too_many(known.head.caller):
             return None
         return known.head
+
+    def may_still(self, head: PredictHead) -> bool:
+        """Whether the sender of a head that came earlier may predict now: the key may have ended meanwhile."""
+        if self._gate is None:
+            return True
+        known = self._known_head(head.raw)
+        return known is not None and self._is_let_in(self._gate, known)
 
     @staticmethod
     def _is_let_in(gate: Gate, known: _KnownHead) -> bool:

@@ -75,6 +75,8 @@ class PredictProtocol(GuardedProtocol):
             if self._n_missing:
                 if self._timer is None:
                     self._timer = self.loop.call_later(_BODY_S, self._let_go)
+            elif self._timer is not None and not self._predict.may_still(self._head):
+                self._let_go()  # the shell says why
             elif not self._is_answered():
                 self._is_answering = True
                 self.flow.pause_reading()

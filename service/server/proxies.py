@@ -1,4 +1,4 @@
-"""Which clients are proxies whose X-Forwarded-Proto is believed: those of FORWARDED_ALLOW_IPS, as gunicorn names it."""
+"""Which clients are proxies whose headers are believed: those of FORWARDED_ALLOW_IPS, as gunicorn names it."""
 
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -39,6 +39,21 @@ class Proxies:
         except ValueError:
             return False
         return any(address in network for network in self._networks)
+
+    def client_of(self, host: str | None, headers: Mapping[bytes, bytes]) -> str | None:
+        """Return the address of the client, of which a proxy tells that is believed; None if nobody tells it.
+
+        The last address of X-Forwarded-For is the one that the proxy saw. If that is another proxy, behind which all
+        clients are, nobody tells.
+        """
+        if not self.is_one(host):
+            return host or None
+        told = headers.get(b"x-forwarded-for", b"").rpartition(b",")[2].decode("latin-1").strip()
+        try:
+            ip_address(told)
+        except ValueError:
+            return None
+        return told if self._is_any or not self.is_one(told) else None
 
     def has_tls(self, host: str | None, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether a proxy says that the client of this request speaks TLS."""

@@ -11,9 +11,9 @@ from a2wsgi import WSGIMiddleware
 from redis.asyncio import Redis
 
 from service.access.authenticate import by_name
-from service.access.flask_admission import CALLER, rule_finder
+from service.access.flask_admission import CALLER
 from service.access.gate import Gate
-from service.access.needs import PREDICT, need_of
+from service.access.needs import LOOKS, PREDICT, need_of
 from service.http.caller import ANYONE, NOBODY
 from service.http.errors import RequestError, UnauthenticatedError, answer_to, problem_body
 from service.http.flask_requests import COMPLETE_NS
@@ -39,6 +39,7 @@ from service.server.messages import (
 )
 from service.server.predict_on_loop import PredictOnLoop
 from service.server.proxies import STRICT_TRANSPORT, Proxies
+from service.server.routing import ROUTE
 from service.server.uploads import Uploads
 from service.server.waiting import Waiting
 from service.settings import Limits
@@ -101,7 +102,6 @@ class Shell:
         self._changes = Changes(redis)
         self._waiting = Waiting(self._flask, redis, self._changes, gate)
         self.gate = gate
-        self._rule_of = None if gate is None else rule_finder(wsgi_app)
         self._models = models
         room = room or Room()
         self.unread = UnreadAnswers(room)
@@ -242,13 +242,17 @@ class Shell:
         """Return the request with its caller, before anything of its body is read.
 
         Raises:
-            UnauthenticatedError, ForbiddenError, UnavailableError: as `Gate.let_in`.
+            RequestError, UnavailableError: as `Gate.let_in_on_loop`.
         """
-        method, path = scope["method"], scope["path"]
-        assert self._rule_of is not None, "there is a gate"
-        is_predict = self.predict.find(method, path) is not None
-        need = PREDICT if is_predict else need_of(method, self._rule_of(method, path))
-        caller = await gate.let_in_on_loop(need, by_name(scope["headers"]), is_counted=scope.get(COUNTED, False))
+        method, headers = scope["method"], by_name(scope["headers"])
+        is_predict = self.predict.find(method, scope["path"]) is not None
+        caller = await gate.let_in_on_loop(
+            PREDICT if is_predict else need_of(method, scope[ROUTE].rule),
+            headers,
+            is_look=method in LOOKS,
+            find_address=lambda: self.proxies.client_of((scope.get("client") or (None,))[0], headers),
+            is_counted=scope.get(COUNTED, False),
+        )
         add(key_id=caller.key_id, tenant=caller.tenant or None)
         return {**scope, CALLER: caller}
 

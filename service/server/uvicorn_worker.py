@@ -38,7 +38,7 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]  # uvicorn_worker ship
         "ws": "none",
         "access_log": False,
         "server_header": False,
-        # Nothing reads the client's address.
+        # The shell reads the client's address by itself.
         "proxy_headers": False,
         # By default uvicorn waits for ever for a client that reads its answer slowly.
         "timeout_graceful_shutdown": _REQUESTS_S,

@@ -104,18 +104,23 @@ class AccessKeyStore:
         return state
 
     @names("access key")
-    def revoke(self, key_id: str) -> AccessKey:
+    def revoke(self, key_id: str) -> AccessKey | None:
         """End a key at once, for good; one that has ended already stays as it is. It works when memory is full.
+
+        Returns None for one whose record is damaged: it is revoked all the same.
 
         Raises:
             AccessKeyNotFoundError: there is no such key.
+            CorruptDataError: it cannot be revoked, since it has no record; it opens nothing.
         """
         known = load_script(self._redis, "revoke_access_key")(
             keys=[keys.access_key(key_id), keys.ACCESS_STATE], args=[secrets.token_hex(8)]
         )
         if not known:
             raise AccessKeyNotFoundError(key_id)
-        return self.get(key_id)
+        with reported(f"access key {key_id}"):
+            return self.get(key_id)
+        return None
 
     @names("access key")
     def rotate(self, key_id: str, *, overlap_s: float) -> tuple[AccessKey, str]:

@@ -13,7 +13,7 @@ from standalone import EmbeddedServer
 from storage.access.key_text import read_text
 from storage.access.store import AccessKeyStore
 from storage.blobs import BlobStore
-from storage.keys import SCHEMA, STORE_IDENTITY, STORE_IDENTITY_MARK
+from storage.keys import SCHEMA, STORE_IDENTITY, STORE_IDENTITY_MARK, access_key
 from tests.cli.conftest import Command
 from tests.free_port import free_port
 from tests.stack import ROOT, Stack
@@ -72,6 +72,7 @@ def test_a_key_is_rotated_and_revoked(keys: Command) -> None:
         (["--scope", "read", "--tenant", "Acme"], "'Acme' is no name of a tenant"),
         (["--scope", "read", "--expires", "soon"], "'soon' must be a whole number and s, m, h or d, such as 90d"),
         (["--scope", "read", "--name", "a\x1b[2J"], "all printable"),
+        (["--scope", "read", "--expires", "0s"], "'0s' is shorter than 1s"),
         ([], "Missing option '--scope'"),
     ],
 )
@@ -80,6 +81,32 @@ def test_a_wrong_call_makes_no_key(keys: Command, redis: Redis, arguments: list[
     assert (ran.returncode, ran.stdout) == (2, "")
     assert message in ran.stderr
     assert not AccessKeyStore(redis).all().is_any
+
+
+def test_a_call_in_the_wrong_folder_begins_no_redis_there(alone: Command, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    alone.folder = wrong
+    for call in (["keys"], ["keys", "list"], ["keys", "revoke", "0" * 16], ["keys", "rotate", "0" * 16]):
+        refused = alone.error(*call)
+        assert "data has no data, so no access key: name another directory with --data-dir" in refused
+        assert "'perceptron keys create --scope admin' makes the first key" in refused
+    assert list(wrong.iterdir()) == []
+    alone.good("keys", "create", "--scope", "read")
+    assert len(alone.good("keys").splitlines()) == 2
+
+
+def test_a_key_whose_record_is_damaged_is_revoked(keys: Command, redis: Redis) -> None:
+    access = AccessKeyStore(redis)
+    key, _ = access.create(["admin"])
+    redis.hset(access_key(key.id), "tenant", "A B")
+    ran = keys("keys", "revoke", key.id, "--json")
+    assert (ran.returncode, json.loads(ran.stdout)) == (0, {"id": key.id, "state": "revoked"})
+    assert f"{key.id} is revoked, though its record is damaged." in ran.stderr
+    assert redis.hexists(access_key(key.id), "revoked_at_ms")
+    redis.delete(access_key(key.id))
+    redis.set(access_key(key.id), "text")
+    assert "has another type" in keys.error("keys", "revoke", key.id)
 
 
 def test_errors_say_what_to_do(keys: Command, tmp_path: Path) -> None:

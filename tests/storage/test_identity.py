@@ -174,6 +174,21 @@ def test_on_loss_is_called_once_after_a_loss_is_accepted(
     assert caplog.text == ""
 
 
+def test_what_is_called_on_loss_may_use_redis(redis: Redis, blobs: BlobStore, process: Start) -> None:
+    identity, connection = process()
+    told: list[bool] = []
+
+    def on_loss() -> None:
+        connection.connection_pool.disconnect()
+        told.append(connection.ping())
+
+    identity.on_loss = on_loss
+    redis.flushall()
+    accept_loss(redis, blobs)
+    identity.check(connection)
+    assert told == [True]
+
+
 @pytest.fixture
 def empty(tmp_path: Path) -> BlobStore:
     """The blob store of another DATA_DIR, of a volume that is not mounted, or of another host."""

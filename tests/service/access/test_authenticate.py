@@ -6,6 +6,7 @@ import hmac
 import pytest
 
 from service.access.authenticate import authenticate, by_name
+from service.access.ring import Keys
 from service.http.caller import Caller
 from service.http.errors import UnauthenticatedError
 from storage.access.record import AccessKey
@@ -21,7 +22,7 @@ KEY = AccessKey(
     created_at_ms=1_000,
     expires_at_ms=5_000,
 )
-KEYS = {KEY.id: KEY}
+KEYS = Keys({KEY.id: KEY}, is_any=True)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ KEYS = {KEY.id: KEY}
     ],
 )
 def test_a_key_in_force_names_its_caller(headers: dict[bytes, bytes]) -> None:
-    assert authenticate(headers, KEYS, 4_999) == (Caller("1" * 16, "acme", frozenset({"predict"})), 5_000)
+    assert authenticate(headers, KEYS, 4_999) == (Caller("1" * 16, "acme", frozenset({"predict"})), 5_000, KEYS)
 
 
 @pytest.mark.parametrize(

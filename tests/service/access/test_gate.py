@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,10 +14,11 @@ from redis import Redis
 
 from service.access.gate import Gate
 from service.access.needs import LOOK
+from service.access.rates import Rates
 from service.access.ring import KeyRing
 from service.app import create_app
 from service.http.caller import ANYONE
-from service.http.errors import ProxiedError, UnauthenticatedError
+from service.http.errors import ForbiddenError, MisdirectedError, ProxiedError, RateLimitedError, UnauthenticatedError
 from service.server.shell import Shell
 from service.settings import Limits
 from standalone import EmbeddedServer
@@ -29,6 +31,7 @@ from storage.connection import connect, connect_on_loop
 from storage.errors import UnavailableError
 from storage.models.store import ModelStore
 from tests.builders import loaded_models
+from tests.clock import Clock
 
 
 @pytest.fixture
@@ -83,6 +86,42 @@ def test_a_request_through_a_proxy_comes_in_with_a_key_or_where_everybody_does(
     assert local.let_in(LOOK, proxied | sent(text)).key_id == key.id
     with pytest.raises(UnauthenticatedError):
         local.let_in(LOOK, proxied)
+
+
+def test_a_page_under_a_name_of_its_own_does_not_come_in_where_everybody_does(
+    ring: KeyRing, access: AccessKeyStore
+) -> None:
+    """DNS rebinding: the page has the same origin as the service then."""
+    ring.read()
+    page = {
+        b"host": b"rebound.example.com",
+        b"origin": b"http://rebound.example.com",
+        b"sec-fetch-site": b"same-origin",
+    }
+    insecure = Gate(ring, is_insecure=True)
+    with pytest.raises(MisdirectedError, match="name it in ALLOWED_HOSTS"):
+        insecure.let_in(LOOK, page)
+    for host in (b"api:8000", b"10.0.0.7", b"localhost"):
+        assert insecure.let_in(LOOK, {b"host": host}) is ANYONE
+    for allowed in ("rebound.example.com", "*"):
+        assert Gate(ring, is_insecure=True, allowed_hosts=[allowed]).let_in(LOOK, page) is ANYONE
+    _, text = access.create(["read"])
+    ring.read()
+    assert insecure.let_in(LOOK, page | sent(text)).key_id is not None, "the page would have to know the key"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/version", "/v2", "/jobs", "/none"])
+def test_all_but_health_checks_are_answered_under_the_listed_names_alone(
+    ring: KeyRing, redis: Redis, blobs: BlobStore, path: str
+) -> None:
+    ring.read()
+    http = create_app(redis, blobs, Limits(), gate=Gate(ring, allowed_hosts=["api.example.com"])).test_client()
+    other, listed = {"Host": "evil.example"}, {"Host": "api.example.com"}
+    assert http.get(path, headers=other).status_code == 421
+    assert http.options(path, headers=other).status_code == 421
+    assert http.get(path, headers=listed).status_code in (200, 302, 401)
+    for health in ("/livez", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"):
+        assert http.get(health, headers=other).status_code != 421
 
 
 def test_a_gate_that_listens_nowhere_is_closed(ring: KeyRing) -> None:
@@ -277,6 +316,31 @@ def test_the_log_names_id_and_reason_and_not_the_key(
     assert f"access key {key.id}: revoked" in caplog.text
     assert text[21:] not in caplog.text
     assert len(caplog.records) <= 10  # five per second, and the second may have changed
+
+
+def test_a_request_that_its_key_does_not_allow_counts_against_the_limit_of_the_key(
+    ring: KeyRing, access: AccessKeyStore
+) -> None:
+    _, text = access.create(["predict"])
+    ring.read()
+    gate = Gate(ring, Rates(replace(Limits(), max_key_requests_per_s=4), clock=Clock()))
+    for _ in range(4):
+        with pytest.raises(ForbiddenError):
+            gate.let_in(LOOK, sent(text))
+    with pytest.raises(RateLimitedError):
+        gate.let_in(LOOK, sent(text))
+
+
+def test_options_asks_redis_nothing(ring: KeyRing, access: AccessKeyStore, redis: Redis, blobs: BlobStore) -> None:
+    asked: list[str] = []
+    app = create_app(redis, blobs, Limits(), check_store=lambda: asked.append("store"), gate=Gate(ring))
+    http = app.test_client()
+    _, text = access.create(["read"])
+    ring.read()
+    assert [http.options(path).status_code for path in ("/jobs", "/models/a")] == [200, 200]
+    assert asked == []
+    assert http.get("/jobs", headers={"X-API-Key": text}).status_code == 200
+    assert asked == ["store"]
 
 
 def test_the_flask_app_alone_asks_for_keys_too(

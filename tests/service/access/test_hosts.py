@@ -1,9 +1,12 @@
 """Which Host headers are answered."""
 
+from functools import partial
+
 import pytest
 
 from service.access.hosts import check_allowed, check_no_page_can_have
 from service.http.errors import MisdirectedError
+from service.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,19 @@ def test_a_list_of_hosts_holds_for_names_and_those_below() -> None:
     for host in (b"example.com", b"internal", b"xinternal", b"api.example.com.evil.org", b"", b"localhost"):
         with pytest.raises(MisdirectedError, match="ALLOWED_HOSTS"):
             check_allowed(host, allowed)
+
+
+def test_a_star_stands_for_every_host() -> None:
+    assert Settings.from_env({"REDIS_URL": "redis://r", "ALLOWED_HOSTS": "*, api"}).allowed_hosts == ("*", "api")
+    for host in (b"example.com", b"", b"a:b:c"):
+        check_allowed(host, ("*", "api"))
+
+
+def test_a_name_that_is_too_long_is_refused_before_its_parts_are_looked_at() -> None:
+    longest = "a." * 126 + "a"
+    assert len(longest) == 253
+    check_allowed(longest.encode() + b":8000", ("*.a",))
+    for host in (b"a." + longest.encode(), b"." * 60_000):
+        for check in (partial(check_allowed, allowed=("api",)), check_no_page_can_have):
+            with pytest.raises(MisdirectedError, match="may have 253"):
+                check(host)

@@ -85,11 +85,12 @@ def test_only_these_routes_are_free() -> None:
 
 
 def test_openapi_names_one_alternative_for_each_header_and_scope() -> None:
-    found = add_security({"paths": {"/jobs": {"get": {"responses": {}}}, "/livez": {"get": {"responses": {}}}}})
-    jobs, livez = (found["paths"][path]["get"] for path in ("/jobs", "/livez"))
+    found = add_security({"paths": {path: {"get": {"responses": {}}} for path in ("/jobs", "/livez", "/version")}})
+    jobs, livez, version = (found["paths"][path]["get"] for path in ("/jobs", "/livez", "/version"))
     assert jobs["security"] == [
         *({"bearer": [scope]} for scope in ("read", "train", "admin")),
         *({"apiKey": [scope]} for scope in ("read", "train", "admin")),
     ]
-    assert jobs["responses"].keys() == {"401", "403"}
+    assert jobs["responses"].keys() == {"401", "403", "421", "429"}
+    assert version["responses"].keys() == {"421"}
     assert livez == {"responses": {}, "security": []}

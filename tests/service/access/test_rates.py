@@ -95,3 +95,11 @@ def test_damage_in_a_bucket_is_written_over(redis: Redis) -> None:
     redis.hset("perceptron:rate:tenant:acme", mapping={"tokens": "nan?", "at_ms": "-"})
     rates = Rates(LIMITS, RateStore(redis), CircuitBreaker(as_unavailable))
     assert n_taken(rates.take_shared, ONE, 1) == 1
+
+
+def test_a_clock_that_was_set_back_by_an_hour_keeps_no_key_out(redis: Redis) -> None:
+    rates = Rates(LIMITS, RateStore(redis), CircuitBreaker(as_unavailable))
+    in_an_hour_ms = redis.time()[0] * 1000 + 3_600_000
+    redis.hset(f"perceptron:rate:key:{ONE.key_id}", mapping={"tokens": "0.5", "at_ms": in_an_hour_ms})
+    assert n_taken(rates.take_shared, ONE, 1) == 1
+    assert n_taken(rates.take_shared, ONE, 8) in (3, 4, 5)  # the bucket was full, and its clock is right again

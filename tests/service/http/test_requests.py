@@ -289,10 +289,3 @@ def test_the_default_model_may_name_a_version_or_an_alias(
 def test_a_wrong_default_model_ends_the_start(text: str) -> None:
     with pytest.raises(ValueError, match="DEFAULT_MODEL must be like churn"):
         Settings.from_env({"REDIS_URL": "redis://r", "DEFAULT_MODEL": text})
-
-
-def test_a_page_of_the_web_must_name_the_type_of_its_body(http: FlaskClient) -> None:
-    """A browser sends a body without a type to another origin without asking it first."""
-    body = b'{"model": "m", "data": {"features": [[0], [1]], "targets": [0, 1]}}'
-    assert http.post("/jobs", data=body).status_code == 202
-    assert http.post("/jobs", data=body, headers={"Origin": "https://page.example"}).status_code == 415

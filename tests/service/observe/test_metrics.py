@@ -15,7 +15,7 @@ from redis import Redis
 
 from service.app import METRICS, create_app
 from service.observe.metrics.process_metrics import as_route
-from service.server.counting import rule_finder
+from service.server.routing import route_finder
 from service.settings import Limits
 from storage import keys
 from storage.blobs import BlobStore
@@ -193,9 +193,9 @@ def test_files_that_somebody_damaged_leave_the_metrics_of_this_process(
 
 
 def test_a_route_is_the_rule_and_never_the_path(http: FlaskClient) -> None:
-    rule_of = rule_finder(http.application.url_map)
+    find_route = route_finder(http.application.url_map)
     routes = {
-        (method, path): as_route(rule_of(method, path))
+        (method, path): as_route(find_route(method, path).shown)
         for method, path in (
             ("GET", "/jobs/job_1"),
             ("POST", "/jobs/job_1/cancel"),

@@ -73,7 +73,11 @@ def connected(loop: Any, **answers: Any) -> PredictProtocol:
     app.proxies = Proxies(())  # type: ignore[attr-defined]
     app.unread = UnreadAnswers(room)  # type: ignore[attr-defined]
     app.predict = SimpleNamespace(  # type: ignore[attr-defined]
-        room=room, read_head=lambda raw: head if raw == HEAD else None, is_draining=False, **answers
+        room=room,
+        read_head=lambda raw: head if raw == HEAD else None,
+        may_still=lambda _head: True,
+        is_draining=False,
+        **answers,
     )
     config = Config(app, timeout_keep_alive=75, lifespan="off", interface="asgi3")
     protocol = PredictProtocol(config, ServerState(), {}, loop)  # type: ignore[arg-type]

@@ -1,0 +1,55 @@
+"""How many requests with a bad access key one address may send in a second; of more, no key is looked at."""
+
+import ipaddress
+import time
+from collections.abc import Callable
+
+from service.http.errors import RateLimitedError
+
+MOST_PER_S = 20
+_BITS_OF_SITE = 64
+"""Of an IPv6 address. Whoever has one has all that differ in the other half."""
+
+
+class Failures:
+    """Counts the requests of this second, for each address. Whoever comes in is never counted.
+
+    Args:
+        clock: seconds that never run backwards.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._second = 0
+        self._n: dict[str, int] = {}
+        """Never more than one process is sent in a second."""
+
+    def take(self, address: str | None) -> None:
+        """Count one more.
+
+        Args:
+            address: of the client; None: it is not known, so it is not counted.
+
+        Raises:
+            RateLimitedError: it is one too many.
+        """
+        if address is None:
+            return
+        if (second := int(self._clock())) != self._second:
+            self._second, self._n = second, {}
+        site = _site_of(address)
+        self._n[site] = self._n.get(site, 0) + 1
+        if self._n[site] > MOST_PER_S:
+            raise RateLimitedError("address", MOST_PER_S, "requests with an access key that is not in force")
+
+
+def _site_of(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:  # a socket of IPv6 shows clients of IPv4 so
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, _BITS_OF_SITE), strict=False))
