@@ -22,7 +22,7 @@ class Failures:
         self._clock = clock
         self._second = 0
         self._n: dict[str, int] = {}
-        """Never more than one process is sent in a second."""
+        """Of this second alone, so never more than it had requests."""
 
     def take(self, address: str | None) -> None:
         """Count one more.

@@ -120,7 +120,7 @@ def test_requests_are_counted_once_whichever_way_they_go(rig: Rig, http: httpx.C
     before = counts()
     http.post("/predict", json=ROWS)
     http.post("/predict", json={"model": "or", "instances": [[0, 0]] * 20_000})
-    http.post("/predict", json=ROWS, headers={"Accept": "application/json", "Origin": "http://a.example"})
+    http.post("/predict", json=ROWS, headers={"Accept": "application/json", "Origin": str(http.base_url).rstrip("/")})
     http.post("/predict", content=b"")  # 411 by the shell or Flask
     http.get("/predict")  # 405
     time.sleep(1.5)

@@ -48,7 +48,7 @@ def test_a_job_is_one_trace_from_its_request_to_its_version(spans: Path, own_sta
     for flag, trace in (("01", TRACE), ("00", NOT_SAMPLED)):
         asked = {"traceparent": f"00-{trace}-{SPAN}-{flag}"}
         assert stack.http.post("/predict", json=body, headers=asked).json()["predictions"] == [1]
-    for unusual in ({}, {"Origin": "http://localhost:3000"}):  # the second one takes the way of all other requests
+    for unusual in ({}, {"Origin": stack.url}):  # the second one takes the way of all other requests
         assert stack.http.post("/predict", json=body, headers=unusual).status_code == 200
     deadline = time.monotonic() + 20
     while len(of_trace(spans, TRACE)) < 6 and time.monotonic() < deadline:

@@ -38,7 +38,7 @@ AND = {"features": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [0, 0, 0, 1]}
 class ByHeader:
     """Stands in for the gate: the tenant is that of a header, so that these tests need no keys."""
 
-    def let_in(self, _need: object, headers: Mapping[bytes, bytes]) -> Caller:
+    def let_in(self, _need: object, headers: Mapping[bytes, bytes], *, is_look: bool) -> Caller:
         return Caller("test", headers.get(b"x-tenant", b"").decode(), frozenset(SCOPES))
 
 
