@@ -15,12 +15,23 @@ from storage.store_settings import UNLIMITED
 if TYPE_CHECKING:
     from storage.access.rates import RateStore
 
-_MAX_BUCKETS = 100_000
+_MAX_KEYS = 50_000
 
 
 class _Limit(NamedTuple):
     whose: str
     most_per_s: int
+
+
+class _Bucket:
+    """How many requests may still come, and when that was so."""
+
+    __slots__ = ("at_s", "left", "limit")
+
+    def __init__(self, limit: _Limit, now_s: float) -> None:
+        self.limit = limit
+        self.left = float(limit.most_per_s)
+        self.at_s = now_s
 
 
 class Rates:
@@ -49,8 +60,10 @@ class Rates:
         self._breaker = breaker
         self._clock = clock
         self._lock = threading.Lock()
-        self._buckets: dict[str, tuple[float, float]] = {}
-        """Requests left, and when that was so."""
+        self._buckets: dict[str, _Bucket] = {}
+        self._of_key_id: dict[str, list[_Bucket]] = {}
+        """Those of a key and of its tenant: making their names anew takes longer than all the rest of a predict's way
+        through here."""
 
     @property
     def is_any(self) -> bool:
@@ -63,17 +76,23 @@ class Rates:
         Raises:
             RateLimitedError: it is one too many.
         """
-        limits = self._limits(caller)
+        if caller.key_id is None:
+            return
         with self._lock:
             now_s = self._clock()
-            left = {name: self._left(name, limit.most_per_s, now_s) for name, limit in limits.items()}
-            empty = next((name for name, n in left.items() if n < 1), None)
-            if empty is None:
-                if len(self._buckets) > _MAX_BUCKETS:
-                    self._buckets.clear()  # of keys that were deleted, most of all
-                self._buckets |= {name: (n - 1, now_s) for name, n in left.items()}
-        if empty is not None:
-            raise RateLimitedError(*limits[empty])
+            buckets = self._of_key_id.get(caller.key_id)
+            if buckets is None:
+                buckets = self._find(caller, caller.key_id, now_s)
+            for bucket in buckets:
+                most_per_s = bucket.limit.most_per_s
+                left = bucket.left + (now_s - bucket.at_s) * most_per_s
+                bucket.left = left if left < most_per_s else float(most_per_s)
+                bucket.at_s = now_s
+            for bucket in buckets:
+                if bucket.left < 1:
+                    raise RateLimitedError(*bucket.limit)
+            for bucket in buckets:
+                bucket.left -= 1
 
     def take_shared(self, caller: Caller) -> None:
         """Take a request that is no predict, counted by all processes together; while Redis is away, by this one.
@@ -106,6 +125,11 @@ class Rates:
         }
         return {name: limit for name, limit in limits.items() if limit.most_per_s < UNLIMITED}
 
-    def _left(self, name: str, most: int, now_s: float) -> float:
-        left, at_s = self._buckets.get(name, (float(most), now_s))
-        return min(float(most), left + (now_s - at_s) * most)
+    def _find(self, caller: Caller, key_id: str, now_s: float) -> list[_Bucket]:
+        if len(self._of_key_id) > _MAX_KEYS:  # of keys that were deleted, most of all
+            self._of_key_id.clear()
+            self._buckets.clear()
+        limits = self._limits(caller).items()
+        found = [self._buckets.setdefault(name, _Bucket(limit, now_s)) for name, limit in limits]
+        self._of_key_id[key_id] = found
+        return found
