@@ -1,4 +1,4 @@
-"""How many requests with a bad access key one address may send in a second; of more, no key is looked at."""
+"""How many requests with a bad access key one address may send in a second; of more, no key is looked up."""
 
 import ipaddress
 import time
@@ -12,7 +12,7 @@ _BITS_OF_SITE = 64
 
 
 class Failures:
-    """Counts the requests of this second, for each address. Whoever comes in is never counted.
+    """Counts the bad keys of this second, for each address.
 
     Args:
         clock: seconds that never run backwards.
@@ -22,25 +22,30 @@ class Failures:
         self._clock = clock
         self._second = 0
         self._n: dict[str, int] = {}
-        """Of this second alone, so never more than it had requests."""
+        """Of one second alone, so never more than it had requests."""
 
-    def take(self, address: str | None) -> None:
-        """Count one more.
+    def check(self, address: str | None) -> None:
+        """Check that an address may try another key.
 
         Args:
             address: of the client; None: it is not known, so it is not counted.
 
         Raises:
-            RateLimitedError: it is one too many.
+            RateLimitedError: not in this second.
         """
-        if address is None:
-            return
+        if address is not None and self._of_this_second().get(_site_of(address), 0) >= MOST_PER_S:
+            raise RateLimitedError("address", MOST_PER_S, "requests with an access key that is not in force")
+
+    def count(self, address: str | None) -> None:
+        """Count a key that was not in force; not before that is known, as a new key may be unknown for a moment."""
+        if address is not None:
+            n, site = self._of_this_second(), _site_of(address)
+            n[site] = n.get(site, 0) + 1
+
+    def _of_this_second(self) -> dict[str, int]:
         if (second := int(self._clock())) != self._second:
             self._second, self._n = second, {}
-        site = _site_of(address)
-        self._n[site] = self._n.get(site, 0) + 1
-        if self._n[site] > MOST_PER_S:
-            raise RateLimitedError("address", MOST_PER_S, "requests with an access key that is not in force")
+        return self._n
 
 
 def _site_of(address: str) -> str:

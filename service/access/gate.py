@@ -142,10 +142,15 @@ class Gate:
         try:
             caller = self.admit(headers, is_look=is_look).caller
         except UnauthenticatedError as error:
-            if error.reason != MISSING:
-                self._failures.take(find_address())
-            await asyncio.shield(asyncio.wrap_future(self._look_up(error)))  # others may wait for it, too
-            caller = self._admit_after_look_up(headers)
+            address = None if error.reason == MISSING else find_address()
+            self._failures.check(address)
+            try:
+                await asyncio.shield(asyncio.wrap_future(self._look_up(error)))  # others may wait for it, too
+                caller = self.admit(headers, is_look=is_look).caller
+            except UnauthenticatedError as refusal:
+                self._failures.count(address)
+                self._note(refusal)
+                raise
         if self._rates is not None:
             if need is not PREDICT:
                 await asyncio.to_thread(self._rates.take_shared, caller)
@@ -182,17 +187,9 @@ class Gate:
         # A wrong secret is looked up like an unknown id, so that the time does not tell which ids exist.
         may_be_new = error.reason in (UNKNOWN, WRONG_SECRET) and error.key_id is not None
         look_up = self._ring.look_up(str(error.key_id)) if may_be_new else None
-        if look_up is not None:
-            return look_up
-        self._note(error)
-        raise error
-
-    def _admit_after_look_up(self, headers: Mapping[bytes, bytes]) -> Caller:
-        try:
-            return self.admit(headers).caller
-        except UnauthenticatedError as error:
-            self._note(error)
-            raise
+        if look_up is None:
+            raise error
+        return look_up
 
     def _note(self, error: UnauthenticatedError) -> None:
         """Log why somebody was not let in, which he is not told."""
