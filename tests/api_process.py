@@ -50,7 +50,7 @@ def running_api(folder: Path, **more: str) -> Iterator[Api]:
         try:
             http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
             deadline = time.monotonic() + 30
-            while not _is_ready(http):
+            while not _is_ready(http.base_url):
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
             redis = connect(server.url, timeout_s=5, n_retries=1)
@@ -61,8 +61,10 @@ def running_api(folder: Path, **more: str) -> Iterator[Api]:
             process.wait(30)
 
 
-def _is_ready(http: httpx.Client) -> bool:
-    try:
-        return http.get("/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
+def _is_ready(url: httpx.URL) -> bool:
+    """Ask over several connections: each may reach another process, and each process answers for itself."""
+    with httpx.Client(base_url=url, limits=httpx.Limits(max_keepalive_connections=0)) as http:
+        try:
+            return all(http.get("/readyz").status_code == 200 for _ in range(6))
+        except httpx.TransportError:
+            return False
