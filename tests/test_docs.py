@@ -39,6 +39,11 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
             assert not anchor or anchor in anchors_of(file), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_has_a_gap_left_to_fill(page: Path) -> None:
+    assert re.findall(r"@[A-Z0-9]+@|TODO|FIXME|TBD|XXX", page.read_text()) == []
+
+
 def test_every_file_and_folder_that_the_architecture_names_exists() -> None:
     named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_.]*)`", (DOCS / "architecture.md").read_text()))
     assert len(named) > 50

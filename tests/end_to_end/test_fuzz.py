@@ -86,7 +86,8 @@ def test_what_the_document_does_not_say_never_happens(api: Api, pytestconfig: An
     operations.sort(key=lambda operation: operation.method == "delete")
     redis = connect(api.server.url, timeout_s=5, n_retries=1)
     models = ModelStore(redis)
-    callers = keys_of_callers(AccessKeyStore(redis))
+    texts = keys_of_callers(AccessKeyStore(redis))
+    callers = headers_of_callers(*texts)
     n_by_status, failures = Counter[int](), dict[str, str]()
     (pid,), before_mb = children_of(api.process.pid), 0
     with requests.Session() as session:
@@ -123,15 +124,23 @@ def test_what_the_document_does_not_say_never_happens(api: Api, pytestconfig: An
     print(f"the process grew by {grown_mb} MB")
     assert children_of(api.process.pid) == [pid], "the process died"
     assert grown_mb < 50
+    log = api.log.read_text()
+    print(f"{len(log.splitlines())} lines of log")
+    assert not [text for text in texts if text.split("_", 2)[2] in log], "a key is in the log"
     assert not failures, "\n\n".join(f"{label}: {text}" for label, text in failures.items())
     assert {200, 202, 204, 401, 403, 404, 406, 422} <= set(n_by_status)
 
 
-def keys_of_callers(store: AccessKeyStore) -> st.SearchStrategy[dict[str, str]]:
-    """Headers: most with a key that may do everything, others with one of a tenant, of few scopes, or with none."""
+def keys_of_callers(store: AccessKeyStore) -> tuple[str, str, str]:
+    """Keys that may do everything, everything of a tenant, and read."""
     _, all_of_it = store.create(["admin"])
     _, of_tenant = store.create(["admin"], tenant="acme")
     _, reads = store.create(["read"])
+    return all_of_it, of_tenant, reads
+
+
+def headers_of_callers(all_of_it: str, of_tenant: str, reads: str) -> st.SearchStrategy[dict[str, str]]:
+    """Headers, most with the key that may do everything; others with a key of a tenant, of one scope, bad, or none."""
     given = [f"Bearer {text}" for text in (*[all_of_it] * 6, of_tenant, reads, all_of_it[:-1])]
     return st.sampled_from([*({"Authorization": each} for each in given), {"X-API-Key": all_of_it}, {}])
 

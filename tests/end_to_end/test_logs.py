@@ -170,6 +170,7 @@ def test_no_row_no_name_of_a_file_and_no_key_is_in_a_log_or_in_an_answer_of_othe
     assert [name for name, value in zip(names, values, strict=True) for row in rows if row in (value or b"")] == []
 
     lines = [json.loads(line) for line in log.splitlines()]
+    print(f"{len(lines)} lines of log, {len(names)} keys of Redis")
     assert {line["process"] for line in lines} == {"redis", "api", "worker", "webhooks", "supervisor"}
     requests = [line for line in lines if line["event"] == "request" and line.get("tenant") == "acme"]
     assert {"/jobs", "/predict", "/datasets", "unknown"} <= {line["route"] for line in requests}

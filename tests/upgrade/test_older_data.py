@@ -18,7 +18,7 @@ from storage import keys
 from storage.blobs import BlobStore
 from storage.connection import connect
 from storage.identity import StoreIdentity
-from storage.schema import WRITTEN
+from storage.schema import OLDEST_RELEASE, SCHEMA
 from tests.faults.rig import wait_for
 from tests.stack import Stack
 
@@ -135,7 +135,7 @@ def test_redis_and_the_blobs_keep_the_identity_and_get_the_schema(older: dict[st
     with EmbeddedServer(data) as server, connect(server.url, timeout_s=5, n_retries=0, identity=identity) as connection:
         assert connection.get(keys.STORE_IDENTITY) == then
         identity.check_blobs(connection)
-        assert connection.get(keys.SCHEMA) == WRITTEN.encode()
+        assert connection.get(keys.SCHEMA) == f"{SCHEMA} {OLDEST_RELEASE}".encode()
     assert (data / "blobs" / keys.STORE_IDENTITY_MARK).read_bytes() == then
 
 
