@@ -85,14 +85,14 @@ class Prometheus:
 
 
 @contextmanager
-def again_and_again(request: Callable[[], object]) -> Iterator[None]:
+def again_and_again(request: Callable[[], object], every_s: float = 0.1) -> Iterator[None]:
     """Send a request all the time, whether it succeeds or not."""
 
     def send_it() -> None:
         with suppress(httpx.HTTPError):
             request()
 
-    with repeated(send_it, 0.1):
+    with repeated(send_it, every_s):
         yield
 
 
