@@ -65,6 +65,14 @@ def datasets(tenant: str = "") -> str:
     return f"{_prefix(tenant)}datasets"
 
 
+def dataset_bytes(tenant: str = "") -> str:
+    """String with an expiry of an hour: how many bytes all data sets of a tenant have together.
+
+    Only where that is limited. Where it is missing, the scripts count the data sets.
+    """
+    return f"{_prefix(tenant)}dataset-bytes"
+
+
 def version_numbers(tenant: str = "") -> str:
     """Hash from model name to its highest version number ever. It outlives the model, so no number is used twice."""
     return f"{_prefix(tenant)}version-numbers"

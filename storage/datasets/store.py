@@ -38,9 +38,15 @@ class DatasetStore:
             DatasetsFullError: with this one, they would have more.
             UnavailableError: the blob is being deleted; store it again some seconds later.
         """
+        tenant = tenant_of(record.id)
         fields = [part for field in encode_dataset_record(record).items() for part in field]
         is_new = load_script(self._redis, "create_dataset")(
-            keys=[keys.dataset(record.id), keys.datasets(tenant_of(record.id)), keys.being_deleted(record.blob)],
+            keys=[
+                keys.dataset(record.id),
+                keys.datasets(tenant),
+                keys.being_deleted(record.blob),
+                keys.dataset_bytes(tenant),
+            ],
             args=[max(record.n_bytes, record.n_stored_bytes), max_bytes, *fields],
         )
         if isinstance(is_new, bytes):
@@ -58,7 +64,7 @@ class DatasetStore:
         if max_bytes == UNLIMITED:
             return
         there = load_script(self._redis, "datasets_bytes")(
-            keys=[keys.datasets(tenant)], args=[keys.dataset_prefix(tenant)]
+            keys=[keys.datasets(tenant), keys.dataset_bytes(tenant)], args=[keys.dataset_prefix(tenant)]
         )
         if (total := int(there) + n_bytes) > max_bytes:
             raise DatasetsFullError(total, max_bytes)
@@ -131,6 +137,7 @@ class DatasetStore:
                 keys.datasets(tenant),
                 keys.jobs_with_status("queued", tenant),
                 keys.jobs_with_status("running", tenant),
+                keys.dataset_bytes(tenant),
             ],
             args=[keys.job_prefix(tenant)],
         )

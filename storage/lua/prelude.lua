@@ -16,17 +16,44 @@ local function owned(key, name)
   return tenant and (tenant .. '/' .. name) or name
 end
 
--- How many bytes all data sets of an index have together: of each the larger of its file as it was uploaded and as it
--- is stored, which older releases did not note.
-local function bytes_of(datasets, prefix)
-  local total = 0
-  for _, id in ipairs(redis.call('ZRANGE', datasets, 0, -1)) do
-    if redis.call('TYPE', prefix .. id)['ok'] == 'hash' then
-      local sizes = redis.call('HMGET', prefix .. id, 'n_bytes', 'n_stored_bytes')
-      total = total + math.max(tonumber(sizes[1] or 0) or 0, tonumber(sizes[2] or 0) or 0)
-    end
+-- How many bytes a data set counts: the larger of its file as it was uploaded and as it is stored, which older releases
+-- did not note. A damaged size counts nothing.
+local function size_of(dataset)
+  if redis.call('TYPE', dataset)['ok'] ~= 'hash' then
+    return 0
   end
-  return total
+  local sizes = redis.call('HMGET', dataset, 'n_bytes', 'n_stored_bytes')
+  local size = math.max(0, tonumber(sizes[1] or 0) or 0, tonumber(sizes[2] or 0) or 0)
+  return size < 2^53 and size or 0
+end
+
+-- The running total of a tenant's data sets; nothing if there is none, or what is there cannot be one.
+local function known_bytes(total)
+  local found = redis.pcall('GET', total)
+  return type(found) == 'string' and string.match(found, '^%d+$') and #found < 16 and tonumber(found)
+end
+
+-- How many bytes all data sets of a tenant have together. Where there is no running total, they are counted, and it
+-- begins. It ends an hour later, so that what an older release added or deleted meanwhile is counted then.
+local function bytes_of(total, datasets, prefix)
+  local known = known_bytes(total)
+  if known then
+    return known
+  end
+  local counted = 0
+  for _, id in ipairs(redis.call('ZRANGE', datasets, 0, -1)) do
+    counted = counted + size_of(prefix .. id)
+  end
+  redis.call('SET', total, string.format('%.0f', counted), 'EX', 3600)
+  return counted
+end
+
+-- Change the running total of a tenant's data sets, if there is one.
+local function add_bytes(total, n_bytes)
+  local known = known_bytes(total)
+  if known then
+    redis.call('SET', total, string.format('%.0f', known + n_bytes), 'KEEPTTL')
+  end
 end
 
 -- Remember that the tenant of a key has something, so that the workers look after it.

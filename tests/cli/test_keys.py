@@ -13,7 +13,7 @@ from standalone import EmbeddedServer
 from storage.access.key_text import read_text
 from storage.access.store import AccessKeyStore
 from storage.blobs import BlobStore
-from storage.keys import SCHEMA, STORE_IDENTITY, STORE_IDENTITY_MARK, access_key
+from storage.keys import OLDER_STORE_IDENTITY, SCHEMA, STORE_IDENTITY, STORE_IDENTITY_MARK, access_key
 from tests.cli.conftest import Command
 from tests.free_port import free_port
 from tests.stack import ROOT, Stack
@@ -96,9 +96,32 @@ def test_a_call_in_the_wrong_folder_begins_no_redis_there(alone: Command, tmp_pa
     assert len(alone.good("keys").splitlines()) == 2
 
 
+def test_only_create_writes_to_an_empty_redis(keys: Command, redis: Redis) -> None:
+    unused = "0123456789abcdef"
+    for call in (["keys"], ["keys", "list"], ["keys", "revoke", unused], ["keys", "rotate", unused]):
+        refused = keys.error(*call)
+        assert "this Redis has no data of the service, so no access key: check REDIS_URL" in refused
+        assert "'perceptron keys create --scope admin' makes the first key" in refused
+    assert redis.keys() == []
+    keys.good("keys", "create", "--scope", "read")
+    assert len(keys.good("keys").splitlines()) == 2
+
+
+def test_keys_are_listed_of_a_redis_that_only_an_older_release_has_used(keys: Command, redis: Redis) -> None:
+    redis.set(OLDER_STORE_IDENTITY, "a" * 32)
+    keys.good("keys")
+    assert redis.get(STORE_IDENTITY) == b"a" * 32
+
+
+def test_a_redis_that_lost_the_data_of_the_blob_store_is_named_so(keys: Command, redis: Redis, tmp_path: Path) -> None:
+    BlobStore((tmp_path / "data" / "blobs").as_uri()).write_mark(STORE_IDENTITY_MARK, b"a" * 32)
+    assert "Redis was emptied or replaced: it has no data of this service" in keys.error("keys")
+    assert redis.keys() == []
+
+
 def test_a_key_whose_record_is_damaged_is_revoked(keys: Command, redis: Redis) -> None:
-    access = AccessKeyStore(redis)
-    key, _ = access.create(["admin"])
+    redis.set(STORE_IDENTITY, "a" * 32)
+    key, _ = AccessKeyStore(redis).create(["admin"])
     redis.hset(access_key(key.id), "tenant", "A B")
     ran = keys("keys", "revoke", key.id, "--json")
     assert (ran.returncode, json.loads(ran.stdout)) == (0, {"id": key.id, "state": "revoked"})
@@ -109,13 +132,15 @@ def test_a_key_whose_record_is_damaged_is_revoked(keys: Command, redis: Redis) -
     assert "has another type" in keys.error("keys", "revoke", key.id)
 
 
-def test_errors_say_what_to_do(keys: Command, tmp_path: Path) -> None:
+def test_errors_say_what_to_do(keys: Command, redis: Redis, tmp_path: Path) -> None:
+    redis.set(STORE_IDENTITY, "a" * 32)
     assert "'perceptron keys' lists the keys" in keys.error("keys", "revoke", "0123456789abcdef")
     nobody = f"unix://{tmp_path}/nobody.sock"
     assert "'perceptron doctor' looks for the reason" in keys.error("keys", "list", "--redis-url", nobody)
 
 
 def test_a_redis_of_another_service_or_a_newer_release_gets_no_key(keys: Command, redis: Redis, tmp_path: Path) -> None:
+    redis.set(STORE_IDENTITY, "a" * 32)
     keys.good("keys")
     ours = redis.get(STORE_IDENTITY)
     blobs = BlobStore((tmp_path / "data" / "blobs").as_uri())

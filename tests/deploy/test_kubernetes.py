@@ -299,6 +299,19 @@ def test_the_autoscalers_scale_what_there_is_by_what_there_is() -> None:
     assert metrics_in(told["query"]) == {"perceptron_jobs", "perceptron_jobs_runnable"} <= documented().keys()
 
 
+def test_the_workers_are_scaled_by_the_jobs_of_this_installation_alone() -> None:
+    (trigger,) = one("ScaledObject", "perceptron-worker")["spec"]["triggers"]
+    selectors = re.findall(r"\bperceptron_\w+(\{[^}]*\})?", trigger["metadata"]["query"])
+    service, monitor = one("Service", "perceptron"), one("ServiceMonitor", "perceptron")
+    labels = service["metadata"]["labels"].items()
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels
+    assert not {"jobLabel", "namespaceSelector"} & set(monitor["spec"])  # so these are the labels that Prometheus adds:
+    added = {"namespace": monitor["metadata"]["namespace"], "job": service["metadata"]["name"]}
+    assert len(selectors) == 2
+    for selector in selectors:
+        assert added.items() <= dict(re.findall(r'(\w+)="([^"]*)"', selector)).items()
+
+
 def test_prometheus_scrapes_the_service_with_a_key_under_the_name_that_the_alerts_look_for() -> None:
     (endpoint,) = one("ServiceMonitor", "perceptron")["spec"]["endpoints"]
     service = one("Service", "perceptron")
