@@ -247,6 +247,10 @@ WEBHOOK_OUTBOX = "perceptron:webhook-outbox"
 """Sorted set of the ids of all jobs whose end has to be told to a webhook, by the server's time at which that is tried
 next, in ms. Ids are those of the code, with their tenant."""
 
+WEBHOOKS_DUE = "perceptron:webhooks-due"
+"""Sorted set of the same ids, by the server's time in ms at which the next attempt became or becomes due. Unlike the
+score in the outbox, it stays when a job is taken or put off, so it tells how late an attempt is."""
+
 RECONCILER_LEASE = "perceptron:reconciler"
 """String with a short expiry: the reconciler of the worker that it names looks after stalled jobs."""
 

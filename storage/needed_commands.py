@@ -52,6 +52,7 @@ NEEDED: tuple[tuple[str, ...], ...] = (
     ("XREVRANGE", _OURS, "+", "-"),
     ("ZADD", _OURS, "0", "value"),
     ("ZCARD", _OURS),
+    ("ZCOUNT", _OURS, "-inf", "+inf"),
     ("ZRANGE", _OURS, "0", "-1"),
     ("ZRANGEBYLEX", _OURS, "-", "+"),
     ("ZRANGEBYSCORE", _OURS, "-inf", "+inf"),

@@ -20,6 +20,7 @@ local CHANGES = '{keys.CHANGES}'
 local COUNTERS = '{keys.COUNTERS}'
 local TENANTS = '{keys.TENANTS}'
 local WEBHOOK_OUTBOX = '{keys.WEBHOOK_OUTBOX}'
+local WEBHOOKS_DUE = '{keys.WEBHOOKS_DUE}'
 local MAX_EVENTS = {MAX_EVENTS}
 """
 _BEFORE_EACH = _CONSTANTS + _TEXTS["prelude.lua"]

@@ -50,7 +50,7 @@ class Workload:
     n_webhooks: int | None
     """How many ends of jobs have to be told."""
     webhooks_overdue_s: float | None
-    """Since one of them should have been tried; 0 when none is due."""
+    """Since the oldest one that is due became so; 0 when none is due. An attempt is due until its outcome is noted."""
     memory_bytes: int | None
     memory_limit_bytes: int | None
     """`maxmemory`; 0 when there is none."""
@@ -83,7 +83,7 @@ def read_workload(redis: Redis, *, max_running: int = UNLIMITED) -> Workload:
         raise found
     if not isinstance(memory, Mapping):  # INFO is not allowed everywhere
         memory = {}
-    now_ms, counts, n_entries, oldest, workers, counters, n_runnable, n_webhooks, due = found
+    now_ms, counts, n_entries, oldest, workers, counters, n_runnable, n_webhooks, next_try, due = found
     return Workload(
         n_jobs={state: n for state, n in zip(STATES, counts, strict=True) if n is not None},
         n_entries=n_entries,
@@ -92,7 +92,7 @@ def read_workload(redis: Redis, *, max_running: int = UNLIMITED) -> Workload:
         workers=None if workers is None else [_worker(key, told) for key, told in workers],
         counters=None if counters is None else _counters(counters),
         n_webhooks=n_webhooks,
-        webhooks_overdue_s=_age_s(now_ms, due),
+        webhooks_overdue_s=_overdue_s(_age_s(now_ms, next_try), _age_s(now_ms, due)),
         memory_bytes=memory.get("used_memory"),
         memory_limit_bytes=memory.get("maxmemory"),
     )
@@ -115,6 +115,11 @@ def _age_s(now_ms: int, oldest: list[bytes] | None) -> float | None:
     if oldest is None:
         return None
     return max(now_ms - _number(oldest[1]), 0.0) / 1000 if oldest else 0.0
+
+
+def _overdue_s(by_outbox_s: float | None, by_due_s: float | None) -> float | None:
+    # What an older release has put into the outbox is there alone.
+    return None if by_outbox_s is None or by_due_s is None else max(by_outbox_s, by_due_s)
 
 
 def _worker(key: bytes, told: list[bytes | None]) -> WorkerFigures:

@@ -225,7 +225,7 @@ class Shell:
         self._models.follow(self._changes)
         if self.gate is not None:
             await self.gate.open(self._changes)
-        tasks = [asyncio.create_task(self._changes.listen())]
+        tasks = [asyncio.create_task(self._changes.listen()), asyncio.create_task(self._waiting.watch_keys())]
         if self._metrics is not None:
             self._metrics.start()
             tasks.append(asyncio.create_task(self._metrics.watch_loop()))

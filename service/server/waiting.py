@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from service.access.flask_admission import CALLER
 from service.access.gate import Gate
-from service.http.caller import ANYONE
+from service.http.caller import ANYONE, Caller
 from service.jobs.payloads import EventPayload
 from service.server.changes import Changes, JobWatch
 from service.server.messages import App, Receive, Scope, Send, ask, header, own_headers, send_answer, without
@@ -30,8 +30,8 @@ MAX_WAIT_S = 60
 STILL_HERE_EVERY_S = 15.0
 """How often a silent stream sends a sign of life: proxies close connections that are silent for a minute."""
 
-_LOOK_AT_KEY_EVERY_S = 1.0
-"""How often whoever waits is asked again whether his key is in force. That is one look into memory."""
+_LOOK_AT_KEYS_EVERY_S = 1.0
+"""How often the keys of all who wait are looked at. That is one look into memory for each."""
 
 _READ_AT_ONCE = 500
 _RETRY_MS = 1_000
@@ -56,6 +56,19 @@ class Waiting:
         # Its own: connections of the event loop can run out, which says nothing about those of the threads.
         self._breaker = CircuitBreaker(as_unavailable)
         self._is_draining = False
+        self._callers: dict[JobWatch, Caller] = {}
+        """Who waits, if there is a gate."""
+
+    async def watch_keys(self) -> None:
+        """Wake those whose key has ended, until cancelled. Without a gate there is nothing to do.
+
+        One timer serves all: if each of a thousand streams had its own, they would double what silent ones cost.
+        """
+        while self._gate is not None:
+            await asyncio.sleep(_LOOK_AT_KEYS_EVERY_S)
+            for watch, caller in self._callers.items():
+                if not self._gate.is_in_force(caller):
+                    watch.wake(None)
 
     def drain(self) -> None:
         """Stop all waiting: the process is about to end. Clients resume their streams elsewhere."""
@@ -82,7 +95,7 @@ class Waiting:
         """Answer `GET /jobs/{id}` when the job is done, or after `wait_s`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
-        async with self._watched(job_id, receive) as (watch, gone):
+        async with self._watched(scope, receive, job_id) as (watch, gone):
             # Without If-None-Match: a 304 would not say whether the job is done.
             first = await ask(self._flask, without(scope, b"if-none-match"))
             if first.status != 200:
@@ -90,7 +103,7 @@ class Waiting:
                 return
             status: str | None = orjson.loads(first.body)["status"]
             while status not in DONE_STATUSES and not self._must_end(scope) and not gone.is_set():
-                if not await self._wait(watch, deadline - loop.time(), scope):
+                if not await watch.wait(deadline - loop.time()):
                     break
                 status = watch.status or await self._status(job_id)
         if gone.is_set():
@@ -112,7 +125,7 @@ class Waiting:
             # An EventSource reconnects after each end of a stream, but not after a 204.
             await send_answer(scope, send, 204, own_headers(scope, b"text/event-stream"), b"")
             return
-        async with self._watched(job_id, receive) as (watch, gone):
+        async with self._watched(scope, receive, job_id) as (watch, gone):
             headers = [*own_headers(scope, b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             chunk = b"retry: %d\n\n" % _RETRY_MS
@@ -127,9 +140,7 @@ class Waiting:
                     if events[-1].ends_the_job:
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
                         break
-                elif not await self._wait(watch, STILL_HERE_EVERY_S if events is not None else RETRY_AFTER_S, scope):
-                    if self._must_end(scope):
-                        break
+                elif not await watch.wait(STILL_HERE_EVERY_S if events is not None else RETRY_AFTER_S):
                     if await self._status(job_id) == "" or await self._is_over(job_id, after):
                         break  # the job has expired, or the client began after its last event
                     chunk = b": still here\n\n"
@@ -139,18 +150,11 @@ class Waiting:
         """Whether the process drains, or the key of whoever waits has ended."""
         return self._is_draining or not (self._gate is None or self._gate.is_in_force(scope[CALLER]))
 
-    async def _wait(self, watch: JobWatch, timeout_s: float, scope: Scope) -> bool:
-        """Wait for the next change; False if none came in time, or before the request must end."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        while not await watch.wait(min(deadline - loop.time(), _LOOK_AT_KEY_EVERY_S)):
-            if loop.time() >= deadline or self._must_end(scope):
-                return False
-        return True
-
     @contextlib.asynccontextmanager
-    async def _watched(self, job_id: str, receive: Receive) -> AsyncIterator[tuple[JobWatch, asyncio.Event]]:
-        """Watch a job and the client: the watch also wakes up when the client disconnects."""
+    async def _watched(
+        self, scope: Scope, receive: Receive, job_id: str
+    ) -> AsyncIterator[tuple[JobWatch, asyncio.Event]]:
+        """Watch a job and its client: the watch also wakes up when the client disconnects, or its key ends."""
         gone = asyncio.Event()
         with self._changes.job(job_id) as watch:
 
@@ -161,10 +165,13 @@ class Waiting:
                 watch.wake(None)
 
             noticing = asyncio.create_task(notice())
+            if self._gate is not None:
+                self._callers[watch] = scope[CALLER]
             try:
                 yield watch, gone
             finally:
                 noticing.cancel()
+                self._callers.pop(watch, None)
 
     async def _is_over(self, job_id: str, after: str) -> bool:
         # The state first: the last event is written together with it, and must not be missed in between.

@@ -5,7 +5,6 @@
 if not has_to_be_told(KEYS[1], ARGV[1]) then
   return 0
 end
-only_as(WEBHOOK_OUTBOX, 'zset')
 even_when_full(KEYS[1])
 if redis.call('HGET', KEYS[1], 'webhook_attempts') ~= ARGV[2] then
   count(ARGV[5], 1)
@@ -18,8 +17,8 @@ else
 end
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 if tonumber(ARGV[4]) < 0 then
-  redis.call('ZREM', WEBHOOK_OUTBOX, ARGV[1])
+  drop_from_outbox(ARGV[1])
 else
-  redis.call('ZADD', WEBHOOK_OUTBOX, now_ms() + ARGV[4], ARGV[1])
+  put_into_outbox(ARGV[1], now_ms() + ARGV[4])
 end
 return 1

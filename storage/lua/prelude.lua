@@ -141,11 +141,25 @@ local function count_epochs(job, progress)
   count('epochs', tonumber(now or 0) - tonumber(before or 0))
 end
 
+-- Put a job into the outbox, or give it another due time there.
+local function put_into_outbox(id, due_at_ms)
+  for _, key in ipairs({WEBHOOK_OUTBOX, WEBHOOKS_DUE}) do
+    only_as(key, 'zset')
+    redis.call('ZADD', key, due_at_ms, id)
+  end
+end
+
+local function drop_from_outbox(id)
+  for _, key in ipairs({WEBHOOK_OUTBOX, WEBHOOKS_DUE}) do
+    only_as(key, 'zset')
+    redis.call('ZREM', key, id)
+  end
+end
+
 -- Put the end of a job that has a webhook into the outbox, to be delivered at once.
 local function tell_webhook(job)
   if redis.call('HGET', job, 'webhook') then
-    only_as(WEBHOOK_OUTBOX, 'zset')
-    redis.call('ZADD', WEBHOOK_OUTBOX, now_ms(), owned(job, id_of(job)))
+    put_into_outbox(owned(job, id_of(job)), now_ms())
   end
 end
 
@@ -160,8 +174,7 @@ local function has_to_be_told(job, id)
   if is_done and state[2] and not state[3] then
     return true
   end
-  only_as(WEBHOOK_OUTBOX, 'zset')
-  redis.call('ZREM', WEBHOOK_OUTBOX, id)
+  drop_from_outbox(id)
   if state[1] and not is_done then
     return false, 'is ' .. state[1]
   end

@@ -4,8 +4,8 @@
 -- ARGV: how many jobs of one tenant may run at once.
 -- Returns the time in ms, how many jobs are in each of the five states, how many entries there are, the oldest queued
 -- job with its time of creation among those of tenants that may run one more, what each worker tells of itself, the
--- counters, how many queued jobs may run now, how many events are in the outbox, and the first one with the time at
--- which it is due.
+-- counters, how many queued jobs may run now, how many events are in the outbox, and the first one of the outbox and
+-- the first one of those due, each with its time.
 local function tried(...)
   local answer = redis.pcall(...)
   return not (type(answer) == 'table' and answer.err) and answer
@@ -47,5 +47,5 @@ for _, key in ipairs(registered or {}) do
 end
 return {
   now_ms(), counts, n_entries, counts[1] and oldest, workers, tried('HGETALL', KEYS[8]), n_runnable, tried('ZCARD', WEBHOOK_OUTBOX),
-  tried('ZRANGE', WEBHOOK_OUTBOX, 0, 0, 'WITHSCORES'),
+  tried('ZRANGE', WEBHOOK_OUTBOX, 0, 0, 'WITHSCORES'), tried('ZRANGE', WEBHOOKS_DUE, 0, 0, 'WITHSCORES'),
 }

@@ -38,7 +38,7 @@ MAX_OF_HOST = 4
 TAKEN_AT_ONCE = 100
 LOOK_EVERY_S = 0.5
 PUT_OFF_S = 1.0
-"""A job is due again after this time if there are too many deliveries to its host or of its tenant."""
+"""At least this long a job waits if there are too many deliveries to its host or of its tenant."""
 
 AWAY_S = 1.0
 _SAY_EVERY_S = 30.0

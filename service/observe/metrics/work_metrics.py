@@ -83,7 +83,7 @@ def _webhooks(workload: Workload) -> Iterator[Metric]:
     if workload.n_webhooks is not None:
         yield GaugeMetricFamily("perceptron_webhooks_waiting", "Ends of jobs still to be told.", workload.n_webhooks)
     if workload.webhooks_overdue_s is not None:
-        text = "Time since one of them should have been tried; 0: none is due."
+        text = "Time since the oldest attempt that is due became so, until its outcome is noted; 0: none is due."
         yield GaugeMetricFamily("perceptron_webhooks_overdue_seconds", text, workload.webhooks_overdue_s)
 
 

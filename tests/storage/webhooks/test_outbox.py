@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from redis import Redis
@@ -160,10 +161,62 @@ def test_an_outbox_of_another_type_or_with_what_is_no_job_ends_no_job_and_no_del
     redis: Redis, jobs: JobStore, outbox: WebhookOutbox
 ) -> None:
     redis.set(keys.WEBHOOK_OUTBOX, "damaged")
+    redis.set(keys.WEBHOOKS_DUE, "damaged")
     job_id = submitted(jobs)
     assert jobs.cancel(job_id).status == "cancelled"
     redis.zadd(keys.WEBHOOK_OUTBOX, {"job_x:events": 0})
     assert outbox.take(10) == [job_id]
+
+
+def test_an_attempt_is_due_since_its_job_ended_or_its_wait_was_over_whoever_takes_it_or_puts_it_off(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox
+) -> None:
+    job_id = submitted(jobs, ACME)
+    jobs.cancel(job_id)
+    ended_at_ms = redis.zscore(keys.WEBHOOKS_DUE, job_id)
+    assert ended_at_ms is not None
+    redis.zadd(keys.WEBHOOKS_DUE, {job_id: ended_at_ms - 90_000})
+    outbox.take(1)
+    outbox.postpone([job_id], 1.0)
+    assert redis.zscore(keys.WEBHOOKS_DUE, job_id) == ended_at_ms - 90_000
+    assert read_workload(redis).webhooks_overdue_s == pytest.approx(90, abs=5)
+    outbox.note_failed(job_id, attempts=1, error="it answered with status 500", wait_s=30.0)
+    assert redis.zscore(keys.WEBHOOKS_DUE, job_id) == pytest.approx(ended_at_ms + 30_000, abs=5_000)
+    assert read_workload(redis).webhooks_overdue_s == 0.0
+    outbox.note_delivered(job_id, attempts=2)
+    assert redis.zcard(keys.WEBHOOKS_DUE) == 0
+
+
+def test_jobs_that_are_put_off_come_up_again_one_after_the_other_the_later_the_more_are_due(
+    redis: Redis, outbox: WebhookOutbox
+) -> None:
+    ids = [f"acme/job_{k:032x}" for k in range(1_000)]
+    redis.zadd(keys.WEBHOOKS_DUE, dict.fromkeys(ids, 1.0))
+    redis.zadd(keys.WEBHOOK_OUTBOX, dict.fromkeys(ids, 1.0))
+    assert outbox.take(100) == ids[:100]
+    outbox.postpone(ids[:100], 1.0)
+    # 1,000 are due and 500 may come up in a second, so each waits for 2 s more on average: 40 ms from one to the next.
+    times_ms = [redis.zscore(keys.WEBHOOK_OUTBOX, each) or 0.0 for each in ids[:100]]
+    seconds, microseconds = redis.time()
+    assert times_ms[-1] == pytest.approx(1000 * (seconds + 5) + microseconds / 1000, abs=900)
+    assert {b - a for a, b in pairwise(times_ms)} == {40}
+    outbox.postpone(["acme/job_" + "f" * 32], 1.0)
+    assert redis.zcard(keys.WEBHOOK_OUTBOX) == 1_000  # what was told meanwhile does not come back
+
+
+def test_a_damaged_job_and_one_that_an_older_release_has_told_are_not_late(
+    redis: Redis, jobs: JobStore, outbox: WebhookOutbox
+) -> None:
+    damaged, told = submitted(jobs), submitted(jobs)
+    for job_id in (damaged, told):
+        jobs.cancel(job_id)
+    redis.delete(keys.job(damaged))
+    redis.set(keys.job(damaged), "no record")
+    outbox.drop_unless_due([damaged])
+    assert redis.zrange(keys.WEBHOOKS_DUE, 0, -1) == [told.encode()]
+    redis.zrem(keys.WEBHOOK_OUTBOX, told)
+    assert outbox.take(10) == [damaged]
+    assert redis.zcard(keys.WEBHOOKS_DUE) == 0
 
 
 def test_jobs_end_and_their_webhooks_are_noted_when_memory_is_full(

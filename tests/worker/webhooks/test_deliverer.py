@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from redis import Redis
@@ -23,6 +23,7 @@ from storage.workload import ALARMS, read_workload
 from tests.builders import RESULT, description, training_spec
 from tests.receiver import SECRET, Receiver, trusting
 from worker.webhooks import deliverer as module
+from worker.webhooks import sending
 from worker.webhooks.deliverer import JITTER, WAITS_S, Deliverer
 from worker.webhooks.sending import Sender
 from worker.webhooks.signing import signed_headers
@@ -173,6 +174,57 @@ def test_a_slow_receiver_has_four_deliveries_at_a_time_and_holds_up_no_other(
         deliver(lambda: is_delivered(jobs, ids[-1]), slow, quick)
         assert time.monotonic() - began_at < 5, "a time limit of the slow one is 10 s"
         assert slow.n_connections == 4
+
+
+def test_a_long_backlog_of_a_receiver_that_hangs_is_not_looked_at_all_the_time_and_holds_up_no_other(
+    jobs: JobStore, deliver: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.1)
+    put_off: list[str] = []
+    postpone = WebhookOutbox.postpone
+
+    def note(outbox: WebhookOutbox, job_ids: Sequence[str], wait_s: float) -> None:
+        put_off.extend(job_ids)
+        postpone(outbox, job_ids, wait_s)
+
+    monkeypatch.setattr(WebhookOutbox, "postpone", note)
+    with Receiver() as slow, Receiver() as quick:
+        slow.hold_s = 60.0
+        ids = [submitted(jobs, slow) for _ in range(600)] + [submitted(jobs, quick)]
+        for job_id in ids:
+            jobs.cancel(job_id)
+        began_at = time.monotonic()
+        deliver(lambda: is_delivered(jobs, ids[-1]), slow, quick)
+        assert time.monotonic() - began_at < 2, "the 600 before it are looked at without a pause"
+        put_off.clear()
+        began_at = time.monotonic()
+        deliver(lambda: time.monotonic() > began_at + 3, slow, quick)
+        assert slow.n_connections == 8
+    # In 3 s 500 a second come up again, after those of before; more than 6,000 would without a pause.
+    assert len(put_off) < 2_200
+
+
+def test_events_that_wait_for_a_receiver_that_hangs_are_overdue_until_they_were_tried(
+    redis: Redis, jobs: JobStore, deliver: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "TIMEOUT_S", 0.25)
+    monkeypatch.setattr(module, "WAITS_S", (600,))
+    with Receiver() as hung:
+        hung.hold_s = 60.0
+        ids = [submitted(jobs, hung, model="acme/or") for _ in range(32)]
+        for job_id in ids:
+            jobs.cancel(job_id)
+        # Four at a time, each for 0.25 s, so the last ones wait for 1.75 s. All were due when their jobs ended.
+        overdue_s: list[float] = []
+
+        def are_all_tried() -> bool:
+            overdue_s.append(read_workload(redis).webhooks_overdue_s or 0.0)
+            return (read_workload(redis).counters or {}).get("webhook_retried") == 32
+
+        deliver(are_all_tried, hung)
+    assert max(overdue_s) > 1.5
+    found = read_workload(redis)
+    assert (found.n_webhooks, found.webhooks_overdue_s) == (32, 0.0)
 
 
 def test_a_host_that_is_no_longer_allowed_gets_nothing(
