@@ -197,6 +197,11 @@ def test_the_outbox_is_told_by_its_length_and_by_what_should_have_been_tried_lon
     found = read_workload(redis)
     assert found.n_webhooks == 3
     assert found.webhooks_overdue_s == pytest.approx(90, abs=5)
+    redis.zadd(keys.WEBHOOKS_DUE, {"overdue": 1000 * seconds - 200_000})
+    assert read_workload(redis).webhooks_overdue_s == pytest.approx(200, abs=5)
+    redis.set(keys.WEBHOOKS_DUE, "x")
+    found = read_workload(redis)
+    assert (found.n_webhooks, found.webhooks_overdue_s) == (3, None)
     redis.set(keys.WEBHOOK_OUTBOX, "x")
     found = read_workload(redis)
     assert (found.n_webhooks, found.webhooks_overdue_s) == (None, None)
