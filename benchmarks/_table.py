@@ -89,7 +89,9 @@ def report(name: str, title: str, rows: Sequence[Row], about: dict[str, str]) ->
     measured = {row.target for row in rows}
     for old in sorted(RESULTS.glob(f"{name}-*.json")):
         document = json.loads(old.read_text())
-        if document["machine"] == about:
+        before = document["machine"]
+        if all(before[name] == about[name] for name in before.keys() & about.keys()):
+            about = {**before, **about}  # the versions of contestants that only some rows have
             earlier = (Row(**{field: row[field] for field in row if field != "is_met"}) for row in document["rows"])
             rows = [*rows, *(row for row in earlier if row.target not in measured)]
         old.unlink()
