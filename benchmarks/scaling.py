@@ -49,7 +49,7 @@ def redis_cpu_s(redis: Redis) -> float:
 
 
 def predictions(stage: Stage) -> Figures:
-    url, pid = stage.start_ours(INSECURE="true")  # else what comes through nginx is refused while there is no key
+    url, pid = stage.start_ours()
     memory_mb = int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
     yield "an API process after its start: resident memory", f"{memory_mb:.0f} MB"
     n_clients = len(stage.redis.client_list())

@@ -12,7 +12,7 @@ from service.access.failures import Failures
 from service.access.hosts import check_allowed, check_no_page_can_have
 from service.access.needs import PREDICT, Need
 from service.access.origins import check_origin
-from service.access.proxied import check_came_directly
+from service.access.proxied import check_is_of_this_machine
 from service.access.rates import Rates
 from service.access.ring import KeyRing, Keys, Listener
 from service.http.caller import ANYONE, NOBODY, Caller
@@ -79,7 +79,7 @@ class Gate:
         Raises:
             UnauthenticatedError: there is no key in force among the headers.
             MisdirectedError: they name a host that is not answered for.
-            ProxiedError: they came through a proxy, and there is no access key.
+            ProxiedError: they came from another machine through a proxy, and there is no access key.
             OtherOriginError: a page of another origin sent them, and there is no access key.
             UnavailableError: the keys were never read.
         """
@@ -92,7 +92,7 @@ class Gate:
             if not is_look:
                 check_origin(headers, self._cors_origins)
             if not self._is_insecure:
-                check_came_directly(headers)
+                check_is_of_this_machine(headers)
             if b"host" in headers and not self._allowed_hosts:  # browsers always send one
                 check_no_page_can_have(headers[b"host"])
             return Admission(ANYONE, float("inf"), keys)

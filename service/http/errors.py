@@ -96,13 +96,13 @@ class ForbiddenError(RequestError):
 
 
 class ProxiedError(RequestError):
-    """The request came through a proxy, and there is no access key."""
+    """The request came from another machine through a proxy, and there is no access key."""
 
     def __init__(self, header: str) -> None:
         super().__init__(
-            f"this request came through a proxy, as its header {header} says, and there is no access key, so whoever "
-            "reaches the proxy could do everything: make a key with 'perceptron keys create --scope admin', or let "
-            "everybody in with --insecure (INSECURE=true)"
+            f"this request came from another machine through a proxy, as its header {header} says, and there is no "
+            "access key, so whoever reaches the proxy could do everything: make a key with 'perceptron keys create "
+            "--scope admin', or let everybody in with --insecure (INSECURE=true)"
         )
 
 

@@ -50,11 +50,12 @@ def test_a_page_of_the_web_cannot_use_a_service_without_keys(api: Api) -> None:
 
 
 def test_a_proxy_on_this_machine_lets_nobody_use_a_service_without_keys(api: Api) -> None:
-    for header in ("X-Forwarded-For: 203.0.113.9", "forwarded: for=203.0.113.9", "X-Real-IP: ::1", "Via: 1.1 front"):
+    for header in ("X-Forwarded-For: 203.0.113.9", "forwarded: for=203.0.113.9", "X-Real-IP: 2001:db8::1"):
         for path, body in (("/predict", PREDICT), ("/models", b""), ("/v2/models/or/infer", b"{}"), ("/none", b"")):
             assert ask(api, path, "localhost", body, f"{header}\r\n") == 403, (header, path)
         assert ask(api, "/readyz", "localhost", more=f"{header}\r\n") == 200
-    assert ask(api, "/predict", "localhost", PREDICT, "X-Forwarded-Proto: https\r\n") == 200
+    for header in ("X-Forwarded-Proto: https", "X-Forwarded-For: 127.0.0.1", "X-Real-IP: ::1", "Via: 1.1 front"):
+        assert ask(api, "/predict", "localhost", PREDICT, f"{header}\r\n") == 200
     refused = api.http.get("/jobs", headers={"X-Forwarded-For": "203.0.113.9"}).json()
     assert refused["code"] == "forbidden"
     assert "its header X-Forwarded-For says" in refused["detail"] and "perceptron keys create" in refused["detail"]

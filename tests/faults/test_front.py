@@ -38,7 +38,7 @@ def p99_ms(load: PacedLoad) -> float:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """One API."""
-    with running_rig(tmp_path_factory.mktemp("rig"), n_workers=0, api_processes=1, INSECURE="true") as rig:
+    with running_rig(tmp_path_factory.mktemp("rig"), n_workers=0, api_processes=1) as rig:
         publish(rig.jobs)
         yield rig
 

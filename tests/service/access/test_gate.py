@@ -88,6 +88,34 @@ def test_a_request_through_a_proxy_comes_in_with_a_key_or_where_everybody_does(
         local.let_in(LOOK, proxied)
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "is_here"),
+    [
+        (b"x-forwarded-for", b"127.0.0.1", True),
+        (b"x-forwarded-for", b"203.0.113.9, 127.0.0.1", True),  # the last one is what the nearest proxy saw
+        (b"x-forwarded-for", b"127.0.0.1, 203.0.113.9", False),
+        (b"x-forwarded-for", b"127.0.0.1:5000", True),
+        (b"x-forwarded-for", b"::1", True),
+        (b"x-forwarded-for", b"", False),
+        (b"x-forwarded-for", b"unknown", False),
+        (b"x-real-ip", b"127.0.0.1", True),
+        (b"x-real-ip", b"10.0.0.1", False),
+        (b"forwarded", b'for="[::1]:4711";proto=http', True),
+        (b"forwarded", b"for=127.0.0.1, For=198.51.100.7;by=127.0.0.1", False),
+        (b"forwarded", b"by=127.0.0.1", False),
+    ],
+)
+def test_a_proxy_may_tell_of_this_machine(ring: KeyRing, header: bytes, value: bytes, is_here: bool) -> None:
+    ring.read()
+    gate = Gate(ring)
+    gate.listens_on(["127.0.0.1"])
+    if is_here:
+        assert gate.let_in(LOOK, {header: value}) is ANYONE
+    else:
+        with pytest.raises(ProxiedError):
+            gate.let_in(LOOK, {header: value})
+
+
 def test_a_page_under_a_name_of_its_own_does_not_come_in_where_everybody_does(
     ring: KeyRing, access: AccessKeyStore
 ) -> None:
