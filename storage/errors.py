@@ -265,6 +265,10 @@ class BlobStoreUnavailableError(StorageError):
     """The blob store cannot be read or written: no space, no permission, no connection."""
 
 
+class BlobStoreBeingMarkedError(BlobStoreUnavailableError):
+    """Another process writes the store identity beside the blobs at this moment."""
+
+
 class WrongBlobStoreError(BlobStoreUnavailableError):
     """The blob store is not the one in which our jobs have their instances. Clients may see the message."""
 

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from storage import keys
 from storage.availability import NewerSchemaError, ReplacedRedisError, is_unavailable
 from storage.blobs import BlobStore
-from storage.errors import BlobStoreUnavailableError, WrongBlobStoreError
+from storage.errors import BlobStoreBeingMarkedError, BlobStoreUnavailableError, WrongBlobStoreError
 from storage.log.alarm_codes import REDIS_REPLACED
 from storage.schema import must_be_written, raising
 
@@ -152,7 +152,7 @@ class StoreIdentity:
                 self._record(redis, known)
                 return
             if redis.get(keys.STORE_IS_MARKED) == b"0":
-                raise BlobStoreUnavailableError("another process writes the store identity beside the blobs")
+                raise BlobStoreBeingMarkedError("another process writes the store identity beside the blobs")
         elif mark == self._known:
             self._record(redis, mark)
             return

@@ -6,11 +6,17 @@ import time
 from collections.abc import Callable
 
 from storage.availability import as_unavailable, is_unavailable
-from storage.errors import BlobStoreUnavailableError, UnavailableError, WrongBlobStoreError
+from storage.errors import (
+    BlobStoreBeingMarkedError,
+    BlobStoreUnavailableError,
+    UnavailableError,
+    WrongBlobStoreError,
+)
 from storage.log.unexpected import log_unexpected
 
 _EVERY_S = 1.0
 _FIRST_LOOK_S = 2.0
+_AGAIN_S = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +59,17 @@ class BlobWatch:
             self.check()
 
     def _watch(self) -> None:
+        give_up_at_s = time.monotonic() + _FIRST_LOOK_S
         while True:
             try:
                 self._check()
                 self._note(None)
+            except BlobStoreBeingMarkedError as error:
+                # For a moment, at the first start of several processes: requests wait for the next look.
+                if not self._has_looked.is_set() and time.monotonic() < give_up_at_s:
+                    time.sleep(_AGAIN_S)
+                    continue
+                self._note(error)
             except BlobStoreUnavailableError as error:
                 self._note(error)
             except Exception as error:

@@ -15,7 +15,9 @@ REFERENCE: dict[str, Any] = json.loads(RESULTS.read_text())
 
 
 @pytest.mark.filterwarnings("ignore")  # those of the packages that the data comes from
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network", [pytest.param(name, marks=pytest.mark.long if name == "[16]" else ()) for name in NETWORKS]
+)
 def test_default_jobs_are_as_good_as_the_reference(stack: Stack, network: str) -> None:
     lost: dict[str, dict[str, float]] = {"accuracy": {}, "log_loss": {}, "r2": {}}
     for name in DATASETS:

@@ -87,6 +87,7 @@ def test_it_installs_once_passes_arguments_on_and_becomes_the_command(checkout: 
     assert "installing requirements.lock" in third.stderr
 
 
+@pytest.mark.long
 def test_two_first_runs_at_once_make_one_environment(checkout: Path, tmp_path: Path):
     command = [sys.executable, str(checkout / "run"), "up"]
     both = [
@@ -100,6 +101,7 @@ def test_two_first_runs_at_once_make_one_environment(checkout: Path, tmp_path: P
     assert messages.count("waiting for another ./run") == 1
 
 
+@pytest.mark.long
 def test_an_interrupt_while_installing_prints_no_traceback_and_the_next_run_recovers(checkout: Path, run, tmp_path):
     log = tmp_path / "log"
     with log.open("w") as stderr:

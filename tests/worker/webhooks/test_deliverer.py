@@ -195,7 +195,7 @@ def test_a_long_backlog_of_a_receiver_that_hangs_is_not_looked_at_all_the_time_a
             jobs.cancel(job_id)
         began_at = time.monotonic()
         deliver(lambda: is_delivered(jobs, ids[-1]), slow, quick)
-        assert time.monotonic() - began_at < 2, "the 600 before it are looked at without a pause"
+        assert time.monotonic() - began_at < 5, "the 600 before it are looked at without a pause"
         put_off.clear()
         began_at = time.monotonic()
         deliver(lambda: time.monotonic() > began_at + 3, slow, quick)
