@@ -84,11 +84,9 @@ def _tenant(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str
     return value
 
 
-def tenant_option(command: Decorated) -> Decorated:
+def tenant_option(help_text: str) -> Callable[[Decorated], Decorated]:
     """Add `--tenant`, which is empty for what belongs to none."""
-    return click.option("--tenant", default="", metavar="NAME", callback=_tenant, help="The tenant; else none.")(
-        command
-    )
+    return click.option("--tenant", default="", metavar="NAME", callback=_tenant, help=help_text)
 
 
 def data_dir_option(command: Decorated) -> Decorated:

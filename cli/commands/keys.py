@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import Decorated, Family, common_options, data_dir_option, json_option, redis_url_option, this_call
+from cli.options import (
+    Decorated,
+    Family,
+    common_options,
+    data_dir_option,
+    json_option,
+    redis_url_option,
+    tenant_option,
+    this_call,
+)
 from cli.output import print_json, print_table, say
 from cli.remote.watching import moment
 
@@ -61,14 +70,6 @@ class Scopes(click.ParamType[tuple[str, ...]]):
         return tuple(dict.fromkeys(given))
 
 
-def _tenant(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
-    from storage.tenants import TENANT_PATTERN, is_tenant
-
-    if value and not is_tenant(value):
-        raise click.BadParameter(f"{value!r} is no name of a tenant, which is {TENANT_PATTERN}")
-    return value
-
-
 def _name(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
     from storage.access.record import MAX_NAME_LENGTH
 
@@ -114,7 +115,7 @@ def keys(ctx: click.Context, data_dir: Path, redis_url: str | None) -> None:
     required=True,
     help="What the key may do, with commas: read, predict, train; admin may do everything.",
 )
-@click.option("--tenant", default="", callback=_tenant, help="Whose models and data it sees; without: the operator's.")
+@tenant_option("Whose models and data it sees; without: the operator's.")
 @click.option("--name", default="", callback=_name, help="What to call it in lists.")
 @click.option(
     "--expires", type=Duration(shortest_s=1), help="How long it works, such as 90d; without: until it is revoked."

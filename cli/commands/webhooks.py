@@ -9,7 +9,7 @@ from cli.output import print_json, say
 
 
 @click.command("webhook-secret")
-@tenant_option
+@tenant_option("The tenant; else none.")
 @json_option
 @common_options
 def webhook_secret(tenant: str) -> None:

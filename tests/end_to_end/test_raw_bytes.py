@@ -1,4 +1,4 @@
-"""The raw half of R17: requests with damaged bytes, sent over TCP. 10,000 of them: `--times 200 -s`."""
+"""The raw half of R17: requests with damaged bytes, sent over TCP. 10,000 of them: `--times 80 -s`."""
 
 import random
 import re
@@ -15,7 +15,7 @@ from tests.api_process import Api, running_api
 from tests.builders import publish
 from tests.faults.rig import children_of, memory_mb
 
-AT_A_TIME = 50
+AT_A_TIME = 125
 BODIES = {
     "/predict": b'{"model": "or", "instances": [[0, 1], [1, 0.5]]}',
     "/jobs": b'{"model": "or", "data": {"features": [[0, 1], [1, 1]], "targets": [0, 1]}, "dry_run": true}',
@@ -100,6 +100,6 @@ def test_damaged_requests_are_answered_or_dropped_and_the_process_lives_on(
     print(f"{n} damaged requests, answers by status (0: none): {dict(sorted(found.items()))}; grown by {grown_mb} MB")
     assert children_of(api.process.pid) == [pid], "the process died"
     assert not [status for status in found if status >= 500 and status != 505], found  # 505: another version of HTTP
-    assert {200, 400, 401} <= set(found)
+    assert {200, 400, 401, 404} <= set(found)
     assert grown_mb < 50
     assert key.split("_", 2)[2] not in api.log.read_text()
